@@ -1,0 +1,14 @@
+"""Activations that torch does not have."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class SquaredReLU(nn.Module):
+    """max(0, x) squared, of the shape of x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a tensor of any shape, element by element."""
+        return F.relu(x).square()

@@ -1,0 +1,123 @@
+"""Images and labels in one NumPy .npz file."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data import Arrays, files_fingerprint
+from zoo.errors import DataError
+
+_REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
+_CHANNELS = (1, 3)
+
+
+@attrs.frozen
+class Npz:
+    """A .npz file, as `numpy.savez` writes it.
+
+    Images are uint8 and (images, height, width) or (images, height, width, channels) or (images, channels, height,
+    width), where channels is 1 or 3. Labels are integers (images,) or (images, 1). `classes` holds names; without
+    it, classes are called by their labels. Pickled objects are refused.
+    """
+
+    path: str
+
+    @property
+    def title(self) -> str:
+        """The name as it is written in a spec."""
+        return f"npz:{self.path}"
+
+    def missing(self) -> str | None:
+        """Say that there is no such file."""
+        return None if Path(self.path).is_file() else f"there is no file {self.path}"
+
+    def get(self, report: Callable[[int, int], None]) -> None:
+        """Do nothing, or raise: a user's own file cannot be downloaded."""
+        reason = self.missing()
+        if reason:
+            raise DataError(f"{self.title}: {reason}; zoo cannot download it")
+
+    def fingerprint(self) -> str:
+        """Return a digest of the file's path, size and time."""
+        return files_fingerprint([self.path])
+
+    def decode(self, resize: int | None = None) -> Arrays:
+        """Read the arrays.
+
+        Raises:
+            DataError: it is no .npz file, an array is missing, holds objects, or has a shape that is none of the above.
+        """
+        arrays = self._read()
+        absent = [name for name in _REQUIRED if name not in arrays]
+        if absent:
+            raise DataError(f"{self.path}: it has no array {absent[0]!r}; it has {', '.join(arrays) or 'none'}")
+        unused = [name for name in arrays if name not in (*_REQUIRED, "classes")]
+        train_labels, test_labels = (self._labels(name, arrays[name]) for name in ("train_labels", "test_labels"))
+        return Arrays(
+            self._channels_first("train_images", arrays["train_images"]),
+            train_labels,
+            self._channels_first("test_images", arrays["test_images"]),
+            test_labels,
+            self._classes(arrays.get("classes"), train_labels),
+            notes=(f"not used: {', '.join(unused)}",) if unused else (),
+        )
+
+    def _read(self) -> dict[str, NDArray[Any]]:
+        no_npz = DataError(f"{self.path} is not a .npz file as numpy.savez writes it")
+        try:
+            file = np.load(self.path, allow_pickle=False)
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise no_npz from error
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise no_npz
+        arrays = {}
+        with file:
+            for name in file.files:
+                try:
+                    arrays[name] = file[name]
+                except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                    raise DataError(f"{self.path}: the array {name!r} cannot be read: {error}") from error
+        return arrays
+
+    def _channels_first(self, name: str, images: NDArray[Any]) -> NDArray[Any]:
+        if images.ndim == 3:
+            return images[:, np.newaxis]
+        first, last = (images.ndim == 4 and images.shape[axis] in _CHANNELS for axis in (1, 3))
+        if first == last:
+            raise DataError(
+                f"{self.path}: {name} must be (images, height, width), or 4-dimensional with the channels, 1 or 3, "
+                f"either second or last, got shape {images.shape}"
+            )
+        return images if first else images.transpose(0, 3, 1, 2)
+
+    def _labels(self, name: str, labels: NDArray[Any]) -> NDArray[Any]:
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise DataError(
+                f"{self.path}: {name} must be one integer for each image, got {labels.dtype} of shape {labels.shape}"
+            )
+        return labels
+
+    def _classes(self, classes: NDArray[Any] | None, train_labels: NDArray[Any]) -> tuple[str, ...]:
+        if classes is None:
+            largest = int(train_labels.max(initial=0))
+            if largest >= max(len(train_labels), 1):
+                raise DataError(
+                    f"{self.path}: train_labels go up to {largest}, but there are {len(train_labels)} of them; "
+                    "labels number the classes from 0, and each class needs an image"
+                )
+            return tuple(str(label) for label in range(largest + 1))
+        if classes.ndim != 1 or classes.dtype.kind != "U":
+            raise DataError(
+                f"{self.path}: classes must be a list of names, got {classes.dtype} of shape {classes.shape}"
+            )
+        return tuple(str(name) for name in classes)

@@ -1,0 +1,60 @@
+"""Learning rate schedules, as factors on the optimizer's learning rate over the progress of a run, from 0 to 1.
+
+The warm-up is none of them: `training.warmup` comes before any schedule, and progress starts after it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from zoo import hookimpl
+from zoo.hookspecs import Register
+from zoo.options import Fraction, PositiveFloat, Probability
+
+
+@hookimpl
+def zoo_register_schedules(register: Register) -> None:
+    """Register the schedules."""
+    register("constant", constant)
+    register("step", step)
+    register("cosine", cosine)
+    register("one_cycle", one_cycle)
+
+
+def constant() -> float:
+    """The same learning rate throughout."""
+    return 1.0
+
+
+def step(progress: float, *, at: tuple[Probability, ...] = (0.5, 0.75), factor: PositiveFloat = 0.1) -> float:
+    """Multiply the learning rate by `factor` at each of the points `at` of the run (0 to 1)."""
+    return factor ** sum(progress >= point for point in at)
+
+
+def cosine(progress: float, *, final: Probability = 0.0) -> float:
+    """Half a cosine from the full learning rate down to `final` of it, without restarts.
+
+    Paper: Loshchilov and Hutter, 2017, SGDR: stochastic gradient descent with warm restarts (arXiv:1608.03983).
+    """
+    return _anneal(1.0, final, progress)
+
+
+def one_cycle(
+    progress: float, *, rise: Fraction = 0.3, initial: Probability = 0.04, final: Probability = 4e-6
+) -> float:
+    """Up from `initial` to the full learning rate during the share `rise` of the run, then down to `final`.
+
+    Both ways are half cosines. The defaults are those of `torch.optim.lr_scheduler.OneCycleLR`, whose cycle of the
+    momentum is left out.
+
+    Paper: Smith and Topin, 2018, Super-convergence: very fast training of neural networks using large learning rates
+    (arXiv:1708.07120).
+    """
+    if progress < rise:
+        return _anneal(initial, 1.0, progress / rise)
+    return _anneal(1.0, final, (progress - rise) / (1 - rise))
+
+
+def _anneal(start: float, end: float, share: float) -> float:
+    """Return the value at `share` (0 to 1) of half a cosine from `start` to `end`."""
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

@@ -1,0 +1,55 @@
+"""The distribution. Tools' settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "zoo/__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
+assert VERSION
+
+setup(
+    # PyPI's `zoo` belongs to another project.
+    name="layer-zoo",
+    version=VERSION[1],
+    description="Does my layer help? A plugin-based zoo of layer variants, and a benchmark with honest verdicts.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=["zoo", "zoo.cli", "zoo.data", "zoo.report", "zoo.train", "zoo_plugins"],
+    package_dir={"zoo_plugins": "plugins/zoo_plugins"},
+    package_data={"zoo": ["py.typed"], "zoo_plugins": ["py.typed", "*.toml"]},
+    install_requires=[
+        "attrs>=23.2",
+        "cattrs>=24.1",
+        "click>=8.1",
+        "numpy>=1.26",
+        "pillow>=10",
+        "platformdirs>=4",
+        "pluggy>=1.5",
+        "rich>=13",
+        "scikit-learn>=1.4",
+        "scipy>=1.11",
+        "tabulate>=0.9",
+        "torch>=2.9",
+        "torchvision>=0.24",
+    ],
+    extras_require={
+        "test": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6"],
+        "dev": ["build", "import-linter>=2", "mypy>=1.14", "pre-commit", "ruff>=0.9", "types-tabulate"],
+    },
+    entry_points={
+        "console_scripts": ["zoo = zoo.cli:main"],
+        "zoo": ["first_party = zoo_plugins"],
+    },
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)

@@ -1,0 +1,88 @@
+"""The losses, against scikit-learn and their formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import hinge_loss, log_loss
+
+from zoo_plugins.losses import cross_entropy, cross_entropy_of_softmax, multi_margin
+
+
+@st.composite
+def batches(draw):
+    """Logits (batch, classes) and labels (batch,) as arrays."""
+    count, classes = draw(st.integers(1, 6)), draw(st.integers(2, 5))
+    logits = draw(arrays(np.float64, (count, classes), elements=st.floats(-8, 8)))
+    return logits, draw(arrays(np.int64, count, elements=st.integers(0, classes - 1)))
+
+
+def value(loss, logits, labels, **options):
+    result = loss(torch.from_numpy(logits), torch.from_numpy(labels), **options)
+    assert result.shape == ()
+    return result.item()
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+@settings(deadline=None, max_examples=50)
+@given(batches())
+def test_cross_entropy_is_the_log_loss_of_the_softmax(batch):
+    logits, labels = batch
+    expected = log_loss(labels, softmax(logits), labels=np.arange(logits.shape[1]))
+    assert value(cross_entropy, logits, labels) == pytest.approx(expected, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(batches(), st.floats(0, 0.99))
+def test_label_smoothing_mixes_the_target_with_the_uniform_one(batch, smoothing):
+    logits, labels = batch
+    classes = logits.shape[1]
+    target = (1 - smoothing) * np.eye(classes)[labels] + smoothing / classes
+    expected = -(target * np.log(softmax(logits))).sum(1).mean()
+    assert value(cross_entropy, logits, labels, label_smoothing=smoothing) == pytest.approx(expected, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(batches())
+def test_cross_entropy_of_softmax_takes_softmax_twice(batch):
+    logits, labels = batch
+    expected = log_loss(labels, softmax(softmax(logits)), labels=np.arange(logits.shape[1]))
+    assert value(cross_entropy_of_softmax, logits, labels) == pytest.approx(expected, abs=1e-9)
+
+
+def test_cross_entropy_of_softmax_has_the_stated_minimum():
+    perfect = 1000 * np.eye(10)
+    assert value(cross_entropy_of_softmax, perfect, np.arange(10)) == pytest.approx(np.log(np.e + 9) - 1)
+
+
+@settings(deadline=None, max_examples=50)
+@given(batches(), st.sampled_from([1, 2]), st.floats(0.1, 3))
+def test_multi_margin_follows_its_formula(batch, power, margin):
+    logits, labels = batch
+    true = np.take_along_axis(logits, labels[:, None], 1)
+    wrong = np.arange(logits.shape[1]) != labels[:, None]
+    expected = (np.maximum(0, margin - true + logits) ** power * wrong).mean(1).mean()
+    assert value(multi_margin, logits, labels, power=power, margin=margin) == pytest.approx(expected, abs=1e-9)
+
+
+def test_multi_margin_of_two_classes_is_half_of_scikit_learns_hinge_loss():
+    logits, labels = np.array([[0.2, -0.1], [0.5, 1.9], [-1.0, 0.4]]), np.array([0, 1, 0])
+    expected = hinge_loss(labels, logits[:, 1] - logits[:, 0]) / 2
+    assert value(multi_margin, logits, labels) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, cross_entropy_of_softmax, multi_margin])
+def test_a_step_down_the_gradient_lowers_the_loss(loss):
+    logits = torch.tensor([[0.3, -0.2, 0.1], [0.0, 0.4, -0.5]], requires_grad=True)
+    labels = torch.tensor([2, 0])
+    before = loss(logits, labels)
+    before.backward()
+    assert loss(logits - 0.1 * logits.grad, labels) < before

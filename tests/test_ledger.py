@@ -1,0 +1,780 @@
+import math
+import os
+import random
+import shutil
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zoo import ledger as ledger_module
+from zoo.errors import LedgerError
+from zoo.ledger import APPLICATION_ID, VERSION, Ledger, default_path
+from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
+
+WRITER = Path(__file__).with_name("ledger_writer.py")
+CONFUSION = ((50, 3), (4, 43))
+
+
+def make_run(seed: int = 0, **changes: Any) -> Run:
+    run = Run(
+        key=RunKey("spec digest", seed, "data digest", "source digest", "fp32"),
+        name="study/default",
+        spec={"network": {"features": [{"filters": 24}]}},
+        dataset="digits",
+        status="finished",
+        seconds_setup=0.5,
+        parameters=1234,
+        flops=5678,
+        peak_memory=9,
+        provenance={"device": "cpu"},
+        epochs=(make_epoch(1), make_epoch(2)),
+    )
+    return attrs.evolve(run, **changes)
+
+
+def make_epoch(number: int) -> EpochRecord:
+    return EpochRecord(
+        number, 1 / number, 2.0, 0.25, {"test": Evaluation(CONFUSION, 0.9), "train": Evaluation(CONFUSION)}
+    )
+
+
+def record(ledger: Ledger, run: Run) -> int:
+    attempt = ledger.start(run)
+    for epoch in run.epochs:
+        ledger.add_epoch(attempt, epoch)
+    ledger.finish(attempt, run)
+    return attempt
+
+
+def rows(path: Path, query: str) -> list[Any]:
+    """Look into the file past the ledger's methods."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "zoo.sqlite"
+
+
+@pytest.fixture
+def stored(path: Path) -> list[Run]:
+    """Three runs, stored in the file at `path`."""
+    runs = [make_run(0), make_run(1, status="diverged", reason="diverged at epoch 3"), make_run(2)]
+    with Ledger(path) as ledger:
+        for run in runs:
+            record(ledger, run)
+    return runs
+
+
+def read(path: Path) -> list[Run]:
+    with Ledger(path, create=False) as ledger:
+        return ledger.runs()
+
+
+# What is stored, and what of it is returned
+
+
+def test_default_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZOO_LEDGER", raising=False)
+    assert default_path() == Path("zoo.sqlite")
+    monkeypatch.setenv("ZOO_LEDGER", "")
+    assert default_path() == Path("zoo.sqlite"), "an empty variable is an unset one"
+    monkeypatch.setenv("ZOO_LEDGER", "/elsewhere/runs.sqlite")
+    assert default_path() == Path("/elsewhere/runs.sqlite")
+
+
+def test_a_ledger_needs_no_torch() -> None:
+    subprocess.run([sys.executable, "-c", "import sys, zoo.ledger; assert 'torch' not in sys.modules"], check=True)
+
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+int64 = st.integers(min_value=0, max_value=2**63 - 1)
+seconds = st.floats(min_value=0, allow_infinity=False)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+tables = st.dictionaries(st.text(max_size=10), json_values, max_size=4)
+confusions = st.integers(1, 4).flatmap(lambda n: st.tuples(*[st.tuples(*[int64] * n)] * n))
+evaluations = st.builds(Evaluation, confusions, st.none() | st.floats(0, 1))
+epochs = st.builds(EpochRecord, int64, st.floats(), seconds, seconds, st.dictionaries(text, evaluations, max_size=3))
+any_run = st.builds(
+    Run,
+    key=st.builds(RunKey, text, st.integers(), text, text, text),
+    name=text,
+    spec=tables,
+    dataset=text,
+    status=st.sampled_from(["finished", "diverged", "failed"]),
+    reason=text,
+    seconds_setup=seconds,
+    parameters=int64,
+    flops=int64,
+    peak_memory=int64,
+    provenance=tables,
+    epochs=st.lists(epochs, max_size=4, unique_by=lambda e: e.epoch).map(
+        lambda es: tuple(sorted(es, key=lambda e: e.epoch))
+    ),
+)
+
+
+def comparable(run: Run) -> Run:
+    """Put something equal to itself where the loss is not a number."""
+    losses = ["nan" if math.isnan(e.loss) else e.loss for e in run.epochs]
+    return attrs.evolve(
+        run,
+        epochs=tuple(attrs.evolve(e, loss=loss) for e, loss in zip(run.epochs, losses, strict=True)),  # type: ignore[arg-type]
+    )
+
+
+@given(runs=st.lists(any_run, min_size=1, max_size=3, unique_by=lambda run: run.key))
+@settings(max_examples=40, deadline=None)
+def test_what_is_stored_is_returned_exactly(runs: list[Run]) -> None:
+    with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "zoo.sqlite") as ledger:
+        for run in runs:
+            record(ledger, run)
+        assert [comparable(run) for run in ledger.runs()] == [comparable(run) for run in runs]
+        for run in runs:
+            found = ledger.find(run.key)
+            if run.status == "failed":
+                assert found is None
+            else:
+                assert found is not None
+                assert comparable(found) == comparable(run)
+        assert ledger.ended(run.key for run in runs) == {run.key for run in runs if run.status != "failed"}
+
+
+@pytest.mark.parametrize("loss", [math.inf, -math.inf, math.nan])
+def test_the_loss_of_a_diverged_run(path: Path, loss: float) -> None:
+    with Ledger(path) as ledger:
+        record(ledger, make_run(status="diverged", epochs=(EpochRecord(1, loss, 1.0, 0.0),)))
+        (run,) = ledger.runs()
+    assert str(run.epochs[0].loss) == str(loss)
+
+
+def test_any_difference_in_the_key_is_another_run(path: Path) -> None:
+    key = make_run().key
+    others = [
+        attrs.evolve(key, seed=7),
+        attrs.evolve(key, spec="other"),
+        attrs.evolve(key, dataset="other"),
+        attrs.evolve(key, source="other"),
+        attrs.evolve(key, precision="other"),
+    ]
+    with Ledger(path) as ledger:
+        record(ledger, make_run())
+        assert ledger.ended([key, *others]) == {key}
+        assert [ledger.find(other) for other in others] == [None] * 5
+
+
+def test_runs_are_chosen_by_name_and_dataset(path: Path) -> None:
+    runs = [make_run(0), make_run(1, name="it's"), make_run(2, dataset="cifar10"), make_run(3, name="it's")]
+    with Ledger(path) as ledger:
+        for run in runs:
+            record(ledger, run)
+        assert ledger.runs() == runs
+        assert ledger.runs(names=["it's"]) == [runs[1], runs[3]]
+        assert ledger.runs(names=["it's", "study/default"], dataset="digits") == [runs[0], runs[1], runs[3]]
+        assert ledger.runs(dataset="cifar10") == [runs[2]]
+        assert ledger.runs(names=[]) == []
+
+
+def test_the_file_can_be_read_with_plain_sql(path: Path, stored: list[Run]) -> None:
+    query = """
+        SELECT json_extract(evaluations, '$.test.confusion[1][0]') FROM epoch JOIN run ON run.id = epoch.run
+        WHERE seed = 1 AND epoch = 2
+    """
+    assert rows(path, query) == [(4,)]
+
+
+def test_a_path_with_special_characters(tmp_path: Path) -> None:
+    path = tmp_path / "50% of runs? #1 é.sqlite"
+    with Ledger(path) as ledger:
+        record(ledger, make_run())
+    assert path.is_file()
+    assert read(path) == [make_run()]
+
+
+# Attempts
+
+
+def test_an_attempt_under_way_is_no_result(path: Path) -> None:
+    with Ledger(path) as ledger:
+        attempt = ledger.start(make_run())
+        ledger.add_epoch(attempt, make_epoch(1))
+        assert ledger.runs() == []
+        assert ledger.find(make_run().key) is None
+        assert ledger.ended([make_run().key]) == set()
+
+
+def test_finish_stores_what_was_learnt_since_start(path: Path) -> None:
+    begun = make_run(status="running", seconds_setup=0.0, parameters=0, flops=0, peak_memory=0, provenance={})
+    ended = make_run(status="diverged", reason="diverged at epoch 3")
+    with Ledger(path) as ledger:
+        attempt = ledger.start(begun)
+        for epoch in ended.epochs:
+            ledger.add_epoch(attempt, epoch)
+        ledger.finish(attempt, ended)
+        assert ledger.find(ended.key) == ended
+
+
+def test_finish_wants_an_end(path: Path) -> None:
+    with Ledger(path) as ledger:
+        attempt = ledger.start(make_run())
+        with pytest.raises(ValueError, match="needs the status finished, diverged or failed"):
+            ledger.finish(attempt, make_run(status="running"))
+
+
+def test_a_failed_run_is_tried_again(path: Path) -> None:
+    failed = make_run(status="failed", reason="out of memory")
+    with Ledger(path) as ledger:
+        record(ledger, failed)
+        assert ledger.runs() == [failed]
+        assert ledger.ended([failed.key]) == set()
+        ledger.start(failed)
+        assert rows(path, "SELECT status FROM run") == [("running",)]
+        record(ledger, attrs.evolve(failed, reason="out of memory again"))
+        assert [run.reason for run in ledger.runs()] == ["out of memory again"]
+        record(ledger, make_run())
+        assert ledger.runs() == [make_run()]
+    assert rows(path, "SELECT count(*) FROM epoch") == [(2,)], "epochs of the failed attempts are left"
+
+
+def start_elsewhere(ledger: Ledger, run: Run) -> int:
+    """Start a run as if in another process that lives; started in this one it would be replaced by the next."""
+    attempt = ledger.start(run)
+    with closing(sqlite3.connect(ledger.path)) as connection, connection:
+        connection.execute("UPDATE run SET pid = ? WHERE id = ?", [os.getppid(), attempt])
+    return attempt
+
+
+@pytest.mark.parametrize("status", ["finished", "failed"])
+def test_of_two_at_once_one_fails(path: Path, status: Any) -> None:
+    with Ledger(path) as ledger:
+        first, second = start_elsewhere(ledger, make_run()), ledger.start(make_run())
+        ledger.finish(first, make_run(status="failed", epochs=()))
+        ledger.finish(second, make_run(status=status, epochs=()))
+        assert ledger.runs() == [make_run(status=status, epochs=())], "more than the last of two failures is returned"
+
+
+def test_the_first_of_two_that_ends_is_the_run(path: Path) -> None:
+    mine, other = make_run(parameters=1), make_run(parameters=2)
+    with Ledger(path) as first, Ledger(path) as second:
+        attempt = start_elsewhere(first, mine)
+        other_attempt = second.start(other)
+        first.add_epoch(attempt, make_epoch(1))
+        second.add_epoch(other_attempt, make_epoch(1))
+        second.finish(other_attempt, other)
+        first.add_epoch(attempt, make_epoch(2))
+        first.finish(attempt, mine)
+        ended = attrs.evolve(other, epochs=(make_epoch(1),))
+        assert first.runs() == second.runs() == [ended]
+        first.finish(other_attempt, mine)
+        assert first.runs() == [ended], "an ended run was removed"
+    assert rows(path, "SELECT count(*) FROM run") == [(1,)]
+
+
+def test_a_run_that_ended_outlives_an_attempt_that_fails(path: Path) -> None:
+    with Ledger(path) as ledger:
+        record(ledger, make_run())
+        record(ledger, make_run(status="failed"))
+        assert ledger.runs() == [make_run()]
+
+
+def gone_process() -> int:
+    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize(
+    ("host", "pid", "is_removed"),
+    [
+        pytest.param(socket.gethostname(), gone_process, True, id="process gone"),
+        pytest.param(socket.gethostname(), os.getpid, True, id="this process, or one before it with its id"),
+        pytest.param(socket.gethostname(), os.getppid, False, id="process alive"),
+        pytest.param("elsewhere", gone_process, False, id="another host"),
+    ],
+)
+def test_start_removes_attempts_of_dead_processes(path: Path, host: str, pid: Any, is_removed: bool) -> None:
+    with Ledger(path) as ledger:
+        old, other = ledger.start(make_run(0)), ledger.start(make_run(1))
+        ledger.add_epoch(old, make_epoch(1))
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE run SET host = ?, pid = ?", [host, pid()])
+        new = ledger.start(make_run(0))
+        assert new not in (old, other)
+        left = {row[0] for row in rows(path, "SELECT id FROM run")}
+    assert left == ({other, new} if is_removed else {old, other, new}), "attempts with other keys stay"
+    assert len(rows(path, "SELECT * FROM epoch")) == (0 if is_removed else 1)
+
+
+@pytest.mark.skipif(os.getpid() == 1, reason="needs a process of another user")
+def test_the_process_of_another_user_is_alive() -> None:
+    with unprivileged_folder() as folder, Ledger(folder / "zoo.sqlite") as ledger:
+        old = ledger.start(make_run())
+        with closing(sqlite3.connect(ledger.path)) as connection, connection:
+            connection.execute("UPDATE run SET pid = 1")
+        new = ledger.start(make_run())
+        assert rows(ledger.path, "SELECT id FROM run") == [(old,), (new,)]
+
+
+def test_an_attempt_that_was_removed(path: Path, stored: list[Run]) -> None:
+    message = (
+        "no longer holds the attempt that was to be written: another process took it for dead. Run the command again"
+    )
+    with Ledger(path) as ledger:
+        attempt = ledger.start(make_run(9))
+        newer = ledger.start(make_run(9))
+        assert newer > attempt
+        with pytest.raises(LedgerError, match=message):
+            ledger.add_epoch(attempt, make_epoch(1))
+        with pytest.raises(LedgerError, match=message):
+            ledger.finish(attempt, make_run(9))
+        assert ledger.runs() == stored
+
+
+# Files that cannot be used. Whatever happens, what was stored is still there.
+
+
+@contextmanager
+def unprivileged_folder() -> Iterator[Path]:
+    """Make a folder whose permissions bind this process: root is another user for the time being."""
+    folder = Path(tempfile.mkdtemp())
+    user = os.getuid()
+    try:
+        if user == 0:
+            os.chown(folder, 65534, 65534)
+            os.setresuid(65534, 65534, 0)
+        yield folder
+    finally:
+        if user == 0:
+            os.setresuid(0, 0, 0)
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+def test_a_missing_file(path: Path) -> None:
+    with pytest.raises(
+        LedgerError, match=r"there is no ledger .*zoo\.sqlite: `zoo benchmark` makes one; or name another"
+    ):
+        Ledger(path, create=False)
+    assert not path.exists()
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match=r"cannot be made: there is no folder .*nowhere\. Make it first"):
+        Ledger(tmp_path / "nowhere" / "zoo.sqlite")
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_folder(tmp_path: Path, create: bool) -> None:
+    with pytest.raises(LedgerError, match=r"is a folder: name another file with --ledger or ZOO_LEDGER"):
+        Ledger(tmp_path, create=create)
+
+
+def test_a_device() -> None:
+    with pytest.raises(LedgerError, match="/dev/null is no regular file: name another"):
+        Ledger(Path("/dev/null"))
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="cannot be opened: File name too long"):
+        Ledger(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_an_empty_file_becomes_a_ledger(path: Path, create: bool) -> None:
+    path.touch()
+    with Ledger(path, create=create) as ledger:
+        assert ledger.runs() == []
+        record(ledger, make_run())
+    assert read(path) == [make_run()]
+
+
+@pytest.mark.parametrize("content", [b"\n\n", b"name,recall\nrelu,0.57\n" * 100, random.Random(0).randbytes(5000)])
+def test_a_file_that_is_not_sqlite(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(LedgerError, match=r"is not a ledger: it is no SQLite file\. It is left as it is; name another"):
+        Ledger(path)
+    assert path.read_bytes() == content
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "statement", ["CREATE TABLE photo (id)", "PRAGMA user_version = 3", "PRAGMA application_id = 3"]
+)
+def test_the_file_of_another_program(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+    content = path.read_bytes()
+    with pytest.raises(
+        LedgerError, match=r"is not a ledger but an SQLite file of another program\. It is left as it is"
+    ):
+        Ledger(path)
+    assert path.read_bytes() == content
+
+
+def test_a_newer_version(path: Path, stored: list[Run]) -> None:
+    assert rows(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
+    rows(path, f"PRAGMA user_version = {VERSION + 1}")
+    with pytest.raises(LedgerError, match="is of version 2 and this zoo reads version 1: upgrade zoo, or name another"):
+        Ledger(path)
+    rows(path, f"PRAGMA user_version = {VERSION}")
+    assert read(path) == stored
+
+
+@pytest.mark.parametrize("start", [100, 4096], ids=["schema", "tables"])
+def test_a_damaged_file(path: Path, stored: list[Run], start: int) -> None:
+    good = path.read_bytes()
+    path.write_bytes(good[:start] + b"\xff" * (len(good) - start))
+    with pytest.raises(LedgerError, match=r"is damaged\. Restore a copy, save what can be read with the `\.recover`"):
+        read(path)
+    path.write_bytes(good)
+    assert read(path) == stored
+
+
+def test_a_file_that_was_cut_off(path: Path, stored: list[Run]) -> None:
+    good = path.read_bytes()
+    path.write_bytes(good[: len(good) // 2])
+    with pytest.raises(LedgerError, match="is damaged"):
+        read(path)
+    path.write_bytes(good)
+    assert read(path) == stored
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE run SET spec = '{'",
+        "UPDATE run SET seed = 'x'",
+        "UPDATE run SET name = CAST(x'ff' AS TEXT)",
+        "UPDATE epoch SET evaluations = '{\"test\": {}}'",
+        "UPDATE epoch SET evaluations = '[]'",
+        'UPDATE epoch SET evaluations = \'{"test": {"confusion": [1], "batch_recall": null}}\'',
+    ],
+)
+def test_damage_that_sqlite_does_not_notice(path: Path, stored: list[Run], damage: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"{damage} WHERE rowid = 1")
+    with Ledger(path) as ledger:
+        with pytest.raises(LedgerError, match="is damaged"):
+            ledger.runs()
+        assert ledger.find(stored[1].key) == stored[1]
+
+
+def test_a_table_that_is_not_there(path: Path, stored: list[Run]) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TABLE epoch")
+    with pytest.raises(LedgerError, match=r"zoo\.sqlite cannot be used: no such table: epoch"):
+        read(path)
+
+
+def test_a_lock_that_is_not_released(path: Path, stored: list[Run]) -> None:
+    message = "is locked by another process that does not release it: wait for that one, or name another file"
+    with Ledger(path, timeout=0.05) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        attempt = ledger.start(make_run(9))
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerError, match=message):
+            ledger.start(make_run(8))
+        with pytest.raises(LedgerError, match=message):
+            ledger.add_epoch(attempt, make_epoch(1))
+        with pytest.raises(LedgerError, match=message):
+            ledger.finish(attempt, make_run(9))
+        with pytest.raises(LedgerError, match=message):
+            Ledger(path, timeout=0.05)
+        assert ledger.runs() == read(path) == stored, "reading waits for no writer"
+        other.execute("COMMIT")
+        ledger.add_epoch(attempt, make_epoch(1))
+        ledger.finish(attempt, make_run(9))
+        assert ledger.runs() == [*stored, make_run(9, epochs=(make_epoch(1),))]
+
+
+def test_a_lock_is_waited_for(path: Path, stored: list[Run]) -> None:
+    with Ledger(path) as ledger, closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("DELETE FROM run WHERE seed = 2")
+        release = threading.Timer(0.1, other.execute, ["COMMIT"])
+        release.start()
+        record(ledger, make_run(9))
+        release.join()
+        assert ledger.runs() == [*stored[:2], make_run(9)]
+
+
+def test_a_file_that_is_locked_before_it_is_a_ledger(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerError, match="is locked by another process"):
+            Ledger(path, timeout=0.05)
+        other.execute("COMMIT")
+        # A reader keeps a file from being switched to write-ahead logging, and SQLite does not wait for it.
+        with Ledger(path):
+            pass
+        rows(path, "PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM run").fetchall()
+        with pytest.raises(LedgerError, match="is locked by another process"):
+            Ledger(path, timeout=0.05)
+        other.execute("COMMIT")
+    with Ledger(path) as ledger:
+        record(ledger, make_run())
+    assert read(path) == [make_run()]
+
+
+def test_a_full_disk(path: Path, stored: list[Run]) -> None:
+    large = EpochRecord(1, 0.5, 1.0, 0.0, {"test": Evaluation(((10**6,) * 200,) * 200)})
+    message = "cannot grow: the disk is full. Free some space and run the command again; what was stored is kept"
+    with Ledger(path) as ledger:
+        attempt = ledger.start(make_run(8))
+        (pages,) = ledger._connection.execute("PRAGMA page_count").fetchone()
+        ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(LedgerError, match=message):
+            ledger.add_epoch(attempt, large)
+        with pytest.raises(LedgerError, match=message):
+            ledger.start(make_run(9, spec={"long": "x" * 50_000}))
+        with pytest.raises(LedgerError, match=message):
+            ledger.finish(attempt, make_run(8, reason="x" * 50_000))
+        assert ledger.runs() == stored
+        ledger._connection.execute("PRAGMA max_page_count = 100000")
+        ledger.add_epoch(attempt, large)
+        ledger.finish(attempt, make_run(8))
+    assert read(path) == [*stored, make_run(8, epochs=(large,))]
+
+
+def test_text_that_is_not_unicode(path: Path, stored: list[Run]) -> None:
+    with Ledger(path) as ledger:
+        with pytest.raises(
+            LedgerError, match=r"cannot hold the text 'folder:/data/\\udcff', which is not valid Unicode"
+        ):
+            ledger.start(make_run(9, dataset=os.fsdecode(b"folder:/data/\xff")))
+        assert ledger.runs() == stored
+
+
+def test_misuse_is_not_blamed_on_the_file(path: Path) -> None:
+    with Ledger(path) as ledger:
+        attempt = ledger.start(make_run())
+        ledger.add_epoch(attempt, make_epoch(1))
+        with pytest.raises(sqlite3.IntegrityError, match=r"epoch\.run, epoch\.epoch"):
+            ledger.add_epoch(attempt, make_epoch(1))
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        ledger.runs()
+
+
+def test_a_folder_that_can_only_be_read() -> None:
+    with unprivileged_folder() as folder:
+        path = folder / "zoo.sqlite"
+        with Ledger(path) as ledger:
+            record(ledger, make_run())
+            folder.chmod(0o555)
+            assert read(path) == [make_run()], "while someone writes"
+            folder.chmod(0o755)
+        folder.chmod(0o555)
+        assert read(path) == [make_run()]
+        message = "cannot be written: the file or its folder is read-only. Change the permissions, or name another file"
+        with pytest.raises(LedgerError, match=message):
+            Ledger(path)
+        with Ledger(path, create=False) as ledger, pytest.raises(LedgerError, match=message):
+            ledger.start(make_run(1))
+        with pytest.raises(LedgerError, match=r"cannot be opened: its folder or one of its files .* cannot be read"):
+            Ledger(folder / "new.sqlite")
+        assert os.listdir(folder) == ["zoo.sqlite"]
+
+
+def test_a_file_that_can_only_be_read() -> None:
+    with unprivileged_folder() as folder:
+        path = folder / "zoo.sqlite"
+        with Ledger(path) as ledger:
+            record(ledger, make_run())
+        path.chmod(0o444)
+        assert read(path) == [make_run()]
+        with pytest.raises(LedgerError, match="cannot be written: the file or its folder is read-only"):
+            Ledger(path)
+        path.chmod(0o000)
+        with pytest.raises(LedgerError, match="cannot be opened: its folder or one of its files"):
+            Ledger(path)
+        path.chmod(0o644)
+        assert read(path) == [make_run()]
+
+
+def test_a_killed_writers_ledger_in_a_folder_that_can_only_be_read() -> None:
+    # What it wrote last is in the -wal file, which SQLite can read only with another file beside it.
+    with unprivileged_folder() as folder, tempfile.TemporaryDirectory() as other:
+        path = Path(other) / "zoo.sqlite"
+        with Ledger(path) as ledger:
+            record(ledger, make_run())
+            for name in ("zoo.sqlite", "zoo.sqlite-wal"):
+                shutil.copy(Path(other) / name, folder / name)
+        folder.chmod(0o555)
+        with pytest.raises(LedgerError, match="copy all its files to a folder of your own"):
+            read(folder / "zoo.sqlite")
+        folder.chmod(0o755)
+        assert read(folder / "zoo.sqlite") == [make_run()]
+
+
+def test_a_folder_that_cannot_be_entered() -> None:
+    with unprivileged_folder() as folder:
+        folder.chmod(0o000)
+        for create in (True, False):
+            with pytest.raises(LedgerError, match="cannot be opened: Permission denied; name another file"):
+                Ledger(folder / "zoo.sqlite", create=create)
+
+
+# Several processes, and kills
+
+
+def writer(path: Path, pause: float = 0.0) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, str(WRITER), str(path), str(pause)], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """What the writer leaves when nothing disturbs it."""
+    path = tmp_path_factory.mktemp("undisturbed") / "zoo.sqlite"
+    with writer(path) as process:
+        process.communicate()
+    assert process.returncode == 0
+    runs = read(path)
+    assert len(runs) == 40
+    assert {len(run.epochs) for run in runs} == {4}
+    return runs
+
+
+def test_a_writer_that_is_killed_again_and_again(path: Path, undisturbed: list[Run]) -> None:
+    moments = random.Random(0)
+    progress = [0]
+    for _ in range(7):
+        with writer(path, pause=0.002) as process:
+            assert process.stdout is not None
+            announced = [process.stdout.readline() for _ in range(moments.randint(1, 12))]
+            time.sleep(moments.uniform(0.0, 0.01))
+            process.kill()
+            announced += process.stdout
+        stored = {f"{run} {epoch}\n" for run, epoch in rows(path, "SELECT run, epoch FROM epoch")}
+        assert {line for line in announced if line.endswith("\n")} <= stored, "an epoch that was stored is lost"
+        assert rows(path, "PRAGMA quick_check") == [("ok",)]
+        ended = read(path)
+        assert ended == undisturbed[: len(ended)]
+        assert len(rows(path, "SELECT * FROM run")) <= len(ended) + 1, "more than the killed attempt is left"
+        progress.append(len(ended))
+    assert progress == sorted(progress)
+    assert 0 < progress[-1] < 40, "the kills did not fall into the work"
+    with writer(path) as process:
+        assert process.stdout is not None
+        lines = len(process.stdout.readlines())
+    assert lines == 4 * (40 - progress[-1]), "only what is missing is done again"
+    assert read(path) == undisturbed
+    assert rows(path, "SELECT count(*) FROM run") == [(40,)]
+    assert rows(path, "SELECT count(*) FROM epoch") == [(160,)]
+
+
+def test_a_process_that_is_killed_while_it_makes_ledgers(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from zoo.ledger import Ledger
+for i in range(10_000):
+    Ledger(Path(sys.argv[1]) / f"{i}.sqlite").close()
+    print(i, flush=True)
+"""
+    moments = random.Random(1)
+    for attempt in range(5):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        with subprocess.Popen(
+            [sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(moments.uniform(0.0, 0.02))
+            process.kill()
+            process.stdout.read()
+        for path in folder.glob("*.sqlite"):
+            with Ledger(path) as ledger:
+                record(ledger, make_run())
+            assert read(path) == [make_run()]
+
+
+def test_processes_at_once_on_one_file(path: Path, undisturbed: list[Run]) -> None:
+    processes = [writer(path) for _ in range(3)]
+    readings = []
+    while any(process.poll() is None for process in processes):
+        if path.exists():
+            readings.append(read(path))
+        time.sleep(0.01)
+    for process in processes:
+        process.communicate()
+        assert process.returncode == 0
+    assert len(readings) > 1
+    by_seed = {run.key.seed: run for run in undisturbed}
+    for runs in readings:
+        assert all(run == by_seed[run.key.seed] for run in runs), "a reader saw half a run"
+    assert sorted(read(path), key=lambda run: run.key.seed) == undisturbed
+    assert rows(path, "SELECT count(*) FROM run") == [(40,)], "an attempt that came second is left"
+
+
+# Speed
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger of 100,000 runs with one epoch each."""
+    path = tmp_path_factory.mktemp("large") / "zoo.sqlite"
+    with Ledger(path) as ledger:
+        record(ledger, make_run(0, epochs=(make_epoch(1),)))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(run)")]
+        copied = ", ".join({"id": "n", "seed": "n"}.get(column, column) for column in columns)
+        numbers = "WITH RECURSIVE number(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM number WHERE n < 100000)"
+        connection.execute(f"{numbers} INSERT INTO run SELECT {copied} FROM number, run WHERE run.id = 1")
+        connection.execute("INSERT INTO epoch SELECT run.id, 1, 0.5, 1.0, 0.1, '{}' FROM run WHERE run.id > 1")
+    return path
+
+
+def milliseconds(repeats: int, action: Any) -> float:
+    """Return the median time of an action."""
+    times = []
+    for i in range(repeats):
+        start = time.perf_counter()
+        action(i)
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def test_a_large_ledger_is_fast(large: Path, record_property: Any) -> None:
+    # The bound leaves room for a busy machine; a hundred searches of the whole table would take seconds.
+    keys = [make_run(seed).key for seed in range(99_950, 100_050)]
+    with Ledger(large) as ledger:
+        attempt = ledger.start(make_run(-1))
+        medians = {
+            "open": milliseconds(5, lambda _: Ledger(large).close()),
+            "ended, 100 keys": milliseconds(5, lambda _: ledger.ended(keys)),
+            "find": milliseconds(5, lambda _: ledger.find(keys[0])),
+            "add_epoch": milliseconds(50, lambda i: ledger.add_epoch(attempt, make_epoch(i + 1))),
+            "start": milliseconds(20, lambda i: ledger.start(make_run(-2 - i))),
+        }
+        assert ledger.ended(keys) == {key for key in keys if key.seed <= 100_000}
+    record_property("milliseconds", medians)
+    assert max(medians.values()) < 20, medians
+
+
+def test_lookups_by_key_use_an_index(path: Path) -> None:
+    with Ledger(path) as ledger:
+        for condition in (ledger_module._ENDED, ledger_module._OPEN):
+            query = f"EXPLAIN QUERY PLAN SELECT * FROM run WHERE {ledger_module._KEY} AND {condition}"
+            (step,) = ledger._connection.execute(query, [""] * 5).fetchall()
+            assert "USING INDEX run_" in step["detail"], step["detail"]

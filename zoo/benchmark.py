@@ -1,0 +1,189 @@
+"""From specs and seeds to ended runs: what to train is planned, what is missing is trained, all goes to the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from zoo import paths
+from zoo.data import source
+from zoo.errors import BuildError, DataError
+from zoo.ledger import Ledger
+from zoo.registry import Registry
+from zoo.source import source_digest
+from zoo.spec import Spec, unstructure
+from zoo.train.execute import dataset
+from zoo.train.executors import Ended, EpochFinished, Event, Started, here
+from zoo.train.run import Run, RunKey
+from zoo.train.training import Training
+
+PRECISION = "fp32"
+
+
+@attrs.frozen
+class Plan:
+    """What a benchmark will do.
+
+    Attributes:
+        runs: every run asked for, all specs with the first seed before any with the second.
+        missing: those that the ledger does not hold yet.
+        waiting: specs whose data set is not at hand, by data set.
+        unfit: specs whose network does not fit their data set, with the reason.
+        notes: what was noticed about the data.
+        seconds: estimated time of one missing run, by the spec's identity.
+    """
+
+    runs: tuple[Run, ...]
+    missing: tuple[Run, ...]
+    waiting: Mapping[str, tuple[str, ...]]
+    unfit: Mapping[str, str]
+    notes: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+    @property
+    def estimate(self) -> float:
+        """Estimated seconds for all that is missing."""
+        return sum(self.seconds[run.key.spec] for run in self.missing)
+
+
+def make_plan(specs: Sequence[Spec], seeds: Sequence[int], *, registry: Registry, device: str, ledger: Ledger) -> Plan:
+    """Find out what there is to train and about how long it takes, before anything is trained.
+
+    Raises:
+        DataError: a data set is damaged, or no spec has its data at hand.
+        BuildError: no spec's network fits its data.
+        PluginError: a plugin's layer raised.
+    """
+    why_missing = {name: source(name, registry).missing() for name in {spec.data.dataset for spec in specs}}
+    waiting: dict[str, tuple[str, ...]] = {}
+    notes: dict[str, None] = {}
+    ready: list[tuple[Spec, RunKey]] = []
+    for spec in specs:
+        if why_missing[spec.data.dataset] is not None:
+            waiting[spec.data.dataset] = (*waiting.get(spec.data.dataset, ()), spec.name)
+            continue
+        data = dataset(spec, registry, device)
+        notes |= dict.fromkeys(f"{spec.data.dataset}: {note}" for note in data.notes)
+        if data.sorted_by_class and not spec.training.shuffle:
+            notes[
+                f"{spec.name}: the images of {spec.data.dataset} are sorted by class, and training.shuffle is false"
+            ] = None
+        ready.append((spec, RunKey(spec.identity, 0, data.digest, source_digest(spec, registry), PRECISION)))
+    if specs and not ready:
+        raise DataError("\n".join(f"{name} is not at hand: {why_missing[name]}" for name in waiting))
+
+    keys = [attrs.evolve(key, seed=seed) for _, key in ready for seed in seeds]
+    ended = ledger.ended(keys)
+    seconds: dict[str, float] = {}
+    unfit: dict[str, str] = {}
+    for spec, key in ready:
+        if key.spec not in seconds and any(attrs.evolve(key, seed=seed) not in ended for seed in seeds):
+            try:
+                data = dataset(spec, registry, device)
+                seconds[key.spec] = Training(spec, seeds[0], data, device=device, registry=registry).estimate()
+            except BuildError as error:
+                unfit[spec.name] = str(error)
+    fitting = [(spec, key) for spec, key in ready if spec.name not in unfit]
+    if ready and not fitting:
+        raise BuildError("\n".join(unfit.values()))
+
+    runs = [
+        Run(attrs.evolve(key, seed=seed), spec.name, unstructure(spec), spec.data.dataset)
+        for seed in seeds
+        for spec, key in fitting
+    ]
+    missing = {run.key: run for run in runs if run.key not in ended}
+    return Plan(tuple(runs), tuple(missing.values()), waiting, unfit, tuple(notes), seconds)
+
+
+def within_budget(
+    specs: Sequence[Spec], seeds: Sequence[int], plan: Plan, budget: float, *, registry: Registry
+) -> tuple[list[Spec], list[int]]:
+    """Cut a plan down to a number of seconds: fewer seeds, and where one is too long, fewer epochs.
+
+    Returns:
+        The specs and the seeds to plan again.
+    """
+    if plan.estimate <= budget:
+        return list(specs), list(seeds)
+    cost: dict[int, float] = dict.fromkeys(seeds, 0.0)
+    for run in plan.missing:
+        cost[run.key.seed] += plan.seconds[run.key.spec]
+    kept: list[int] = []
+    total = 0.0
+    for seed in seeds:
+        total += cost[seed]
+        if total > budget:
+            break
+        kept.append(seed)
+    if kept:
+        return list(specs), kept
+    share = budget / cost[seeds[0]]
+    shorter = [_shorter(spec, max(1, int(spec.training.epochs * share)), registry) for spec in specs]
+    return shorter, list(seeds[:1])
+
+
+def _shorter(spec: Spec, epochs: int, registry: Registry) -> Spec:
+    if epochs == spec.training.epochs:
+        return spec
+    return paths.apply(spec, {"training.epochs": epochs}, registry)
+
+
+def carry_out(
+    plan: Plan,
+    *,
+    registry: Registry,
+    device: str,
+    ledger: Ledger,
+    watch: Callable[[Event], None],
+    say: Callable[[str], None],
+) -> list[Run]:
+    """Train what is missing, store every epoch as it comes, and return all planned runs as they ended.
+
+    Args:
+        plan: what to train.
+        registry: whose hooks are told what happens.
+        device: "cpu", "cuda" or "mps".
+        ledger: where runs are stored.
+        watch: is called with every event after it is stored.
+        say: is given a line when a plugin that only watches raised.
+    """
+    attempts: dict[RunKey, int] = {}
+    failed: dict[RunKey, Run] = {}
+    for event in here(plan.missing, registry, device):
+        key = event.run.key
+        match event:
+            case Started(run):
+                attempts[key] = ledger.start(run)
+                tell(registry, "zoo_run_started", say, run=run)
+            case EpochFinished(run, record):
+                ledger.add_epoch(attempts[key], record)
+                tell(registry, "zoo_epoch_finished", say, run=run, epoch=record)
+            case Ended(run):
+                ledger.finish(attempts.pop(key), run)
+                if run.status == "failed":
+                    failed[key] = run
+                tell(registry, "zoo_run_finished", say, run=run)
+        watch(event)
+    return [*planned(plan.runs, ledger), *failed.values()]
+
+
+def planned(runs: Iterable[Run], ledger: Ledger) -> list[Run]:
+    """Return those of the runs that have ended, as the ledger holds them, under the names and references asked for."""
+    found = ((run, ledger.find(run.key)) for run in runs)
+    return [attrs.evolve(ended, name=run.name, spec=run.spec, dataset=run.dataset) for run, ended in found if ended]
+
+
+def tell(registry: Registry, hook: str, say: Callable[[str], None], **happened: Any) -> list[Any]:
+    """Call a hook of every plugin that implements it; one that raises is reported and harms nobody."""
+    results = []
+    for implementation in getattr(registry.hook, hook).get_hookimpls():
+        try:
+            results.append(implementation.function(**{name: happened[name] for name in implementation.argnames}))
+        except Exception as error:
+            say(
+                f"plugin {implementation.plugin_name}: its hook {hook} raised {type(error).__name__}: {error}; going on"
+            )
+    return results

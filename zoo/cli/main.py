@@ -1,0 +1,109 @@
+"""The command `zoo` and what all of its commands share."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo import __version__
+from zoo.errors import ZooError
+
+# The module that defines each command, and its one-line help: `zoo --help` imports none of them.
+COMMANDS = {
+    "benchmark": ("zoo.cli.benchmark", "Train specs, several seeds each, and print the table."),
+    "results": ("zoo.cli.results", "Print the table of what the ledger holds, without training."),
+    "list": ("zoo.cli.catalog", "List specs, variants or kinds."),
+    "show": ("zoo.cli.catalog", "Show a spec's layers, with shapes, parameters and FLOPs, or a variant's options."),
+    "plugins": ("zoo.cli.catalog", "List plugins, what each registered, and why one failed."),
+    "data": ("zoo.cli.data", "List data sets and get those that are not at hand."),
+}
+
+
+class _Group(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(COMMANDS[name][0]), f"{name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ZooError as error:
+            failure = click.ClickException(str(error))
+            failure.exit_code = error.exit_code  # type: ignore[misc]  # click reads it from the instance
+            raise failure from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="zoo")
+@click.option(
+    "-p", "left_out", multiple=True, metavar="no:NAME", help="Leave a plugin out, by its name or its distribution's."
+)
+@click.option(
+    "--plugin",
+    "files",
+    multiple=True,
+    metavar="FILE.py",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Load a single-file plugin.",
+)
+@click.option("--strict-plugins", is_flag=True, help="Stop when any plugin fails to load.")
+@click.pass_context
+def main(ctx: click.Context, left_out: tuple[str, ...], files: tuple[Path, ...], strict_plugins: bool) -> None:
+    """Does my layer help? Trains networks that differ in one thing, and says what it changed.
+
+    \b
+    Examples:
+      zoo benchmark                              every spec whose data is at hand
+      zoo benchmark 'starter/*' --seeds 10       some, with more seeds
+      zoo benchmark starter/default --vary activation=relu,mish
+      zoo --plugin swishish.py benchmark starter/default --vary activation=relu,swishish
+      zoo show eq2425/4c
+      zoo list --kind activation
+
+    Shell completion: eval "$(_ZOO_COMPLETE=bash_source zoo)", or zsh_source, or fish_source.
+    """
+    ctx.obj = Plugins(left_out, files, strict_plugins)
+
+
+class Plugins:
+    """Which plugins the command line asks for; they are loaded when the registry is first needed."""
+
+    def __init__(self, left_out: tuple[str, ...], files: tuple[Path, ...], strict: bool) -> None:
+        self.left_out, self.files, self.strict = left_out, files, strict
+
+    def load(self) -> Any:
+        """Load the plugins and return the registry, its problems not yet raised.
+
+        Raises:
+            click.UsageError: an argument of -p is not of the form no:NAME.
+        """
+        from zoo.registry import Registry
+
+        for text in self.left_out:
+            if not text.startswith("no:") or text == "no:":
+                raise click.UsageError(f"-p {text}: expected no:NAME, as in -p no:zoo_plugins.dropouts")
+        block = [text.removeprefix("no:") for text in self.left_out]
+        return Registry(block=block, files=self.files, strict=self.strict)
+
+    def registry(self) -> Any:
+        """Load the plugins, say on standard error which failed, and return the registry.
+
+        Raises:
+            ZooError: a problem that forbids any work.
+        """
+        registry = self.load().require_sound()
+        for failure in registry.failures:
+            click.echo(f"Warning: {failure}", err=True)
+        return registry

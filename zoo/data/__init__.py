@@ -1,0 +1,22 @@
+"""A data set by name: decoded once, kept memory-mapped in a cache, moved to the device once as uint8."""
+
+from zoo.data.cache import cache_dir, data_dir, scratch, size_on_disk
+from zoo.data.dataset import Dataset, Split, load
+from zoo.data.prepare import resized
+from zoo.data.sources import Arrays, Source, files_fingerprint, source, takes_path
+
+__all__ = [
+    "Arrays",
+    "Dataset",
+    "Source",
+    "Split",
+    "cache_dir",
+    "data_dir",
+    "files_fingerprint",
+    "load",
+    "resized",
+    "scratch",
+    "size_on_disk",
+    "source",
+    "takes_path",
+]

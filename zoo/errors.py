@@ -1,0 +1,56 @@
+"""Everything that can go wrong because of what zoo was given.
+
+A `ZooError` is never a bug in zoo: its text says what is wrong, where, and what to do, and the command line
+prints it without a traceback. Anything else that escapes is a bug in zoo or in a named plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+WRONG_USAGE = 2
+WORK_FAILED = 1
+INTERRUPTED = 130
+
+
+class ZooError(Exception):
+    """Base of all errors that a user can mend. `exit_code` is what the command line ends with."""
+
+    exit_code = WRONG_USAGE
+
+
+class SpecError(ZooError):
+    """A spec, a change, or an option of a variant is not valid."""
+
+
+class UnknownNameError(ZooError):
+    """A name that nothing is registered under."""
+
+
+class PluginError(ZooError):
+    """A plugin that cannot be used: it does not import, a hook raised, a name is taken."""
+
+
+class BuildError(ZooError):
+    """A valid spec that makes no network for the given input shape."""
+
+
+class DataError(ZooError):
+    """A data set that is not at hand or cannot be read."""
+
+
+class LedgerError(ZooError):
+    """The ledger's file cannot be read or written."""
+
+    exit_code = WORK_FAILED
+
+
+def near_misses(name: str, known: Iterable[str]) -> str:
+    """Return what completes "there is no 'nam'": "; did you mean name?", or "." when none is near."""
+    by_lower = {k.lower(): k for k in known}
+    close = [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
+    if not close:
+        tail = name.lower().rpartition("/")[2]
+        close = [k for k in by_lower.values() if tail and k.lower().rpartition("/")[2] == tail][:3]
+    return f"; did you mean {' or '.join(close)}?" if close else "."

@@ -1,0 +1,184 @@
+"""The hooks that a plugin may implement: one for each kind of variant, and those on what happens.
+
+Implement a hook by giving a function its name and marking it with `zoo.hookimpl`; leave out the arguments
+that it does not need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+import pluggy
+
+if TYPE_CHECKING:
+    from zoo.train.run import EpochRecord, Run
+
+hookspec = pluggy.HookspecMarker("zoo")
+hookimpl = pluggy.HookimplMarker("zoo")
+
+
+class Register(Protocol):
+    """Registers one variant: `register("leaky_relu", leaky_relu)`."""
+
+    def __call__(self, name: str, factory: Callable[..., Any]) -> None:
+        """Register `factory` under `name`.
+
+        The factory's parameters that its kind supplies (see `KINDS`) are passed by name; all others are the
+        variant's options, each with a type annotation and a default. The first line of its docstring is the
+        variant's description; a line that begins with "Paper:" names where it comes from.
+        """
+
+
+class RegisterSpec(Protocol):
+    """Registers one spec: `register("mine/wide", {"base": "starter/default", "set": {...}})`."""
+
+    def __call__(self, name: str, spec: Mapping[str, Any] | Path) -> None:
+        """Register a spec: a mapping of the form in docs/reference/specs.md, or the path of a TOML file."""
+
+
+@attrs.frozen
+class VariantKind:
+    """A slot that variants fill.
+
+    `given` names what a factory of this kind may ask for; `purpose` is one line for people.
+    """
+
+    name: str
+    hook: str
+    given: tuple[str, ...]
+    purpose: str
+
+
+_KINDS = [
+    VariantKind("activation", "zoo_register_activations", ("shape",), "nonlinearity after a filter or a dense layer"),
+    VariantKind("normalization", "zoo_register_normalizations", ("shape",), "rescaling of activations"),
+    VariantKind("dropout", "zoo_register_dropouts", ("shape",), "random removal during training"),
+    VariantKind(
+        "filter", "zoo_register_filters", ("shape", "filters"), "convolution from `shape` to `filters` channels"
+    ),
+    VariantKind("pooling", "zoo_register_poolings", ("shape",), "reduction of the spatial size"),
+    VariantKind("block", "zoo_register_blocks", ("shape", "parts"), "how the parts of a feature block are connected"),
+    VariantKind("initializer", "zoo_register_initializers", ("weight",), "starting values of a weight, set in place"),
+    VariantKind("optimizer", "zoo_register_optimizers", ("parameters",), "rule that updates the parameters"),
+    VariantKind("schedule", "zoo_register_schedules", ("progress",), "factor on the learning rate over a run"),
+    VariantKind("loss", "zoo_register_losses", ("logits", "labels"), "what training minimizes"),
+    VariantKind(
+        "augmentation", "zoo_register_augmentations", ("images", "generator"), "random change of a training batch"
+    ),
+    VariantKind("dataset", "zoo_register_datasets", (), "labelled images"),
+]
+KINDS: Mapping[str, VariantKind] = {kind.name: kind for kind in _KINDS}
+
+
+@hookspec
+def zoo_register_activations(register: Register) -> None:
+    """Register activations: `factory(shape, **options) -> nn.Module`, which keeps the shape."""
+
+
+@hookspec
+def zoo_register_normalizations(register: Register) -> None:
+    """Register normalizations: `factory(shape, **options) -> nn.Module`, which keeps the shape.
+
+    `shape` is (channels, height, width) in a feature block and (units,) in the classifier.
+    """
+
+
+@hookspec
+def zoo_register_dropouts(register: Register) -> None:
+    """Register dropouts: `factory(shape, **options) -> nn.Module`, which keeps the shape.
+
+    `shape` is (channels, height, width) in a feature block and (units,) in the classifier.
+    """
+
+
+@hookspec
+def zoo_register_filters(register: Register) -> None:
+    """Register filters: `factory(shape, filters, **options) -> nn.Module`.
+
+    The module maps (batch, *shape) to (batch, filters, height, width) with a height and width of its own.
+    """
+
+
+@hookspec
+def zoo_register_poolings(register: Register) -> None:
+    """Register poolings: `factory(shape, **options) -> nn.Module`, which keeps the number of channels."""
+
+
+@hookspec
+def zoo_register_blocks(register: Register) -> None:
+    """Register blocks: `factory(shape, parts, **options) -> nn.Module`.
+
+    `parts` is a `zoo.build.Parts`: it builds the parts that the spec states for this block.
+    """
+
+
+@hookspec
+def zoo_register_initializers(register: Register) -> None:
+    """Register initializers: `factory(weight, **options) -> None` fills a weight of two or more dimensions in place."""
+
+
+@hookspec
+def zoo_register_optimizers(register: Register) -> None:
+    """Register optimizers: `factory(parameters, **options) -> torch.optim.Optimizer`.
+
+    The learning rate is the option `learning_rate`.
+    """
+
+
+@hookspec
+def zoo_register_schedules(register: Register) -> None:
+    """Register schedules: `factory(progress, **options) -> float`.
+
+    `progress` goes from 0 (first step after the warm-up) to 1 (end of the run); the result multiplies the
+    learning rate.
+    """
+
+
+@hookspec
+def zoo_register_losses(register: Register) -> None:
+    """Register losses: `factory(logits, labels, **options) -> Tensor`, a scalar.
+
+    `logits` is (batch, classes), `labels` is (batch,) of int64.
+    """
+
+
+@hookspec
+def zoo_register_augmentations(register: Register) -> None:
+    """Register augmentations: `factory(images, generator, **options) -> Tensor` of the same shape.
+
+    `images` is a float batch (batch, channels, height, width) with pixels from 0 to 1, on the device; every
+    random draw must come from `generator`, which lives on the same device.
+    """
+
+
+@hookspec
+def zoo_register_datasets(register: Register) -> None:
+    """Register data sets: `factory(**options) -> zoo.data.Source`."""
+
+
+@hookspec
+def zoo_register_specs(register: RegisterSpec) -> None:
+    """Register specs."""
+
+
+@hookspec
+def zoo_run_started(run: Run) -> None:
+    """A run begins. What this hook raises is reported and does not touch the run."""
+
+
+@hookspec
+def zoo_epoch_finished(run: Run, epoch: EpochRecord) -> None:
+    """An epoch of a run is trained, evaluated and stored. What this hook raises does not touch the run."""
+
+
+@hookspec
+def zoo_run_finished(run: Run) -> None:
+    """A run has ended; `run.status` says how. What this hook raises does not touch the run."""
+
+
+@hookspec
+def zoo_report_sections(runs: list[Run]) -> list[str]:  # type: ignore[empty-body]
+    """Return further paragraphs, printed below the table of the given runs."""

@@ -1,0 +1,184 @@
+"""Changes: values set at dotted paths of a resolved spec.
+
+`network.features.*.activation = leaky_relu` sets the activation of every feature block. Steps are field names,
+list positions, `*` for all of a level, and a last `+` that appends to a list. A path that does not begin at a
+section stands for every place in the spec that ends like it: `activation`, `filter.size`, `learning_rate`.
+
+A bare name put where a variant is chosen changes the variant and keeps those options that old and new share; a
+table without `name` changes the options that it states; a table with `name` replaces all.
+"""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from zoo.errors import SpecError, near_misses
+from zoo.options import Choice
+from zoo.registry import Registry
+from zoo.spec import SECTIONS, Spec, merge, split_path, structure, unstructure
+
+Steps = tuple[str | int, ...]
+
+
+class NoChangeError(SpecError):
+    """A set gives a place the value that it has."""
+
+
+def apply(spec: Spec, sets: Mapping[str, Any], registry: Registry) -> Spec:
+    """Return the spec with each path of `sets` set, in order.
+
+    Raises:
+        SpecError: a path matches nothing, a value changes nothing or is not valid.
+    """
+    for path, value in sets.items():
+        changed = _set(spec, path, value, registry)
+        if changed == spec:
+            raise NoChangeError(f"{spec.name}: {path} = {value!r} changes nothing: it is that already")
+        spec = changed
+    return spec
+
+
+def parse_set(text: str) -> tuple[str, Any]:
+    """Read `path=value` of the command line. The value is TOML; a bare word is a string.
+
+    Raises:
+        SpecError: there is no `=`.
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise SpecError(f"expected path=value, got {text!r}; for example --set training.epochs=3")
+    return path.strip(), parse_value(value)
+
+
+def parse_value(text: str) -> Any:
+    """Read one value: a TOML value, or else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def parse_values(text: str) -> list[Any]:
+    """Read the values of `--vary path=a,b`: separated by commas, except those inside brackets, braces and quotes."""
+    items, depth, quoted, start = [], 0, "", 0
+    for index, character in enumerate(text):
+        if quoted:
+            quoted = "" if character == quoted else quoted
+        elif character in "\"'":
+            quoted = character
+        elif character in "[{":
+            depth += 1
+        elif character in "]}":
+            depth -= 1
+        elif character == "," and depth == 0:
+            items.append(text[start:index])
+            start = index + 1
+    return [parse_value(item) for item in (*items, text[start:])]
+
+
+def _set(spec: Spec, path: str, value: Any, registry: Registry) -> Spec:
+    tree = unstructure(spec)
+    for steps in _matches(spec, path):
+        _put(tree, steps, _new_value(_node(spec, steps), value, registry))
+    return structure(tree, spec.name, registry)
+
+
+def _children(node: Any) -> dict[str | int, Any]:
+    if isinstance(node, tuple):
+        return dict(enumerate(node))
+    if isinstance(node, Choice):
+        return dict([("name", node.name), *node.values().items()])
+    if attrs.has(type(node)):
+        return dict(attrs.asdict(node, recurse=False).items())
+    return {}
+
+
+def _node(node: Any, steps: Steps) -> Any:
+    for step in steps:
+        node = _children(node).get(step)
+    return node
+
+
+def _matches(spec: Spec, path: str) -> list[Steps]:
+    """Return every place in the spec that the path names."""
+    steps = split_path(path)
+    if steps[0] in SECTIONS:
+        found = list(_match(spec, steps, ()))
+    else:
+        found = [
+            place
+            for section in SECTIONS
+            for start in _places(getattr(spec, section), (section,))
+            for place in _match(_node(spec, start), steps, start)
+        ]
+    if not found:
+        raise SpecError(f"{spec.name}: the path {path!r} matches nothing{_hint(spec, steps)}")
+    return found
+
+
+def _match(node: Any, steps: tuple[str, ...], start: Steps) -> Iterator[Steps]:
+    if not steps:
+        yield start
+        return
+    first, rest = steps[0], steps[1:]
+    if first == "+" and not rest and isinstance(node, tuple):
+        yield (*start, len(node))
+        return
+    for key, child in _children(node).items():
+        if first in ("*", str(key)):
+            yield from _match(child, rest, (*start, key))
+
+
+def _places(node: Any, start: Steps) -> Iterator[Steps]:
+    """Yield every inner place at or below `start`."""
+    children = _children(node)
+    if children:
+        yield start
+    for key, child in children.items():
+        yield from _places(child, (*start, key))
+
+
+def _hint(spec: Spec, steps: tuple[str, ...]) -> str:
+    """Say where a path leaves the spec, and what there is instead."""
+    if steps[:2] == ("network", "defaults"):
+        return ": defaults are written into the blocks when a spec is read; set `network.features.*` instead."
+    node: Any = spec
+    for depth, step in enumerate(steps):
+        children = _children(node) if depth else {section: getattr(spec, section) for section in SECTIONS}
+        matching = [child for key, child in children.items() if step in ("*", str(key))]
+        if not matching:
+            names = [str(key) for key in children]
+            where = ".".join(steps[:depth]) or "the spec"
+            return (
+                f": {where} has no {step!r}{near_misses(step, names)} It has {', '.join(names) or 'nothing below it'}."
+            )
+        node = matching[0]
+    return "."
+
+
+def _new_value(old: Any, value: Any, registry: Registry) -> Any:
+    if not isinstance(old, Choice):
+        return value
+    if isinstance(value, str):
+        options = {field.name for field in attrs.fields(registry.variant(old.kind, value).options)}
+        shared = {name: option for name, option in unstructure(old).items() if name in options}
+        return {"name": value, **shared}
+    return merge(unstructure(old), value)
+
+
+def _put(tree: Any, steps: Steps, value: Any) -> None:
+    for step in steps[:-1]:
+        tree = tree[step]
+    last = steps[-1]
+    value = copy.deepcopy(value)
+    if isinstance(tree, list) and last == len(tree):
+        tree.append(value)
+    elif last == "name" and isinstance(tree, dict):
+        raise SpecError("set the variant itself (`filter = ...`), not its name")
+    else:
+        tree[last] = value

@@ -1,0 +1,72 @@
+"""Digests of the source of what a run used, so that editing a variant invalidates its runs and no others."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+from zoo.registry import Plugin, Registry
+from zoo.spec import Spec
+
+
+def source_digest(spec: Spec, registry: Registry) -> str:
+    """Return the SHA-256 over the source of every variant that the spec uses.
+
+    Data sets are left out: their content has a digest of its own.
+    """
+    plugins = {registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()}
+    files = frozenset[Path]().union(*(_reachable(plugin) for plugin in plugins))
+    digest = hashlib.sha256()
+    for content in sorted(_content_digest(file) for file in files):
+        digest.update(content)
+    return digest.hexdigest()
+
+
+@cache
+def _reachable(plugin: Plugin) -> frozenset[Path]:
+    """Return the file of a plugin and those of its own package that it imports, directly or not."""
+    module = plugin.name.partition(":")[0]
+    package = module.partition(".")[0]
+    found: set[Path] = set()
+    waiting = [(Path(plugin.file), module)]
+    while waiting:
+        file, name = waiting.pop()
+        if file not in found:
+            found.add(file)
+            inside = (imported for imported in _imports(file, name) if imported.partition(".")[0] == package)
+            waiting += [place for imported in inside for place in _locate(imported)]
+    return frozenset(found)
+
+
+def _imports(file: Path, name: str) -> set[str]:
+    """Return the modules that a file may import, inside functions too; names imported from a package included."""
+    parent = name.rpartition(".")[0]
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = parent.split(".")[: len(parent.split(".")) - node.level + 1]
+                base = ".".join(filter(None, (*above, base)))
+            imported |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return imported
+
+
+def _locate(module: str) -> list[tuple[Path, str]]:
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return []
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return []
+    return [(Path(spec.origin), module)]
+
+
+@cache
+def _content_digest(file: Path) -> bytes:
+    return hashlib.sha256(file.read_bytes()).digest()

@@ -1,0 +1,1 @@
+"""Training: what one run is, and how it is carried out."""

@@ -1,0 +1,52 @@
+"""Separate streams of random numbers, each derived from a run's seed and what the numbers are for.
+
+So two specs with one seed see the same batches in the same order even where one of them draws more for its dropout,
+and a run does not depend on which other runs share its process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from zoo.spec import canonical_json
+
+
+def derive(seed: int, *purpose: str | int) -> int:
+    """Return the seed of one stream, from 0 to 2**63 - 1, as in `derive(3, "order", epoch)`.
+
+    It is the first 63 bits of the SHA-256 of the JSON text of [seed, *purpose], without spaces, and stays so: other
+    values would make other runs, while the ledger counts old and new ones as the same. torch's CPU generator uses the
+    low 32 bits only, so two CPU streams coincide with probability 2**-32.
+    """
+    digest = hashlib.sha256(canonical_json([seed, *purpose]).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator(device: torch.device | str, seed: int, *purpose: str | int) -> torch.Generator:
+    """Return a generator on the device at the start of the stream."""
+    return torch.Generator(device).manual_seed(derive(seed, *purpose))
+
+
+@contextmanager
+def seeded(seed: int, *purpose: str | int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Let what draws from torch's global generators (layer construction, dropout) draw from the stream.
+
+    Args:
+        seed: the run's seed.
+        *purpose: what the numbers are for.
+        device: a CUDA device whose global generator is seeded too; the CPU's always is.
+
+    On leaving, also by an exception, both are as they were before.
+    """
+    device = torch.device(device)
+    on_cuda = device.type == "cuda"
+    # Not torch.manual_seed, which would seed all devices, and those that are not forked for good.
+    with torch.random.fork_rng(devices=[device] if on_cuda else [], device_type="cuda"):
+        torch.set_rng_state(generator("cpu", seed, *purpose).get_state())
+        if on_cuda:
+            torch.cuda.set_rng_state(generator(device, seed, *purpose).get_state(), device)
+        yield

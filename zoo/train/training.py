@@ -1,0 +1,203 @@
+"""One run, an epoch at a time: the reference by which every faster way of training is judged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import cycle, islice
+
+import torch
+from torch import Tensor
+
+from zoo.builder import construct
+from zoo.data import Dataset, Split
+from zoo.registry import Registry
+from zoo.spec import Spec
+from zoo.train import metrics, streams
+from zoo.train.run import EpochRecord, Evaluation
+
+EVALUATION_BATCH = 1000
+"""Images evaluated at once; no figure depends on it, but the draws of dropout that is always on."""
+
+
+class DivergedError(Exception):
+    """The training loss is not finite."""
+
+
+class Training:
+    """One spec, with one seed, on one data set that is on the device.
+
+    Attributes:
+        network: the module that is trained.
+        parameters: how many trainable numbers it has.
+        flops: floating-point operations of one image's forward pass.
+        seconds_setup: what building took.
+
+    Raises:
+        BuildError: the network does not fit the data set's images.
+    """
+
+    def __init__(self, spec: Spec, seed: int, dataset: Dataset, *, device: str, registry: Registry) -> None:
+        start = time.perf_counter()
+        self.spec, self.seed, self.dataset, self.device, self.registry = (
+            spec,
+            seed,
+            dataset,
+            torch.device(device),
+            registry,
+        )
+        built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
+        self.network = built.network.to(self.device).to(memory_format=torch.channels_last)
+        self.parameters, self.flops = built.parameters, built.flops
+        self.optimizer: torch.optim.Optimizer = registry.make(
+            spec.training.optimizer, parameters=list(self.network.parameters())
+        )
+        self._learning_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._mean, self._std = pixel_statistics(spec, dataset.train.images)
+        self._steps_per_epoch = -(-len(dataset.train.labels) // spec.training.batch_size)
+        self._steps = spec.training.epochs * self._steps_per_epoch
+        self._warmup_steps = round(spec.training.warmup * self._steps)
+        self._synchronize()
+        self.seconds_setup = time.perf_counter() - start
+
+    def epochs(self) -> Iterator[EpochRecord]:
+        """Train, and yield a record after each epoch.
+
+        Raises:
+            DivergedError: the loss of an epoch is not finite.
+        """
+        for epoch in range(1, self.spec.training.epochs + 1):
+            start = time.perf_counter()
+            loss = self.train_epoch(epoch)
+            trained = time.perf_counter()
+            if not torch.isfinite(torch.tensor(loss)):
+                raise DivergedError(f"diverged at epoch {epoch}: the training loss is {loss}")
+            evaluations = self.evaluate(epoch) if self._due(epoch) else {}
+            yield EpochRecord(epoch, loss, trained - start, time.perf_counter() - trained, evaluations)
+
+    def train_epoch(self, epoch: int) -> float:
+        """Train one epoch (from 1) and return the mean loss per image."""
+        self.network.train()
+        total = torch.zeros((), device=self.device)
+        augmenting = streams.generator(self.device, self.seed, "augmentation", epoch)
+        with streams.seeded(self.seed, "dropout", epoch, device=self.device):
+            for index, (images, labels) in enumerate(self.batches(epoch)):
+                self.set_learning_rate((epoch - 1) * self._steps_per_epoch + index)
+                total += self.step(images, labels, augmenting) * len(labels)
+        return total.item() / len(self.dataset.train.labels)
+
+    def step(self, images: Tensor, labels: Tensor, augmenting: torch.Generator) -> Tensor:
+        """Update the parameters from one batch of uint8 images; return its mean loss."""
+        pixels = _pixels(images)
+        for augmentation in self.spec.training.augmentation:
+            pixels = self.registry.make(augmentation, images=pixels, generator=augmenting)
+        loss: Tensor = self.registry.make(
+            self.spec.training.loss, logits=self.network(self._normalize(pixels)), labels=labels
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the epoch's batches of uint8 images and labels; the last may be smaller."""
+        images, labels = self.dataset.train.images, self.dataset.train.labels
+        size = self.spec.training.batch_size
+        if not self.spec.training.shuffle:
+            yield from zip(torch.split(images, size), torch.split(labels, size), strict=True)
+            return
+        # Drawn on the CPU, so that the order does not depend on the device.
+        order = torch.randperm(len(labels), generator=streams.generator("cpu", self.seed, "order", epoch))
+        for chosen in torch.split(order.to(self.device), size):
+            yield images[chosen], labels[chosen]
+
+    def set_learning_rate(self, step: int) -> None:
+        """Set the learning rate of a step of the whole run (from 0): linear warm-up, then the schedule."""
+        after_warmup = max(0, step - self._warmup_steps)
+        progress = after_warmup / max(1, self._steps - self._warmup_steps)
+        factor = self.registry.make(self.spec.training.schedule, progress=progress)
+        if step < self._warmup_steps:
+            factor *= (step + 1) / self._warmup_steps
+        for group, learning_rate in zip(self.optimizer.param_groups, self._learning_rates, strict=True):
+            group["lr"] = learning_rate * factor
+
+    def estimate(self, steps: int = 3) -> float:
+        """Return about how many seconds the whole run will take, from a few steps; the run is spoilt by it."""
+        self.network.train()
+        augmenting = streams.generator(self.device, self.seed, "estimate")
+        times = []
+        for images, labels in islice(cycle(self.batches(1)), steps + 1):
+            start = time.perf_counter()
+            self.step(images, labels, augmenting)
+            self._synchronize()
+            times.append(time.perf_counter() - start)
+        images = self.dataset.test.images[:EVALUATION_BATCH]
+        evaluating = []
+        for _ in range(2):
+            start = time.perf_counter()
+            self.predict(images)
+            self._synchronize()
+            evaluating.append(time.perf_counter() - start)
+        per_image = min(evaluating) / len(images)
+        evaluations = sum(self._due(epoch) for epoch in range(1, self.spec.training.epochs + 1))
+        # The first step allocates and chooses kernels.
+        return self._steps * min(times[1:]) + evaluations * per_image * sum(map(len, self._parts().values()))
+
+    def evaluate(self, epoch: int) -> dict[str, Evaluation]:
+        """Count predictions on the training, test and, where there is one, validation images."""
+        with streams.seeded(self.seed, "dropout in evaluation", epoch, device=self.device):
+            return {name: self._evaluate(split) for name, split in self._parts().items()}
+
+    def _parts(self) -> dict[str, Split]:
+        parts = {"train": self.dataset.train, "test": self.dataset.test, "validation": self.dataset.validation}
+        return {name: split for name, split in parts.items() if split is not None}
+
+    def _evaluate(self, split: Split) -> Evaluation:
+        classes = len(self.dataset.classes)
+        size = self.spec.training.batch_size if self.spec.evaluation.measure == "eq2425" else len(split.labels)
+        group = torch.arange(len(split.labels), device=self.device) // size
+        groups = -(-len(split.labels) // size)
+        cell = (group * classes + split.labels) * classes + self.predict(split.images)
+        counts = torch.bincount(cell, minlength=groups * classes**2).view(groups, classes, classes).cpu().numpy()
+        batch_recall = float(metrics.batch_recalls(counts).mean()) if self.spec.evaluation.measure == "eq2425" else None
+        return Evaluation(tuple(map(tuple, counts.sum(axis=0).tolist())), batch_recall)
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the predicted class of each of the uint8 images."""
+        self.network.eval()
+        return torch.cat(
+            [self.network(self._normalize(_pixels(batch))).argmax(1) for batch in torch.split(images, EVALUATION_BATCH)]
+        )
+
+    def _normalize(self, pixels: Tensor) -> Tensor:
+        return pixels.sub(self._mean).div_(self._std)
+
+    def _due(self, epoch: int) -> bool:
+        every = self.spec.evaluation.every
+        return epoch == self.spec.training.epochs or (every > 0 and epoch % every == 0)
+
+    def _synchronize(self) -> None:
+        if self.device.type in ("cuda", "mps"):
+            getattr(torch, self.device.type).synchronize()
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """Return uint8 images as floats in [0, 1], in the memory format that convolutions are fastest in."""
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def pixel_statistics(spec: Spec, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and the standard deviation that pixels in [0, 1] are normalized with, each (channels, 1, 1)."""
+    channels = images.shape[1]
+    mean, std = (torch.full((channels,), v) if isinstance(v, float) else None for v in (spec.data.mean, spec.data.std))
+    if mean is None or std is None:
+        # From counts of each of the 256 values: exact, and without a float copy of the images.
+        counts = torch.stack([torch.bincount(images[:, c].flatten().int(), minlength=256) for c in range(channels)])
+        weights = counts.double().cpu() / counts.sum(1, keepdim=True).cpu()
+        values = torch.arange(256, dtype=torch.float64) / 255
+        own_mean = weights @ values
+        own_std = (weights @ values**2 - own_mean**2).clamp_min(1e-12).sqrt()
+        mean = own_mean.float() if mean is None else mean
+        std = own_std.float() if std is None else std
+    return tuple(v.view(-1, 1, 1).to(images.device) for v in (mean, std))  # type: ignore[return-value]
