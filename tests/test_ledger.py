@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -246,8 +247,10 @@ def test_a_failed_run_is_tried_again(path: Path) -> None:
         record(ledger, failed)
         assert ledger.runs() == [failed]
         assert ledger.ended([failed.key]) == set()
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE run SET host = 'elsewhere'")
         ledger.start(failed)
-        assert rows(path, "SELECT status FROM run") == [("running",)]
+        assert rows(path, "SELECT status FROM run") == [("running",)], "the failed attempt is left"
         record(ledger, attrs.evolve(failed, reason="out of memory again"))
         assert [run.reason for run in ledger.runs()] == ["out of memory again"]
         record(ledger, make_run())
@@ -517,7 +520,7 @@ def test_a_lock_is_waited_for(path: Path, stored: list[Run]) -> None:
 
 
 def test_a_file_that_is_locked_before_it_is_a_ledger(path: Path) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerError, match="is locked by another process"):
             Ledger(path, timeout=0.05)
@@ -530,9 +533,11 @@ def test_a_file_that_is_locked_before_it_is_a_ledger(path: Path) -> None:
         other.execute("SELECT * FROM run").fetchall()
         with pytest.raises(LedgerError, match="is locked by another process"):
             Ledger(path, timeout=0.05)
-        other.execute("COMMIT")
-    with Ledger(path) as ledger:
-        record(ledger, make_run())
+        release = threading.Timer(0.1, other.execute, ["COMMIT"])
+        release.start()
+        with Ledger(path) as ledger:
+            record(ledger, make_run())
+        release.join()
     assert read(path) == [make_run()]
 
 
@@ -707,6 +712,20 @@ for i in range(10_000):
             with Ledger(path) as ledger:
                 record(ledger, make_run())
             assert read(path) == [make_run()]
+
+
+def test_a_ledger_that_is_made_by_several_at_once(tmp_path: Path) -> None:
+    together = threading.Barrier(4, timeout=30)
+
+    def make_ledgers() -> None:
+        for i in range(50):
+            together.wait()
+            Ledger(tmp_path / f"{i}.sqlite").close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for made in [pool.submit(make_ledgers) for _ in range(4)]:
+            made.result()
+    assert len(list(tmp_path.iterdir())) == 50
 
 
 def test_processes_at_once_on_one_file(path: Path, undisturbed: list[Run]) -> None:

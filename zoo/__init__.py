@@ -1,7 +1,91 @@
-"""zoo: a plugin-based model zoo that says whether a layer variant helps."""
+"""zoo: a plugin-based model zoo that says whether a layer variant helps.
+
+What is named here is public; all else is private. Importing zoo does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-from zoo.hookspecs import hookimpl
+from zoo.errors import ZooError
+from zoo.hookspecs import Register, RegisterSpec, hookimpl
+from zoo.options import (
+    BlockChoice,
+    Choice,
+    Float,
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+)
+from zoo.registry import Registry, default_registry
+from zoo.resolve import resolve
+from zoo.spec import Spec, chosen
 
-__all__ = ["__version__", "hookimpl"]
+if TYPE_CHECKING:
+    from zoo.builder import Parts, Shape, build
+    from zoo.data import Arrays, Dataset, Source, Split
+    from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
+
+__all__ = [
+    "Arrays",
+    "BlockChoice",
+    "Choice",
+    "Dataset",
+    "EpochRecord",
+    "Evaluation",
+    "Float",
+    "Fraction",
+    "NonNegativeFloat",
+    "NonNegativeInt",
+    "Parts",
+    "PositiveFloat",
+    "PositiveInt",
+    "Probability",
+    "Register",
+    "RegisterSpec",
+    "Registry",
+    "Run",
+    "RunKey",
+    "Shape",
+    "Source",
+    "Spec",
+    "Split",
+    "ZooError",
+    "__version__",
+    "build",
+    "chosen",
+    "default_registry",
+    "hookimpl",
+    "resolve",
+]
+
+# Imported when first asked for: they need torch, or are not needed to list and check.
+_LATER = {
+    "Parts": "zoo.builder",
+    "Shape": "zoo.builder",
+    "build": "zoo.builder",
+    "Arrays": "zoo.data",
+    "Dataset": "zoo.data",
+    "Source": "zoo.data",
+    "Split": "zoo.data",
+    "EpochRecord": "zoo.train.run",
+    "Evaluation": "zoo.train.run",
+    "Run": "zoo.train.run",
+    "RunKey": "zoo.train.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

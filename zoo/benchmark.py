@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import attrs
@@ -15,9 +16,10 @@ from zoo.registry import Registry
 from zoo.source import source_digest
 from zoo.spec import Spec, unstructure
 from zoo.train.execute import dataset
-from zoo.train.executors import Ended, EpochFinished, Event, Started, here
+from zoo.train.executors import Ended, EpochFinished, Event, Lost, Started, here
 from zoo.train.run import Run, RunKey
 from zoo.train.training import Training
+from zoo.train.workers import workers
 
 PRECISION = "fp32"
 
@@ -33,6 +35,7 @@ class Plan:
         unfit: specs whose network does not fit their data set, with the reason.
         notes: what was noticed about the data.
         seconds: estimated time of one missing run, by the spec's identity.
+        jobs: how many are trained at once.
     """
 
     runs: tuple[Run, ...]
@@ -41,15 +44,27 @@ class Plan:
     unfit: Mapping[str, str]
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
+    jobs: int
 
     @property
     def estimate(self) -> float:
         """Estimated seconds for all that is missing."""
-        return sum(self.seconds[run.key.spec] for run in self.missing)
+        longest = max((self.seconds[run.key.spec] for run in self.missing), default=0.0)
+        return max(longest, sum(self.seconds[run.key.spec] for run in self.missing) / self.jobs)
 
 
-def make_plan(specs: Sequence[Spec], seeds: Sequence[int], *, registry: Registry, device: str, ledger: Ledger) -> Plan:
+def make_plan(
+    specs: Sequence[Spec], seeds: Sequence[int], *, registry: Registry, device: str, ledger: Ledger, jobs: int = 1
+) -> Plan:
     """Find out what there is to train and about how long it takes, before anything is trained.
+
+    Args:
+        specs: what to train; each names its data set.
+        seeds: with which seeds.
+        registry: where variants are looked up.
+        device: "cpu", "cuda" or "mps".
+        ledger: what it holds is not trained again.
+        jobs: how many runs are trained at once, each in a process of its own; 1 means in this process.
 
     Raises:
         DataError: a data set is damaged, or no spec has its data at hand.
@@ -95,7 +110,7 @@ def make_plan(specs: Sequence[Spec], seeds: Sequence[int], *, registry: Registry
         for spec, key in fitting
     ]
     missing = {run.key: run for run in runs if run.key not in ended}
-    return Plan(tuple(runs), tuple(missing.values()), waiting, unfit, tuple(notes), seconds)
+    return Plan(tuple(runs), tuple(missing.values()), waiting, unfit, tuple(notes), seconds, jobs)
 
 
 def within_budget(
@@ -110,7 +125,7 @@ def within_budget(
         return list(specs), list(seeds)
     cost: dict[int, float] = dict.fromkeys(seeds, 0.0)
     for run in plan.missing:
-        cost[run.key.seed] += plan.seconds[run.key.spec]
+        cost[run.key.seed] += plan.seconds[run.key.spec] / plan.jobs
     kept: list[int] = []
     total = 0.0
     for seed in seeds:
@@ -152,22 +167,32 @@ def carry_out(
     """
     attempts: dict[RunKey, int] = {}
     failed: dict[RunKey, Run] = {}
-    for event in here(plan.missing, registry, device):
-        key = event.run.key
-        match event:
-            case Started(run):
-                attempts[key] = ledger.start(run)
-                tell(registry, "zoo_run_started", say, run=run)
-            case EpochFinished(run, record):
-                ledger.add_epoch(attempts[key], record)
-                tell(registry, "zoo_epoch_finished", say, run=run, epoch=record)
-            case Ended(run):
-                ledger.finish(attempts.pop(key), run)
-                if run.status == "failed":
-                    failed[key] = run
-                tell(registry, "zoo_run_finished", say, run=run)
-        watch(event)
+    with closing(_events(plan, registry, device)) as events:
+        for event in events:
+            key = event.run.key
+            match event:
+                case Started(run):
+                    attempts[key] = ledger.start(run)
+                    tell(registry, "zoo_run_started", say, run=run)
+                case EpochFinished(run, record):
+                    ledger.add_epoch(attempts[key], record)
+                    tell(registry, "zoo_epoch_finished", say, run=run, epoch=record)
+                case Lost(run, reason):
+                    ledger.finish(attempts.pop(key), attrs.evolve(run, status="failed", reason=reason))
+                case Ended(run):
+                    ledger.finish(attempts.pop(key), run)
+                    if run.status == "failed":
+                        failed[key] = run
+                    tell(registry, "zoo_run_finished", say, run=run)
+            watch(event)
     return [*planned(plan.runs, ledger), *failed.values()]
+
+
+def _events(plan: Plan, registry: Registry, device: str) -> Generator[Event]:
+    if plan.jobs > 1 and len(plan.missing) > 1:
+        yield from workers(plan.missing, registry, device, plan.jobs)
+    else:
+        yield from here(plan.missing, registry, device)
 
 
 def planned(runs: Iterable[Run], ledger: Ledger) -> list[Run]:

@@ -286,7 +286,7 @@ class Ledger:
                 self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def _use_wal(self) -> None:
-        # SQLite does not wait for other processes here, so two that make a ledger at once need this loop.
+        # Of two processes that switch one file at once, SQLite refuses one without waiting.
         deadline = time.monotonic() + self._timeout
         with self._explained():
             while True:

@@ -14,8 +14,8 @@ from __future__ import annotations
 import inspect
 import math
 import types
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, get_type_hints
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -64,8 +64,10 @@ class Choice:
         return attrs.asdict(self.options, recurse=False)
 
     def __str__(self) -> str:
-        stated = (f for f in attrs.fields(type(self.options)) if getattr(self.options, f.name) != f.default)
-        options = ", ".join(f"{f.name}={getattr(self.options, f.name)}" for f in stated)
+        defaults = {field.name: field.default for field in attrs.fields(type(self.options))}
+        # The default of a nested choice is a bare name, which is how a choice without options is written.
+        stated = {k: v for k, v in self.values().items() if v != defaults[k] and str(v) != defaults[k]}
+        options = ", ".join(f"{name}={value}" for name, value in stated.items())
         return f"{self.name}({options})" if options else self.name
 
 
@@ -82,16 +84,21 @@ def options_class(name: str, factory: Callable[..., object], given: tuple[str, .
         The class, and the part of `given` that the factory takes.
 
     Raises:
-        PluginError: a parameter without annotation or default, a variadic one, or one called "name".
+        PluginError: the factory is no function or class, or has a parameter without annotation or default, a variadic
+            one, one called "name", or one of a type that an option cannot have.
     """
+    if not (inspect.isroutine(factory) or inspect.isclass(factory)):
+        raise PluginError(f"{name}: a factory must be a function or a class, got {factory!r}")
     parameters = inspect.signature(factory).parameters.values()
     options = [p for p in parameters if p.name not in given]
     function = vars(factory).get("__init__", factory) if isinstance(factory, type) else factory
     annotations = {}
-    for parameter in options:
+    for parameter in parameters:
         where = f"{name}: parameter {parameter.name!r} of {factory.__qualname__}"
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise PluginError(f"{where} must be a plain keyword parameter: spell out each option")
+        if parameter not in options:
+            continue
         if parameter.annotation is parameter.empty:
             raise PluginError(f"{where} has no type annotation: an option needs one, as in `{parameter.name}: float`")
         if parameter.default is parameter.empty:
@@ -108,16 +115,36 @@ def options_class(name: str, factory: Callable[..., object], given: tuple[str, .
         hints = get_type_hints(
             holder, globalns=getattr(inspect.unwrap(function), "__globals__", {}), include_extras=True
         )
-    except NameError as error:
+    except Exception as error:
         raise PluginError(
             f"{name}: a type annotation of {factory.__qualname__} cannot be evaluated: {error}"
         ) from error
+    for option, hint in hints.items():
+        if not _can_be_read(hint):
+            raise PluginError(
+                f"{name}: parameter {option!r} of {factory.__qualname__} has the type {annotations[option]}, which an "
+                "option cannot have: use bool, int, float, str, Literal[...], tuple[..., ...], a choice between those "
+                "with |, or a type of zoo.options"
+            )
     fields = {p.name: attrs.field(type=hints[p.name], default=p.default) for p in options}
     cls = attrs.make_class(f"{factory.__name__}_options", fields, frozen=True, kw_only=True)
     taken = tuple(p.name for p in parameters if p.name in given)
     return cls, taken
 
 
-def option_types(cls: type) -> Mapping[str, Any]:
-    """Return the declared type of each option of an options class, by name."""
-    return {field.name: field.type for field in attrs.fields(cls)}
+def _can_be_read(type_: Any) -> bool:
+    """Whether a spec can state a value of the type: TOML has it, it is immutable, and it is checked all through."""
+    origin, arguments = get_origin(type_), get_args(type_)
+    if origin is Annotated:
+        marks = [mark for mark in type_.__metadata__ if isinstance(mark, Constraint | Kind)]
+        return len(marks) == 1 and (isinstance(marks[0], Kind) or _can_be_read(arguments[0]))
+    if origin is tuple:
+        return len(arguments) == 2 and arguments[1] is ... and _can_be_read(arguments[0])
+    if is_union(type_):
+        return all(member is type(None) or _can_be_read(member) for member in arguments)
+    return origin is Literal or type_ in (bool, int, float, str)
+
+
+def is_union(type_: Any) -> bool:
+    """Whether a type is written `A | B` or `Union[A, B]`."""
+    return get_origin(type_) in (Union, types.UnionType)

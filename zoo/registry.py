@@ -104,12 +104,14 @@ class Registry:
         strict: any failing plugin is an error.
 
     Attributes:
+        arguments: what it was made with, so that another process can make the same.
         plugins: those in use.
         failures: those that were left out because they failed.
         problems: errors that forbid any work until they are mended; `load` raises the first.
     """
 
     def __init__(self, *, block: Iterable[str] = (), files: Iterable[Path] = (), strict: bool = False) -> None:
+        self.arguments = {"block": tuple(block), "files": tuple(files), "strict": strict}
         from_environment = os.environ.get(BLOCK_VARIABLE, "").split(",")
         self._block = {name.strip() for name in (*block, *from_environment) if name.strip()}
         self._strict = strict

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -21,11 +22,11 @@ _PARTS = ("train", "test")
 _DEEP_MODES = ("I", "F")
 
 # What may be found in an image file and is handled, as it is said in the notes.
-_GREY = "grey images were made colour"
-_FRAMES = "images have several frames, of which the first was taken"
-_TRANSPARENT = "images with transparent parts were laid on black"
-_PALETTE = "palette images were made colour"
-_OTHER_COLOURS = "images in another colour space were made RGB"
+_GREY = "grey images made colour"
+_FRAMES = "images with several frames, of which the first was taken"
+_TRANSPARENT = "images with transparent parts laid on black"
+_PALETTE = "palette images made colour"
+_OTHER_COLOURS = "images in another colour space made RGB"
 
 
 class _ImageFile(NamedTuple):
@@ -73,8 +74,11 @@ class Folder:
             raise DataError(f"{self.title}: {reason}; zoo cannot download it")
 
     def fingerprint(self) -> str:
-        """Return a digest of all files' paths, sizes and times."""
-        return files_fingerprint(sorted(path for part in _PARTS for path in _walk(os.path.join(self.path, part))))
+        """Return a digest of the paths, sizes and times of all files and folders of classes."""
+        patterns = (
+            os.path.join(glob.escape(self.path), part, *below) for part in _PARTS for below in (["*"], ["*", "*"])
+        )
+        return files_fingerprint(sorted(path for p in patterns for path in glob.iglob(p, include_hidden=True)))
 
     def decode(self, resize: int | None = None) -> Arrays:
         """Read all images.
@@ -119,11 +123,6 @@ class Folder:
             raise DataError(f"{self.path}: test has the class {name!r}, which train does not have")
         for name in sorted(train.images.keys() - test.images):
             raise DataError(f"{self.path}: test has no image of the class {name!r}, so its recall would be undefined")
-
-
-def _walk(folder: str) -> Iterator[str]:
-    for parent, _, names in os.walk(folder):
-        yield from (os.path.join(parent, name) for name in names)
 
 
 def _image_extensions() -> set[str]:
@@ -196,7 +195,7 @@ def _facts(image: Image.Image) -> set[str]:
 
 
 def _notes(found: Counter[str], images: int, skipped: Sequence[str]) -> tuple[str, ...]:
-    notes = [f"{count} {fact}" for fact, count in sorted(found.items()) if fact != _GREY or count < images]
+    notes = [f"{fact}: {count}" for fact, count in sorted(found.items()) if fact != _GREY or count < images]
     if skipped:
-        notes.append(f"{len(skipped)} files were skipped, being no image in a class folder, such as {min(skipped)}")
+        notes.append(f"files skipped, being no image in a class folder: {len(skipped)}, such as {min(skipped)}")
     return tuple(notes)

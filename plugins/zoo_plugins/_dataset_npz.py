@@ -71,21 +71,22 @@ class Npz:
         )
 
     def _read(self) -> dict[str, NDArray[Any]]:
-        no_npz = DataError(f"{self.path} is not a .npz file as numpy.savez writes it")
+        # Opened here, for numpy.load leaves a file open that it cannot read.
+        with Path(self.path).open("rb") as file:
+            try:
+                members = np.load(file, allow_pickle=False)
+            except (ValueError, EOFError, zipfile.BadZipFile):
+                members = None
+            if not isinstance(members, np.lib.npyio.NpzFile):
+                raise DataError(f"{self.path} is not a .npz file as numpy.savez writes it")
+            with members:
+                return {name: self._member(members, name) for name in members.files}
+
+    def _member(self, members: np.lib.npyio.NpzFile, name: str) -> NDArray[Any]:
         try:
-            file = np.load(self.path, allow_pickle=False)
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise no_npz from error
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise no_npz
-        arrays = {}
-        with file:
-            for name in file.files:
-                try:
-                    arrays[name] = file[name]
-                except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                    raise DataError(f"{self.path}: the array {name!r} cannot be read: {error}") from error
-        return arrays
+            return members[name]
+        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"{self.path}: the array {name!r} cannot be read: {error}") from error
 
     def _channels_first(self, name: str, images: NDArray[Any]) -> NDArray[Any]:
         if images.ndim == 3:

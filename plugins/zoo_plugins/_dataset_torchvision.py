@@ -110,7 +110,7 @@ class Torchvision(ABC):
             if not _is_sound(self.folder / archive.name, archive.md5):
                 raise DataError(
                     f"{self.folder / archive.name} is damaged (its MD5 checksum is not {archive.md5}); "
-                    f"`zoo data get {self.name}` downloads it again"
+                    f"delete it, and `zoo data get {self.name}` downloads it again"
                 )
         with scratch(self.folder) as unpacked:
             return self.read(self._dataset(), unpacked)

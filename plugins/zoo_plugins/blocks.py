@@ -57,7 +57,7 @@ def residual(shape: Shape, parts: Parts, *, stride: PositiveInt = 1) -> nn.Modul
         if reached != after:
             raise ValueError(
                 f"its filters make {_sizes(after)} of {_sizes(shape)}, which no 1x1 shortcut of stride {stride} does; "
-                'use an odd filter size with padding = "same", and the option `stride` of the block'
+                'use a filter with padding = "same", and the option `stride` of the block'
             )
         normalization = [part for part in order if part == "normalization"]
         shortcut = nn.Sequential(projection, *parts.sequence(reached, normalization, at="shortcut")[0])

@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import attrs
-import numpy as np
 import pytest
+from data_fakes import FakeSource
 
-from zoo.data import Arrays
 from zoo.registry import Registry
 
 
@@ -19,70 +15,15 @@ def registry() -> Registry:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give every test a cache of its own, and fail one that reaches for the user's."""
+    """Give every test a cache of its own."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("ZOO_CACHE", str(folder))
     return folder
 
 
-def arrays(**changes: Any) -> Arrays:
-    """Return 12 training and 6 test images of 4x5 in 3 classes, with changes."""
-    random = np.random.default_rng(0)
-    sound = Arrays(
-        train_images=random.integers(0, 256, (12, 1, 4, 5), np.uint8),
-        train_labels=np.arange(12) % 3,
-        test_images=random.integers(0, 256, (6, 1, 4, 5), np.uint8),
-        test_labels=np.arange(6) % 3,
-        classes=("ant", "bee", "cat"),
-    )
-    return attrs.evolve(sound, **changes)
-
-
-@attrs.define
-class FakeSource:
-    """A source in memory, which counts how often it is decoded."""
-
-    content: Arrays | Exception = attrs.field(factory=arrays)
-    version: str = "1"
-    reason: str | None = None
-    title: str = "Fake"
-    decoded: int = 0
-
-    def missing(self) -> str | None:
-        return self.reason
-
-    def get(self, report: Callable[[int, int], None]) -> None:
-        self.reason = None
-
-    def fingerprint(self) -> str:
-        return self.version
-
-    def decode(self, resize: int | None = None) -> Arrays:
-        self.decoded += 1
-        if isinstance(self.content, Exception):
-            raise self.content
-        return self.content
-
-
-class FakeRegistry(Registry):
-    """A registry whose one data set, `fake`, is the given source."""
-
-    def __init__(self, source: FakeSource) -> None:
-        super().__init__()
-
-        def register(register: Any) -> None:
-            register("fake", lambda: source)
-
-        from zoo.registry import Plugin, _register_for
-
-        register(_register_for(Plugin("test", "tests", __file__), "dataset", self._variants["dataset"]))
-
-
 @pytest.fixture
-def fake() -> FakeSource:
-    return FakeSource()
-
-
-@pytest.fixture
-def fake_registry(fake: FakeSource) -> Registry:
-    return FakeRegistry(fake)
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSource:
+    """A source in memory, which `load` finds under every name."""
+    source = FakeSource()
+    monkeypatch.setattr("zoo.data.dataset.source", lambda name, registry: source)
+    return source

@@ -112,6 +112,23 @@ def test_unknown_options_are_refused(variant):
         structure(spec_with(variant, {"no_such_option": 1}), "contract", default_registry())
 
 
+@each_variant
+def test_shared_options_survive_a_swap_by_bare_name(variant):
+    others = [other for other in VARIANTS if other.kind == variant.kind]
+    for option in attrs.fields(variant.options):
+        for other in others:
+            default = getattr(other.options(), option.name, attrs.NOTHING)
+            if default is attrs.NOTHING:
+                continue
+            try:
+                structure(spec_with(variant, {option.name: default}), "contract", default_registry())
+            except SpecError as error:
+                pytest.fail(
+                    f"{label(variant)}: its option {option.name} does not accept {default!r}, the default of "
+                    f"{other.name}, so it cannot take the place of {other.name} in a spec: {error}"
+                )
+
+
 def place(variant):
     return f"network.features[0].{variant.kind}"
 
@@ -153,7 +170,7 @@ def test_shape_and_dtype(case, dtype, training):
         assert y.shape[:2] == x.shape[:2], f"{case}: a pooling must keep the channels, got {tuple(y.shape)}"
         assert y.dim() == 4, f"{case}: a pooling must give (batch, channels, height, width), got {tuple(y.shape)}"
     else:
-        assert y.shape == x.shape, f"{case}: a {case.variant.kind} must keep the shape, got {tuple(y.shape)}"
+        assert y.shape == x.shape, f"{case}: it must keep the shape {tuple(x.shape)}, got {tuple(y.shape)}"
     assert y.numel(), f"{case}: nothing is left of the input: {tuple(y.shape)}"
 
 
@@ -250,7 +267,10 @@ def test_state_survives_saving_and_loading(case):
 def test_a_copy_computes_the_same_and_shares_nothing(case, copied):
     module = case.build()
     applied(module, case.batch())
-    other = copied(module)
+    try:
+        other = copied(module)
+    except Exception as error:
+        pytest.fail(f"{case}: it cannot be copied, so no worker process can be given it: {error!r}")
     same(applied(other, case.batch()), applied(module, case.batch()), f"{case}: its copy computes something else")
     shared = {t.data_ptr() for t in module.state_dict().values()} & {t.data_ptr() for t in other.state_dict().values()}
     assert not shared, f"{case}: its copy shares parameters or buffers, so training one would change the other"

@@ -40,6 +40,7 @@ ASK_ABOVE = 600.0
 )
 @click.option("--budget", type=Duration(), help="Cut seeds, then epochs, to what fits: 90s, 30m, 2h.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs at once on a CPU, one core each.  [default: all cores]")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before a long benchmark.")
 @click.option(
     "--plan", "plan_only", is_flag=True, help="Say what would be trained and how long it takes; train nothing."
@@ -57,6 +58,7 @@ def benchmark_command(
     variations: tuple[str, ...],
     budget: float | None,
     device: str,
+    jobs: int | None,
     yes: bool,
     plan_only: bool,
     ledger_path: Path | None,
@@ -86,15 +88,19 @@ def benchmark_command(
     from zoo.benchmark import make_plan, within_budget
     from zoo.ledger import Ledger, default_path
     from zoo.train.execute import choose_device
+    from zoo.train.workers import available_cores, warm_up
 
     device = choose_device(device)
+    jobs = (jobs or available_cores()) if device == "cpu" else 1
+    if jobs > 1:
+        warm_up()
     path = ledger_path or default_path()
     with Ledger(path) as ledger:
         seed_list = list(range(seeds))
-        plan = make_plan(specs, seed_list, registry=registry, device=device, ledger=ledger)
+        plan = make_plan(specs, seed_list, registry=registry, device=device, ledger=ledger, jobs=jobs)
         if budget is not None and plan.estimate > budget:
             specs, seed_list = within_budget(specs, seed_list, plan, budget, registry=registry)
-            plan = make_plan(specs, seed_list, registry=registry, device=device, ledger=ledger)
+            plan = make_plan(specs, seed_list, registry=registry, device=device, ledger=ledger, jobs=jobs)
             _say(
                 f"Cut down to the budget: {len(seed_list)} seeds, "
                 f"{max(spec.training.epochs for spec in specs)} epochs at most."

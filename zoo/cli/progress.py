@@ -6,13 +6,14 @@ import sys
 import time
 from types import TracebackType
 
+import attrs
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from zoo.benchmark import Plan
 from zoo.report.table import duration, epoch_recall, measured
-from zoo.train.executors import Ended, EpochFinished, Event, Started
+from zoo.train.executors import Ended, EpochFinished, Event, Lost, Started
 from zoo.train.run import EpochRecord, Run
 
 
@@ -76,19 +77,24 @@ class Display:
                 status = f"loss {record.loss:.4f}" + ("" if recall != recall else f", test recall {recall:.4f}")
                 self._progress.update(self._bars[key], completed=record.epoch, status=status)
                 self._progress.update(self._all, status=self._time_left())
+            case Lost(run, reason):
+                self._forget(key)
+                self.say(f"{run.name} seed {run.key.seed}: {reason}; trying once more")
             case Ended(run):
                 self._end(run)
 
+    def _forget(self, key: object) -> list[EpochRecord]:
+        epochs = self._epochs.pop(key)
+        self._progress.remove_task(self._bars.pop(key))
+        return epochs
+
     def _end(self, run: Run) -> None:
-        epochs = self._epochs.pop(run.key)
+        epochs = self._forget(run.key)
         unfinished = 1 - len(epochs) / run.spec["training"]["epochs"]
         self._done_estimate += unfinished * self._plan.seconds[run.key.spec]
         self._done += 1
-        self._progress.remove_task(self._bars.pop(run.key))
         self._progress.update(self._all, completed=self._done, status=self._time_left())
         if run.status == "finished":
-            import attrs
-
             whole = attrs.evolve(run, epochs=tuple(epochs))
             outcome = f"test recall {measured(whole, 'test'):.4f} ({duration(whole.seconds_training)})"
         else:
@@ -99,7 +105,8 @@ class Display:
 
     def _time_left(self) -> str:
         """Estimate from what was planned, corrected by how long the part that is done really took."""
-        left = self._plan.estimate - self._done_estimate
-        if self._done_estimate:
-            left *= (time.perf_counter() - self._start) / self._done_estimate
+        done = self._done_estimate / self._plan.jobs
+        left = self._plan.estimate - done
+        if done:
+            left *= (time.perf_counter() - self._start) / done
         return f"about {duration(max(0.0, left))} left"

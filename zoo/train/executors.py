@@ -33,7 +33,15 @@ class Ended:
     run: Run
 
 
-Event = Started | EpochFinished | Ended
+@attrs.frozen
+class Lost:
+    """The process that trained a run is gone, and the run with it; it begins anew."""
+
+    run: Run
+    reason: str
+
+
+Event = Started | EpochFinished | Ended | Lost
 
 
 def here(runs: Iterable[Run], registry: Registry, device: str) -> Iterator[Event]:

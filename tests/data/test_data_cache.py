@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_fakes import FakeSource, arrays
+
+from zoo.data import cache_dir, data_dir, load, scratch, size_on_disk
+from zoo.errors import DataError
+from zoo.registry import Registry
+
+
+def entries(cache: Path) -> list[Path]:
+    return sorted((cache / "datasets").iterdir())
+
+
+def test_the_environment_names_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "here"))
+    assert cache_dir() == tmp_path / "here"
+    assert data_dir() == tmp_path / "here" / "downloads"
+    monkeypatch.setenv("ZOO_CACHE", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert cache_dir().name == "zoo"
+    assert not (tmp_path / "here").exists(), "naming the cache must not make it"
+
+
+def test_an_entry_is_decoded_once(fake: FakeSource, registry: Registry, cache: Path) -> None:
+    first, second = load("fake", registry), load("fake", registry)
+    assert fake.decoded == 1
+    assert first.digest == second.digest
+    np.testing.assert_array_equal(first.train.images, second.train.images)
+    assert len(entries(cache)) == 1
+    load("fake", registry, resize=3)
+    assert fake.decoded == 2
+    load("fake", registry, validation=0.25)
+    load("fake", registry, validation=0.5)
+    assert fake.decoded == 2, "a validation part is split off the entry that is there"
+    assert len(entries(cache)) == 4
+
+
+def test_new_content_or_new_code_is_decoded(
+    fake: FakeSource, registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    load("fake", registry)
+    fake.version = "2"
+    load("fake", registry)
+    assert fake.decoded == 2
+    edited = tmp_path / "edited.py"
+    edited.write_text("# another decode()")
+    monkeypatch.setattr(sys.modules[FakeSource.__module__], "__file__", str(edited))
+    load("fake", registry)
+    assert fake.decoded == 3
+
+
+@pytest.mark.parametrize("name", ["train_images.npy", "test_labels.npy", "entry.json"])
+@pytest.mark.parametrize("damage", ["removed", "truncated", "emptied"])
+def test_a_damaged_entry_is_decoded_again(
+    name: str, damage: str, fake: FakeSource, registry: Registry, cache: Path
+) -> None:
+    before = load("fake", registry)
+    file = entries(cache)[0] / name
+    content = file.read_bytes()
+    # The mapped file itself must stay whole, or reading the first data set would be a bus error.
+    file.unlink()
+    if damage != "removed":
+        file.write_bytes(content[:-1] if damage == "truncated" else b"")
+    after = load("fake", registry)
+    assert fake.decoded == 2
+    np.testing.assert_array_equal(before.train.images, after.train.images)
+    load("fake", registry)
+    assert fake.decoded == 2, "the entry is whole again"
+    assert len(entries(cache)) == 1, "nothing is left of the damaged one"
+
+
+def test_tensors_are_maps_whose_writes_stay_private(fake: FakeSource, registry: Registry, cache: Path) -> None:
+    first = load("fake", registry)
+    file = entries(cache)[0] / "train_images.npy"
+    before = file.read_bytes()
+    if sys.platform == "linux":
+        assert str(file) in Path("/proc/self/maps").read_text(), "the images are not mapped but copied"
+    first.train.images.fill_(7)
+    assert file.read_bytes() == before
+    assert not load("fake", registry).train.images.eq(7).all()
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_error(
+    fake: FakeSource, registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError) as error:
+        load("fake", registry)
+    assert str(error.value) == (
+        f"cannot write to the cache folder {tmp_path}/file/datasets: Not a directory. Make room there, or set "
+        "ZOO_CACHE to another folder."
+    )
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing(
+    fake: FakeSource, registry: Registry, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("zoo.data.cache.np.save", full)
+    with pytest.raises(DataError, match=r"cannot write to the cache folder .*: No space left on device\. Make room"):
+        load("fake", registry)
+    assert entries(cache) == []
+
+
+def test_a_process_that_was_faster_wins(fake: FakeSource, registry: Registry, cache: Path) -> None:
+    class Slow(FakeSource):
+        def decode(self, resize: int | None = None):  # type: ignore[no-untyped-def]
+            if not self.decoded:
+                self.decoded = 1
+                load("fake", registry)  # what the other process does meanwhile
+            return arrays()
+
+    slow = Slow()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zoo.data.dataset.source", lambda name, registry: slow)
+        assert load("fake", registry).shape == (1, 4, 5)
+    assert len(entries(cache)) == 1
+
+
+def test_a_killed_process_leaves_no_entry_and_its_rest_is_removed_later(
+    fake: FakeSource, registry: Registry, cache: Path
+) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from zoo.data import scratch\n"
+        "with scratch(Path(sys.argv[1])) as new:\n"
+        "    (new / 'half').touch(); print('ready', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(cache / "datasets")], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGKILL)
+    (rest,) = entries(cache)
+    load("fake", registry)
+    assert rest.exists(), "it may be in use by another process"
+    two_days_ago = time.time() - 2 * 24 * 3600
+    os.utime(rest, (two_days_ago, two_days_ago))
+    load("fake", registry, resize=3)
+    assert not rest.exists()
+
+
+def test_scratch_is_removed_when_its_body_fails(tmp_path: Path) -> None:
+    def fail() -> None:
+        with scratch(tmp_path / "new") as folder:
+            (folder / "file").touch()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_size_on_disk_counts_downloads_and_entries(fake: FakeSource, registry: Registry, cache: Path) -> None:
+    assert size_on_disk("fake") == 0
+    load("fake", registry)
+    load("fakes", registry)
+    decoded = sum(file.stat().st_size for entry in (cache / "datasets").glob("fake-*") for file in entry.iterdir())
+    assert size_on_disk("fake") == decoded > 18 * 20
+    (data_dir() / "fake").mkdir(parents=True)
+    (data_dir() / "fake" / "archive").write_bytes(b"12345")
+    assert size_on_disk("fake") == decoded + 5

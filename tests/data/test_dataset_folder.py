@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zoo.data import load, resized, source
+from zoo.errors import DataError
+from zoo.registry import Registry
+
+ARCHIVE = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.tar.xz"
+SIDE = 4
+
+
+def picture(seed: int, mode: str = "RGB", size: tuple[int, int] = (SIDE, SIDE)) -> Image.Image:
+    random = np.random.default_rng(seed)
+    if mode == "L":
+        return Image.fromarray(random.integers(0, 256, size[::-1], np.uint8))
+    return Image.fromarray(random.integers(0, 256, (*size[::-1], 3), np.uint8)).convert(mode)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Two classes; the names alternate between them."""
+    root = tmp_path / "images"
+    for part, count in (("train", 6), ("test", 4)):
+        for index in range(count):
+            folder = root / part / ("cat", "ant")[index % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            picture(index).save(folder / f"{index}.png")
+    return root
+
+
+def refusal(root: Path, registry: Registry) -> str:
+    with pytest.raises(DataError) as error:
+        load(f"folder:{root}", registry)
+    return str(error.value)
+
+
+def test_images_are_in_file_name_order_across_classes(images: Path, registry: Registry) -> None:
+    data = load(f"folder:{images}", registry)
+    assert data.classes == ("ant", "cat")
+    assert data.train.labels.tolist() == [1, 0, 1, 0, 1, 0]
+    assert data.shape == (3, SIDE, SIDE)
+    assert (data.sorted_by_class, data.notes, data.title) == (False, (), f"folder:{images}")
+    for index, image in enumerate(data.train.images):
+        np.testing.assert_array_equal(image.permute(1, 2, 0), np.asarray(picture(index)))
+
+
+def test_names_that_begin_with_the_class_are_sorted_by_class(images: Path, registry: Registry) -> None:
+    for file in sorted(images.glob("*/*/*.png")):
+        file.rename(file.with_name(f"{file.parent.name}-{file.name}"))
+    assert load(f"folder:{images}", registry).sorted_by_class
+
+
+def test_all_grey_images_have_one_channel(images: Path, registry: Registry) -> None:
+    for index, file in enumerate(sorted(images.glob("*/*/*.png"))):
+        picture(index, "L").save(file)
+    data = load(f"folder:{images}", registry)
+    assert data.shape == (1, SIDE, SIDE)
+    assert data.notes == ()
+    first = np.asarray(Image.open(images / "train" / "cat" / "0.png"))
+    np.testing.assert_array_equal(data.train.images[0, 0], first)
+
+
+def test_grey_among_colour_becomes_colour_and_is_said(images: Path, registry: Registry) -> None:
+    picture(7, "L").save(images / "train" / "cat" / "0.png")
+    data = load(f"folder:{images}", registry)
+    assert data.notes == ("grey images made colour: 1",)
+    for channel in data.train.images[0]:
+        np.testing.assert_array_equal(channel, np.asarray(picture(7, "L")))
+
+
+def test_other_kinds_of_images_are_handled_and_said(images: Path, registry: Registry) -> None:
+    cats = images / "train" / "cat"
+    glass = Image.new("RGBA", (SIDE, SIDE), (255, 255, 255, 0))
+    glass.putpixel((0, 0), (10, 20, 30, 255))
+    glass.save(cats / "0.png")
+    palette = picture(2).quantize(16)
+    palette.save(cats / "2.png")
+    picture(4, "CMYK").save(cats / "4.jpg")
+    (cats / "4.png").unlink()
+    picture(5).save(images / "train" / "ant" / "5.tif", save_all=True, append_images=[picture(6)])
+    (images / "train" / "ant" / "5.png").unlink()
+    data = load(f"folder:{images}", registry)
+    assert data.notes == (
+        "images in another colour space made RGB: 1",
+        "images with several frames, of which the first was taken: 1",
+        "images with transparent parts laid on black: 1",
+        "palette images made colour: 1",
+    )
+    assert data.train.images[0].sum() == 10 + 20 + 30
+    assert data.train.images[0, :, 0, 0].tolist() == [10, 20, 30]
+    np.testing.assert_array_equal(data.train.images[2].permute(1, 2, 0), np.asarray(palette.convert("RGB")))
+    np.testing.assert_array_equal(data.train.images[5].permute(1, 2, 0), np.asarray(picture(5)))
+
+
+def test_grey_with_transparency_stays_grey(images: Path, registry: Registry) -> None:
+    for index, file in enumerate(sorted(images.glob("*/*/*.png"))):
+        grey = picture(index, "L").convert("LA")
+        grey.putpixel((0, 0), (200, 0))
+        grey.save(file)
+    data = load(f"folder:{images}", registry)
+    assert data.shape == (1, SIDE, SIDE)
+    assert data.train.images[:, 0, 0, 0].tolist() == [0] * 6
+    assert data.notes == ("images with transparent parts laid on black: 10",)
+
+
+def test_files_that_are_no_images_are_skipped_and_said(images: Path, registry: Registry) -> None:
+    for name in (
+        "train/cat/Thumbs.db",
+        "train/cat/.hidden.png",
+        "train/.DS_Store",
+        "train/stray.png",
+        "test/ant/a.txt",
+    ):
+        (images / name).write_text("no image")
+    (images / "test" / ".git").mkdir()
+    (images / "test" / "ant" / "deeper.png").mkdir()
+    data = load(f"folder:{images}", registry)
+    assert len(data.train) == 6
+    assert data.notes == (f"files skipped, being no image in a class folder: 7, such as {images}/test/.git",)
+
+
+def remove_test(root: Path) -> None:
+    for file in sorted(root.glob("test/**/*"), reverse=True):
+        file.rmdir() if file.is_dir() else file.unlink()
+    (root / "test").rmdir()
+
+
+def only_in(part: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        (root / part / "dog").mkdir()
+        picture(0).save(root / part / "dog" / "0.png")
+
+    return change
+
+
+def flatten(root: Path) -> None:
+    for file in sorted(root.glob("train/*/*")):
+        file.rename(root / "train" / f"{file.parent.name}{file.name}")
+    for folder in ("cat", "ant"):
+        (root / "train" / folder).rmdir()
+
+
+def truncate(root: Path) -> None:
+    file = root / "train" / "ant" / "3.png"
+    file.write_bytes(file.read_bytes()[:-30])
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            remove_test,
+            "the data set folder:{root} is not at hand: there is no folder {root}/test (images are read from "
+            "train/<class>/* and test/<class>/*)",
+        ),
+        (flatten, "{root}/train holds no folder; images are read from {root}/train/<class>/*"),
+        (
+            lambda root: (root / "test" / "dog").mkdir(),
+            "{root}/test/dog holds no image; every class needs one in train and in test",
+        ),
+        (only_in("test"), "{root}: test has the class 'dog', which train does not have"),
+        (only_in("train"), "{root}: test has no image of the class 'dog', so its recall would be undefined"),
+        (truncate, "{root}/train/ant/3.png cannot be read as an image: "),
+        (
+            lambda root: (root / "test" / "cat" / "0.png").write_bytes(b""),
+            "{root}/test/cat/0.png cannot be read as an image: cannot identify image file",
+        ),
+        (
+            lambda root: picture(0, size=(6, 5)).save(root / "test" / "cat" / "2.png"),
+            "images differ in size: {root}/train/cat/0.png is 4x4 pixels, {root}/test/cat/2.png is 6x5; "
+            "`--set data.resize=N` brings all to NxN",
+        ),
+        (
+            lambda root: Image.fromarray(np.zeros((SIDE, SIDE), np.uint16)).save(root / "train" / "ant" / "1.png"),
+            "{root}/train/ant/1.png has more than 8 bits for each pixel (Pillow's mode I;16): convert it",
+        ),
+    ],
+)
+def test_unusable_folders_are_refused(
+    change: Callable[[Path], None], text: str, images: Path, registry: Registry
+) -> None:
+    change(images)
+    assert refusal(images, registry).startswith(text.format(root=images))
+
+
+def test_a_single_class_is_refused(tmp_path: Path, registry: Registry) -> None:
+    for part in ("train", "test"):
+        (tmp_path / part / "ant").mkdir(parents=True)
+        picture(0).save(tmp_path / part / "ant" / "0.png")
+    assert refusal(tmp_path, registry) == f"folder:{tmp_path}: classification needs at least 2 classes, got 1"
+
+
+def test_a_missing_folder_is_named(tmp_path: Path, registry: Registry) -> None:
+    origin = source(f"folder:{tmp_path}/no", registry)
+    missing = f"there is no folder {tmp_path}/no (images are read from train/<class>/* and test/<class>/*)"
+    assert origin.missing() == missing
+    with pytest.raises(DataError) as error:
+        origin.get(lambda done, total: None)
+    assert str(error.value) == f"folder:{tmp_path}/no: {missing}; zoo cannot download it"
+
+
+def test_getting_a_folder_that_is_there_does_nothing(images: Path, registry: Registry) -> None:
+    source(f"folder:{images}", registry).get(lambda done, total: None)
+
+
+def test_images_of_mixed_sizes_can_be_resized(images: Path, registry: Registry) -> None:
+    odd = images / "train" / "cat" / "0.png"
+    picture(0, size=(9, 5)).save(odd)
+    data = load(f"folder:{images}", registry, resize=6)
+    assert data.shape == (3, 6, 6)
+    pixels = np.asarray(Image.open(odd)).transpose(2, 0, 1)[np.newaxis]
+    np.testing.assert_array_equal(data.train.images[:1], resized(np.ascontiguousarray(pixels), 6))
+
+
+def test_an_edited_image_is_read_again(images: Path, registry: Registry) -> None:
+    before = load(f"folder:{images}", registry).digest
+    picture(99).save(images / "train" / "cat" / "0.png")
+    assert load(f"folder:{images}", registry).digest != before
+    picture(0).save(images / "train" / "cat" / "0.png")
+    assert load(f"folder:{images}", registry).digest == before
+
+
+def test_an_edit_behind_a_link_is_seen(images: Path, registry: Registry, tmp_path: Path) -> None:
+    (images / "train" / "cat").rename(tmp_path / "elsewhere")
+    (images / "train" / "cat").symlink_to(tmp_path / "elsewhere")
+    before = load(f"folder:{images}", registry).digest
+    picture(99).save(tmp_path / "elsewhere" / "0.png")
+    assert load(f"folder:{images}", registry).digest != before
+
+
+def test_an_empty_class_that_is_added_is_seen(images: Path, registry: Registry) -> None:
+    load(f"folder:{images}", registry)
+    (images / "train" / "dog").mkdir()
+    assert refusal(images, registry).startswith(f"{images}/train/dog holds no image")
+
+
+@pytest.fixture(scope="session")
+def cifar10_jpegs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first images of the archive, enough for some of each class in train and test."""
+    if not ARCHIVE.exists():
+        pytest.skip(f"needs {ARCHIVE.name}")
+    root = tmp_path_factory.mktemp("jpegs")
+    wanted = {(part, index) for part in ("train", "test") for index in range(150)}
+    with tarfile.open(ARCHIVE) as archive:
+        for member in archive:
+            path = Path(member.name)
+            key = (path.parts[-3], int(path.stem)) if member.isfile() and path.suffix == ".jpg" else None
+            if key in wanted:
+                wanted.remove(key)
+                archive.extract(member, root, filter="data")
+            if not wanted:
+                break
+    return root / "cifar10-jpeg"
+
+
+def test_cifar10_jpegs_are_in_the_original_order(cifar10_jpegs: Path, registry: Registry) -> None:
+    data = load(f"folder:{cifar10_jpegs}", registry, validation=0.2)
+    assert data.shape == (3, 32, 32)
+    assert data.validation
+    assert (len(data.train), len(data.validation), len(data.test)) == (120, 30, 150)
+    assert len(data.classes) == 10
+    assert not data.sorted_by_class
+    # The labels of CIFAR-10's first test images, as published.
+    assert [data.classes[label] for label in data.test.labels[:4]] == ["cat", "ship", "ship", "airplane"]
