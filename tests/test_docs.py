@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sysconfig
@@ -21,6 +22,7 @@ from zoo import hookspecs, spec
 from zoo.cli import main
 from zoo.hookspecs import KINDS
 from zoo.registry import default_registry
+from zoo.report.table import COLUMNS
 from zoo.resolve import resolve
 
 DOCS = ROOT / "docs"
@@ -228,17 +230,22 @@ COMMANDS = commands(main, "zoo")
 def test_cli_md_has_every_parameter_of_every_command(command):
     text = prose(sections(DOCS / "reference/cli.md").get(command, []))
     context = click.Context(COMMANDS[command])
-    for parameter in COMMANDS[command].get_params(context):
-        if parameter.name == "help":
-            continue
-        for spelling in [*parameter.opts] if isinstance(parameter, click.Option) else [parameter.make_metavar(context)]:
+    for parameter in COMMANDS[command].params:
+        spellings = parameter.opts if isinstance(parameter, click.Option) else [parameter.make_metavar(context)]
+        for spelling in spellings:
             assert spelling in text, f"docs/reference/cli.md: the section {command!r} does not name {spelling}"
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_cli_md_has_every_column_that_a_table_can_be_sorted_by(column):
+    text = prose(sections(DOCS / "reference/cli.md")["zoo benchmark"])
+    assert f"`{column}`" in text, f"docs/reference/cli.md: --sort lacks {column}"
 
 
 def test_cli_md_has_every_environment_variable():
     files = [*(ROOT / "zoo").rglob("*.py")]
     source = "\n".join(file.read_text(encoding="utf-8") for file in files)
-    variables = {word.strip("\"'") for word in source.split() if word.strip("\"'").startswith("ZOO_")}
+    variables = set(re.findall(r'"(ZOO_\w+)"', source))
     assert variables >= {"ZOO_LEDGER", "ZOO_CACHE", "ZOO_BLOCK"}, "the search for variables in zoo/ found too little"
     text = prose(sections(DOCS / "reference/cli.md")["Environment variables"])
     absent = sorted(variable for variable in variables if variable not in text)
@@ -247,8 +254,9 @@ def test_cli_md_has_every_environment_variable():
 
 @pytest.mark.parametrize("public", zoo.__all__)
 def test_python_md_has_every_public_name(public):
-    text = sections(DOCS / "reference/python.md")
-    assert f"zoo.{public}" in text, f"docs/reference/python.md has no heading zoo.{public}"
+    found = sections(DOCS / "reference/python.md")
+    cells = {row[0] for tokens in found.values() for row in table(tokens)}
+    assert f"zoo.{public}" in found.keys() | cells, f"docs/reference/python.md has no heading or row zoo.{public}"
 
 
 def test_variants_md_is_what_is_registered():

@@ -10,12 +10,12 @@ import attrs
 
 from zoo import paths
 from zoo.data import source
-from zoo.errors import BuildError, DataError
+from zoo.errors import BuildError, DataError, PluginError
 from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.source import source_digest
 from zoo.spec import Spec, unstructure
-from zoo.train.execute import dataset
+from zoo.train.execute import dataset, make_deterministic
 from zoo.train.executors import Ended, EpochFinished, Event, Lost, Started, here
 from zoo.train.run import Run, RunKey
 from zoo.train.training import Training
@@ -32,9 +32,9 @@ class Plan:
         runs: every run asked for, all specs with the first seed before any with the second.
         missing: those that the ledger does not hold yet.
         waiting: specs whose data set is not at hand, by data set.
-        unfit: specs whose network does not fit their data set, with the reason.
+        unfit: specs that cannot be trained on their data set, with the reason.
         notes: what was noticed about the data.
-        seconds: estimated time of one missing run, by the spec's identity.
+        costs: estimated seconds of each missing run; 0 where a plugin raised, which the run itself will tell.
         jobs: how many are trained at once.
     """
 
@@ -43,14 +43,23 @@ class Plan:
     waiting: Mapping[str, tuple[str, ...]]
     unfit: Mapping[str, str]
     notes: tuple[str, ...]
-    seconds: Mapping[str, float]
+    costs: Mapping[RunKey, float]
     jobs: int
 
     @property
     def estimate(self) -> float:
         """Estimated seconds for all that is missing."""
-        longest = max((self.seconds[run.key.spec] for run in self.missing), default=0.0)
-        return max(longest, sum(self.seconds[run.key.spec] for run in self.missing) / self.jobs)
+        return self.estimate_of(self.missing)
+
+    def estimate_of(self, runs: Iterable[Run]) -> float:
+        """Return the estimated seconds for some of the missing runs."""
+        costs = [self.costs[run.key] for run in runs]
+        return max(sum(costs) / self.jobs, max(costs, default=0.0))
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Estimated seconds of one missing run by the spec's identity; of several data sets, one counts."""
+        return {key.spec: cost for key, cost in self.costs.items()}
 
 
 def make_plan(
@@ -68,12 +77,13 @@ def make_plan(
 
     Raises:
         DataError: a data set is damaged, or no spec has its data at hand.
-        BuildError: no spec's network fits its data.
-        PluginError: a plugin's layer raised.
+        BuildError: no spec can be trained on its data.
     """
+    make_deterministic(device)  # as the runs will be, so that they take as long as estimated
     why_missing = {name: source(name, registry).missing() for name in {spec.data.dataset for spec in specs}}
     waiting: dict[str, tuple[str, ...]] = {}
     notes: dict[str, None] = {}
+    unfit: dict[str, str] = {}
     ready: list[tuple[Spec, RunKey]] = []
     for spec in specs:
         if why_missing[spec.data.dataset] is not None:
@@ -85,23 +95,29 @@ def make_plan(
             notes[
                 f"{spec.name}: the images of {spec.data.dataset} are sorted by class, and training.shuffle is false"
             ] = None
-        ready.append((spec, RunKey(spec.identity, 0, data.digest, source_digest(spec, registry), PRECISION)))
-    if specs and not ready:
+        try:
+            digest = source_digest(spec, registry)
+        except PluginError as error:
+            unfit[spec.name] = f"{spec.name}: {error}"
+            continue
+        ready.append((spec, RunKey(spec.identity, 0, data.digest, digest, PRECISION)))
+    if specs and not ready and not unfit:
         raise DataError("\n".join(f"{name} is not at hand: {why_missing[name]}" for name in waiting))
 
     keys = [attrs.evolve(key, seed=seed) for _, key in ready for seed in seeds]
     ended = ledger.ended(keys)
-    seconds: dict[str, float] = {}
-    unfit: dict[str, str] = {}
+    costs: dict[RunKey, float] = {}
     for spec, key in ready:
-        if key.spec not in seconds and any(attrs.evolve(key, seed=seed) not in ended for seed in seeds):
+        open_keys = [own for own in (attrs.evolve(key, seed=seed) for seed in seeds) if own not in ended]
+        if any(own not in costs for own in open_keys):
             try:
-                data = dataset(spec, registry, device)
-                seconds[key.spec] = Training(spec, seeds[0], data, device=device, registry=registry).estimate()
+                seconds = _seconds(spec, seeds[0], registry, device)
             except BuildError as error:
                 unfit[spec.name] = str(error)
+            else:
+                costs |= dict.fromkeys(open_keys, seconds)
     fitting = [(spec, key) for spec, key in ready if spec.name not in unfit]
-    if ready and not fitting:
+    if unfit and not fitting:
         raise BuildError("\n".join(unfit.values()))
 
     runs = [
@@ -110,7 +126,21 @@ def make_plan(
         for spec, key in fitting
     ]
     missing = {run.key: run for run in runs if run.key not in ended}
-    return Plan(tuple(runs), tuple(missing.values()), waiting, unfit, tuple(notes), seconds, jobs)
+    return Plan(tuple(runs), tuple(missing.values()), waiting, unfit, tuple(notes), costs, jobs)
+
+
+def _seconds(spec: Spec, seed: int, registry: Registry, device: str) -> float:
+    """Estimate the time of one run; 0 where a plugin raises: the run itself will fail, and say so under its own name.
+
+    Raises:
+        BuildError: the spec cannot be trained on its data set.
+    """
+    try:
+        return Training(spec, seed, dataset(spec, registry, device), device=device, registry=registry).estimate()
+    except (BuildError, KeyboardInterrupt):
+        raise
+    except BaseException:  # a plugin may also call sys.exit
+        return 0.0
 
 
 def within_budget(
@@ -118,24 +148,17 @@ def within_budget(
 ) -> tuple[list[Spec], list[int]]:
     """Cut a plan down to a number of seconds: fewer seeds, and where one is too long, fewer epochs.
 
+    With fewer epochs all specs are trained anew, also those whose runs the ledger holds and whose time the plan does
+    not know: then the new plan may be over the budget too.
+
     Returns:
         The specs and the seeds to plan again.
     """
-    if plan.estimate <= budget:
-        return list(specs), list(seeds)
-    cost: dict[int, float] = dict.fromkeys(seeds, 0.0)
-    for run in plan.missing:
-        cost[run.key.seed] += plan.seconds[run.key.spec] / plan.jobs
-    kept: list[int] = []
-    total = 0.0
-    for seed in seeds:
-        total += cost[seed]
-        if total > budget:
-            break
-        kept.append(seed)
-    if kept:
-        return list(specs), kept
-    share = budget / cost[seeds[0]]
+    for count in range(len(seeds), 0, -1):
+        cost = plan.estimate_of(run for run in plan.missing if run.key.seed in seeds[:count])
+        if cost <= budget:
+            return list(specs), list(seeds[:count])
+    share = budget / cost
     shorter = [_shorter(spec, max(1, int(spec.training.epochs * share)), registry) for spec in specs]
     return shorter, list(seeds[:1])
 
@@ -165,6 +188,7 @@ def carry_out(
         watch: is called with every event after it is stored.
         say: is given a line when a plugin that only watches raised.
     """
+    reported: set[str] = set()
     attempts: dict[RunKey, int] = {}
     failed: dict[RunKey, Run] = {}
     with closing(_events(plan, registry, device)) as events:
@@ -173,19 +197,19 @@ def carry_out(
             match event:
                 case Started(run):
                     attempts[key] = ledger.start(run)
-                    tell(registry, "zoo_run_started", say, run=run)
+                    tell(registry, "zoo_run_started", say, reported, run=run)
                 case EpochFinished(run, record):
                     ledger.add_epoch(attempts[key], record)
-                    tell(registry, "zoo_epoch_finished", say, run=run, epoch=record)
+                    tell(registry, "zoo_epoch_finished", say, reported, run=run, epoch=record)
                 case Lost(run, reason):
                     ledger.finish(attempts.pop(key), attrs.evolve(run, status="failed", reason=reason))
                 case Ended(run):
                     ledger.finish(attempts.pop(key), run)
                     if run.status == "failed":
                         failed[key] = run
-                    tell(registry, "zoo_run_finished", say, run=run)
+                    tell(registry, "zoo_run_finished", say, reported, run=run)
             watch(event)
-    return [*planned(plan.runs, ledger), *failed.values()]
+    return planned(plan.runs, ledger, failed)
 
 
 def _events(plan: Plan, registry: Registry, device: str) -> Generator[Event]:
@@ -195,20 +219,41 @@ def _events(plan: Plan, registry: Registry, device: str) -> Generator[Event]:
         yield from here(plan.missing, registry, device)
 
 
-def planned(runs: Iterable[Run], ledger: Ledger) -> list[Run]:
-    """Return those of the runs that have ended, as the ledger holds them, under the names and references asked for."""
-    found = ((run, ledger.find(run.key)) for run in runs)
-    return [attrs.evolve(ended, name=run.name, spec=run.spec, dataset=run.dataset) for run, ended in found if ended]
+def planned(runs: Iterable[Run], ledger: Ledger, failed: Mapping[RunKey, Run]) -> list[Run]:
+    """Return those of the runs that are over, under the names and references asked for, in the same order.
+
+    Args:
+        runs: what was asked for.
+        ledger: holds those that ended.
+        failed: the others that are over.
+    """
+    found = ((run, ledger.find(run.key) or failed.get(run.key)) for run in runs)
+    return [attrs.evolve(over, name=run.name, spec=run.spec, dataset=run.dataset) for run, over in found if over]
 
 
-def tell(registry: Registry, hook: str, say: Callable[[str], None], **happened: Any) -> list[Any]:
-    """Call a hook of every plugin that implements it; one that raises is reported and harms nobody."""
+def tell(
+    registry: Registry, hook: str, say: Callable[[str], None], reported: set[str] | None = None, **happened: Any
+) -> list[Any]:
+    """Call a hook of every plugin that implements it; one that raises is reported and harms nobody.
+
+    Args:
+        registry: whose plugins are called.
+        hook: the hook's name.
+        say: is given a line when a plugin raised.
+        reported: which plugins and hooks were reported already; they are not again.
+        happened: the hook's arguments.
+
+    Returns:
+        What the plugins returned.
+    """
+    reported = set() if reported is None else reported
     results = []
     for implementation in getattr(registry.hook, hook).get_hookimpls():
         try:
             results.append(implementation.function(**{name: happened[name] for name in implementation.argnames}))
-        except Exception as error:
-            say(
-                f"plugin {implementation.plugin_name}: its hook {hook} raised {type(error).__name__}: {error}; going on"
-            )
+        except (Exception, SystemExit) as error:
+            what = f"plugin {implementation.plugin_name}: its hook {hook}"
+            if what not in reported:
+                reported.add(what)
+                say(f"{what} raised {type(error).__name__}: {error}; going on")
     return results

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.errors import BuildError, PluginError, ZooError
 from zoo.options import Choice
-from zoo.registry import Registry, default_registry
+from zoo.registry import Plugin, Registry, default_registry
 from zoo.resolve import resolve
 from zoo.spec import Block, Dense, Spec
 from zoo.train import streams
@@ -26,7 +27,7 @@ Shape = tuple[int, ...]
 
 @attrs.frozen
 class Layer:
-    """One built part. `flops` counts one image's forward pass, a multiply-add as two."""
+    """One built part; `parameters` and `flops` are counted as `Built` counts them."""
 
     path: str
     description: str
@@ -46,11 +47,14 @@ class Built:
     @property
     def parameters(self) -> int:
         """How many trainable numbers the network has."""
-        return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
+        return _trainable(self.network)
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of one image's forward pass, a multiply-add counted as two."""
+        """Floating-point operations of one image's forward pass, a multiply-add counted as two.
+
+        Those of convolutions and matrix products, without biases: what a torch `FlopCounterMode` counts.
+        """
         return sum(layer.flops for layer in self.layers)
 
 
@@ -89,7 +93,7 @@ def construct(spec: Spec, input_shape: tuple[int, int, int], classes: int, *, se
     for index, dense in enumerate(spec.network.classifier):
         module, shape = builder.dense(dense, shape, f"network.classifier[{index}]", f"classifier.{index}")
         classifier.append(module)
-    output, _ = builder.linear(shape, classes, "the output layer", "output")
+    output, _ = builder.linear(shape, classes, "output")
     parts = {"features": nn.Sequential(*features), "flatten": nn.Flatten()}
     if classifier:
         parts["classifier"] = nn.Sequential(*classifier)
@@ -135,6 +139,11 @@ class Parts:
                 modules[part] = module
         return nn.Sequential(modules), shape
 
+    def options(self, part: str) -> dict[str, Any]:
+        """Return the options that the spec states for a part, defaults included."""
+        choice: Choice = getattr(self._spec, part)
+        return choice.values()
+
     def variant(self, kind: str, name: str, shape: Shape, *, at: str, **options: Any) -> tuple[nn.Module, Shape]:
         """Build a part that the spec does not state, with the given options over the variant's defaults."""
         choice = Choice(kind, name, self._builder.registry.variant(kind, name).options())
@@ -168,24 +177,25 @@ class _Builder:
                     f"{choice.name} has none"
                 )
         choice = attrs.evolve(choice, options=attrs.evolve(choice.options, **options))
-        with _blaming(f"{self.name}: {place}: {choice}", variant.plugin, shape):
-            with streams.seeded(self.seed, "initialization", path):
-                module = variant.make(choice.values(), shape=shape, **supplied)
+        with (
+            _blaming(f"{self.name}: {place}: {choice}", variant.plugin, shape),
+            streams.seeded(self.seed, "initialization", path),
+        ):
+            module = variant.make(choice.values(), shape=shape, **supplied)
             return module, self.note(module, str(choice), shape, path)
 
-    def linear(self, shape: Shape, units: int, place: str, path: str) -> tuple[nn.Module, Shape]:
+    def linear(self, shape: Shape, units: int, path: str) -> tuple[nn.Module, Shape]:
         with streams.seeded(self.seed, "initialization", path):
             module = nn.Linear(shape[0], units)
-        return module, self.note(module, f"linear({units})", shape, path)
+            return module, self.note(module, f"linear({units})", shape, path)
 
     def dense(self, spec: Dense, shape: Shape, place: str, path: str) -> tuple[nn.Module, Shape]:
         modules: OrderedDict[str, nn.Module] = OrderedDict()
         for part in spec.order:
-            where = f"{place}.{part}", f"{path}.{part}"
             if part == "linear":
-                module, shape = self.linear(shape, spec.units, *where)
+                module, shape = self.linear(shape, spec.units, f"{path}.{part}")
             else:
-                module, shape = self.part(getattr(spec, part), shape, *where, {})
+                module, shape = self.part(getattr(spec, part), shape, f"{place}.{part}", f"{path}.{part}", {})
             if not isinstance(module, nn.Identity):
                 modules[part] = module
         return nn.Sequential(modules), shape
@@ -193,9 +203,11 @@ class _Builder:
     def block(self, spec: Block, choice: Choice, shape: Shape, place: str, path: str) -> tuple[nn.Module, Shape]:
         variant = self.registry.variant("block", choice.name)
         parts = Parts(self, spec, place, path)
-        with _blaming(f"{self.name}: {place}.block: {choice}", variant.plugin, shape):
-            with streams.seeded(self.seed, "initialization", path):
-                module = variant.make(choice.values(), shape=shape, parts=parts)
+        with (
+            _blaming(f"{self.name}: {place}.block: {choice}", variant.plugin, shape),
+            streams.seeded(self.seed, "initialization", path),
+        ):
+            module = variant.make(choice.values(), shape=shape, parts=parts)
             return module, _probe(module, shape)[0]
 
     def initialize(self, network: nn.Module, choice: Choice) -> None:
@@ -213,35 +225,46 @@ class _Builder:
     def note(self, module: nn.Module, description: str, shape: Shape, path: str) -> Shape:
         after, flops = _probe(module, shape)
         if not isinstance(module, nn.Identity):
-            parameters = sum(p.numel() for p in module.parameters())
-            self.layers.append(Layer(path, description, shape, after, parameters, flops))
+            self.layers.append(Layer(path, description, shape, after, _trainable(module), flops))
         return after
 
 
-class _blaming:  # noqa: N801 - used like a function
-    """Says where in the spec, for which input, and in whose code a layer failed."""
-
-    def __init__(self, what: str, plugin: Any, shape: Shape) -> None:
-        self.what, self.plugin, self.shape = what, plugin, "x".join(map(str, shape))
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, ZooError) or not isinstance(error, Exception):
-            return
-        if isinstance(error, ValueError | RuntimeError):
+@contextmanager
+def _blaming(what: str, plugin: Plugin, shape: Shape) -> Iterator[None]:
+    """Say where in the spec, for which input, and in whose code a layer failed."""
+    try:
+        yield
+    except ZooError:
+        raise
+    except Exception as error:
+        # torch raises a RuntimeError for sizes that do not match; its two subclasses never mean that.
+        if isinstance(error, ValueError | RuntimeError) and not isinstance(error, NotImplementedError | RecursionError):
             reason = " ".join(str(error).split())
-            raise BuildError(f"{self.what} does not fit its input of {self.shape}: {reason}") from error
-        raise PluginError(f"{self.what}: plugin {self.plugin} raised {type(error).__name__}: {error}") from error
+            raise BuildError(f"{what} does not fit its input of {_sizes(shape)}: {reason}") from error
+        raise PluginError(f"{what}: plugin {plugin} raised {type(error).__name__}: {error}") from error
+
+
+def _sizes(shape: Iterable[int]) -> str:
+    """Return a shape as people write it: 3x32x32."""
+    return "x".join(map(str, shape))
+
+
+def _trainable(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def _probe(module: nn.Module, shape: Shape) -> tuple[Shape, int]:
     """Return the shape that a module makes of `shape`, and the operations that it takes for one image."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"its factory must return a torch.nn.Module, not {module!r}")
     module.eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         after = module(torch.zeros(1, *shape))
     module.train()
-    if not isinstance(after, torch.Tensor) or not after.numel() or after.shape[0] != 1:
-        raise ValueError(f"it gives {getattr(after, 'shape', type(after))} for a batch of one")
+    if not isinstance(after, torch.Tensor):
+        raise TypeError(f"its forward must return one tensor, not {type(after).__name__}")
+    if len(after.shape) != 1 + len(shape) or after.shape[0] != 1:
+        raise ValueError(f"it makes {_sizes(after.shape)} of a batch of 1x{_sizes(shape)}")
+    if not after.numel():
+        raise ValueError(f"nothing is left of it: {_sizes(after.shape[1:])}")
     return tuple(after.shape[1:]), counter.get_total_flops()

@@ -111,7 +111,7 @@ def zoo_register_poolings(register: Register) -> None:
 def zoo_register_blocks(register: Register) -> None:
     """Register blocks: `factory(shape, parts, **options) -> nn.Module`.
 
-    `parts` is a `zoo.build.Parts`: it builds the parts that the spec states for this block.
+    `parts` is a `zoo.Parts`: it builds the parts that the spec states for this block.
     """
 
 

@@ -56,7 +56,8 @@ class Choice:
 
     kind: str
     name: str
-    options: Any
+    # By value: each registry derives an options class of its own.
+    options: Any = attrs.field(eq=lambda options: attrs.astuple(options, recurse=False))
     """An instance of the variant's options class."""
 
     def values(self) -> dict[str, Any]:
@@ -89,32 +90,49 @@ def options_class(name: str, factory: Callable[..., object], given: tuple[str, .
     """
     if not (inspect.isroutine(factory) or inspect.isclass(factory)):
         raise PluginError(f"{name}: a factory must be a function or a class, got {factory!r}")
-    parameters = inspect.signature(factory).parameters.values()
-    options = [p for p in parameters if p.name not in given]
-    function = vars(factory).get("__init__", factory) if isinstance(factory, type) else factory
-    annotations = {}
+    parameters = _parameters(factory)
     for parameter in parameters:
-        where = f"{name}: parameter {parameter.name!r} of {factory.__qualname__}"
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise PluginError(f"{where} must be a plain keyword parameter: spell out each option")
-        if parameter not in options:
-            continue
-        if parameter.annotation is parameter.empty:
-            raise PluginError(f"{where} has no type annotation: an option needs one, as in `{parameter.name}: float`")
-        if parameter.default is parameter.empty:
-            raise PluginError(
-                f"{where} has no default: an option needs one (what the builder gives here is called "
-                f"{', '.join(given) or 'nothing'})"
-            )
-        if parameter.name == "name":
-            raise PluginError(f"{where}: an option cannot be called 'name', which states the variant")
-        annotations[parameter.name] = parameter.annotation
+        _check_parameter(parameter, f"{name}: parameter {parameter.name!r} of {factory.__qualname__}", given)
+    options = [p for p in parameters if p.name not in given]
+    types_ = _option_types(name, factory, {p.name: p.annotation for p in options})
+    fields = {p.name: attrs.field(type=types_[p.name], default=p.default) for p in options}
+    cls = attrs.make_class(f"{factory.__name__}_options", fields, frozen=True, kw_only=True)
+    taken = tuple(p.name for p in parameters if p.name in given)
+    return cls, taken
+
+
+def _parameters(factory: Callable[..., object]) -> list[inspect.Parameter]:
+    parameters = inspect.signature(factory).parameters.values()
+    if not inspect.isclass(factory) or "__init__" in vars(factory):
+        return list(parameters)
+    # An nn.Module without an __init__ of its own inherits one that takes anything, and so has no options.
+    return [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _check_parameter(parameter: inspect.Parameter, where: str, given: tuple[str, ...]) -> None:
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+        raise PluginError(f"{where} must be a plain keyword parameter: spell out each option")
+    if parameter.name in given:
+        return
+    if parameter.annotation is parameter.empty:
+        raise PluginError(f"{where} has no type annotation: an option needs one, as in `{parameter.name}: float`")
+    if parameter.default is parameter.empty:
+        raise PluginError(
+            f"{where} has no default: an option needs one (what the builder gives here is called "
+            f"{', '.join(given) or 'nothing'})"
+        )
+    if parameter.name == "name":
+        raise PluginError(f"{where}: an option cannot be called 'name', which states the variant")
+
+
+def _option_types(name: str, factory: Callable[..., object], annotations: dict[str, Any]) -> dict[str, Any]:
+    """Evaluate the annotations of a factory's options."""
+    function = vars(factory).get("__init__", factory) if isinstance(factory, type) else factory
     # Only options are evaluated: a return type may name torch, which is not imported yet.
     holder = types.SimpleNamespace(__annotations__=annotations)
+    names = getattr(inspect.unwrap(function), "__globals__", {})
     try:
-        hints = get_type_hints(
-            holder, globalns=getattr(inspect.unwrap(function), "__globals__", {}), include_extras=True
-        )
+        hints = get_type_hints(holder, globalns=names, include_extras=True)
     except Exception as error:
         raise PluginError(
             f"{name}: a type annotation of {factory.__qualname__} cannot be evaluated: {error}"
@@ -126,10 +144,7 @@ def options_class(name: str, factory: Callable[..., object], given: tuple[str, .
                 "option cannot have: use bool, int, float, str, Literal[...], tuple[..., ...], a choice between those "
                 "with |, or a type of zoo.options"
             )
-    fields = {p.name: attrs.field(type=hints[p.name], default=p.default) for p in options}
-    cls = attrs.make_class(f"{factory.__name__}_options", fields, frozen=True, kw_only=True)
-    taken = tuple(p.name for p in parameters if p.name in given)
-    return cls, taken
+    return hints
 
 
 def _can_be_read(type_: Any) -> bool:

@@ -5,14 +5,16 @@ list positions, `*` for all of a level, and a last `+` that appends to a list. A
 section stands for every place in the spec that ends like it: `activation`, `filter.size`, `learning_rate`.
 
 A bare name put where a variant is chosen changes the variant and keeps those options that old and new share; a
-table without `name` changes the options that it states; a table with `name` replaces all.
+table without `name` changes the options that it states; a table with `name` replaces all. A table put where a section
+or a block stands changes the fields that it states, so `training = {epochs = 3}` is `training.epochs = 3`.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -84,6 +86,9 @@ def parse_values(text: str) -> list[Any]:
 def _set(spec: Spec, path: str, value: Any, registry: Registry) -> Spec:
     tree = unstructure(spec)
     for steps in _matches(spec, path):
+        if steps[-1] == "name":
+            variant = ".".join(map(str, steps[:-1]))
+            raise SpecError(f"{spec.name}: {path}: set the variant itself, {variant} = {json.dumps(value)}")
         _put(tree, steps, _new_value(_node(spec, steps), value, registry))
     return structure(tree, spec.name, registry)
 
@@ -107,18 +112,16 @@ def _node(node: Any, steps: Steps) -> Any:
 def _matches(spec: Spec, path: str) -> list[Steps]:
     """Return every place in the spec that the path names."""
     steps = split_path(path)
-    if steps[0] in SECTIONS:
-        found = list(_match(spec, steps, ()))
-    else:
-        found = [
-            place
-            for section in SECTIONS
-            for start in _places(getattr(spec, section), (section,))
-            for place in _match(_node(spec, start), steps, start)
-        ]
+    found = _find(spec, steps)
     if not found:
         raise SpecError(f"{spec.name}: the path {path!r} matches nothing{_hint(spec, steps)}")
     return found
+
+
+def _find(spec: Spec, steps: tuple[str, ...]) -> list[Steps]:
+    if steps[0] in SECTIONS:
+        return list(_match(spec, steps, ()))
+    return [place for start in _inner_places(spec) for place in _match(_node(spec, start), steps, start)]
 
 
 def _match(node: Any, steps: tuple[str, ...], start: Steps) -> Iterator[Steps]:
@@ -134,35 +137,44 @@ def _match(node: Any, steps: tuple[str, ...], start: Steps) -> Iterator[Steps]:
             yield from _match(child, rest, (*start, key))
 
 
-def _places(node: Any, start: Steps) -> Iterator[Steps]:
-    """Yield every inner place at or below `start`."""
-    children = _children(node)
-    if children:
-        yield start
-    for key, child in children.items():
-        yield from _places(child, (*start, key))
+def _inner_places(spec: Spec) -> Iterator[Steps]:
+    """Yield every place that has places below it."""
+
+    def at_or_below(place: Steps, node: Any) -> Iterator[Steps]:
+        children = _children(node)
+        if children:
+            yield place
+        for key, child in children.items():
+            yield from at_or_below((*place, key), child)
+
+    for section in SECTIONS:
+        yield from at_or_below((section,), getattr(spec, section))
 
 
 def _hint(spec: Spec, steps: tuple[str, ...]) -> str:
     """Say where a path leaves the spec, and what there is instead."""
     if steps[:2] == ("network", "defaults"):
         return ": defaults are written into the blocks when a spec is read; set `network.features.*` instead."
-    node: Any = spec
-    for depth, step in enumerate(steps):
-        children = _children(node) if depth else {section: getattr(spec, section) for section in SECTIONS}
-        matching = [child for key, child in children.items() if step in ("*", str(key))]
-        if not matching:
-            names = [str(key) for key in children]
-            where = ".".join(steps[:depth]) or "the spec"
+    for depth in range(len(steps) - 1, 0, -1):
+        if found := _find(spec, steps[:depth]):
+            names = _names(spec, found)
             return (
-                f": {where} has no {step!r}{near_misses(step, names)} It has {', '.join(names) or 'nothing below it'}."
+                f": {'.'.join(steps[:depth])} has no {steps[depth]!r}{near_misses(steps[depth], names)} "
+                f"It has {', '.join(names) or 'nothing below it'}."
             )
-        node = matching[0]
-    return "."
+    return f": nothing in the spec is called {steps[0]!r}{near_misses(steps[0], _names(spec, _inner_places(spec)))}"
+
+
+def _names(spec: Spec, places: Iterable[Steps]) -> list[str]:
+    """Return the names of what is directly below the places, each once."""
+    return list(dict.fromkeys(str(key) for place in places for key in _children(_node(spec, place))))
 
 
 def _new_value(old: Any, value: Any, registry: Registry) -> Any:
     if not isinstance(old, Choice):
+        if attrs.has(type(old)) and isinstance(value, Mapping):
+            fields = _children(old)
+            return {**unstructure(old), **{key: _new_value(fields.get(key), v, registry) for key, v in value.items()}}
         return value
     if isinstance(value, str):
         options = {field.name for field in attrs.fields(registry.variant(old.kind, value).options)}
@@ -178,7 +190,5 @@ def _put(tree: Any, steps: Steps, value: Any) -> None:
     value = copy.deepcopy(value)
     if isinstance(tree, list) and last == len(tree):
         tree.append(value)
-    elif last == "name" and isinstance(tree, dict):
-        raise SpecError("set the variant itself (`filter = ...`), not its name")
     else:
         tree[last] = value

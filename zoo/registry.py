@@ -13,9 +13,9 @@ import os
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +30,8 @@ from zoo.options import Choice, options_class
 
 ENTRY_POINT_GROUP = "zoo"
 BLOCK_VARIABLE = "ZOO_BLOCK"
+SINGLE_FILE = "single file"
+"""What stands for the distribution of a plugin that is a single file."""
 
 
 @attrs.frozen
@@ -99,7 +101,7 @@ class Registry:
     """All plugins and what they registered.
 
     Args:
-        block: names of plugins (or of distributions) to leave out, besides those in ZOO_BLOCK.
+        block: names of plugins, packages or distributions to leave out, besides those in ZOO_BLOCK.
         files: single-file plugins to load too. One that fails is an error, for it was asked for by name.
         strict: any failing plugin is an error.
 
@@ -107,11 +109,12 @@ class Registry:
         arguments: what it was made with, so that another process can make the same.
         plugins: those in use.
         failures: those that were left out because they failed.
-        problems: errors that forbid any work until they are mended; `load` raises the first.
+        problems: errors that forbid any work until they are mended; `require_sound` raises the first.
     """
 
     def __init__(self, *, block: Iterable[str] = (), files: Iterable[Path] = (), strict: bool = False) -> None:
-        self.arguments = {"block": tuple(block), "files": tuple(files), "strict": strict}
+        block, files = tuple(block), tuple(files)
+        self.arguments = {"block": block, "files": files, "strict": strict}
         from_environment = os.environ.get(BLOCK_VARIABLE, "").split(",")
         self._block = {name.strip() for name in (*block, *from_environment) if name.strip()}
         self._strict = strict
@@ -125,7 +128,7 @@ class Registry:
         self.problems: list[ZooError] = []
         for plugin, load in _found():
             self._load(plugin, load)
-        for file in files:
+        for file in dict.fromkeys(file.resolve() for file in files):
             self._load(*_single_file(file), asked_for=True)
         unknown = sorted(self._block - self._seen)
         if unknown:
@@ -141,7 +144,7 @@ class Registry:
         return self._manager.hook
 
     def _load(self, plugin: Plugin, load: Callable[[], ModuleType], *, asked_for: bool = False) -> None:
-        names = {plugin.name, plugin.name.rpartition(".")[2], plugin.distribution}
+        names = {plugin.name, *_packages(plugin.name), plugin.name.rpartition(".")[2], plugin.distribution}
         self._seen |= names
         if names & self._block:
             return
@@ -149,13 +152,17 @@ class Registry:
         self._variants = {kind: dict(variants) for kind, variants in self._variants.items()}
         self._specs = dict(self._specs)
         try:
+            if plugin.name in self.plugins:
+                raise _FatalError(
+                    f"two plugins are called {plugin.name!r}: {self.plugins[plugin.name]} and {plugin}. Rename one."
+                )
             module = load()
             self._check_hook_names(plugin, module)
             self._manager.register(module, name=plugin.name)
             self._ask(plugin, module)
         except (Exception, SystemExit) as error:
             self._variants, self._specs = before
-            if self._manager.has_plugin(plugin.name):
+            if plugin.name not in self.plugins and self._manager.has_plugin(plugin.name):
                 self._manager.unregister(name=plugin.name)
             reason = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
             failure = Failure(plugin, reason, traceback.format_exc())
@@ -241,6 +248,12 @@ class Registry:
         return UnknownNameError(text + "".join(failed))
 
 
+def _packages(module: str) -> list[str]:
+    """Return the packages that a module is in: "a" and "a.b" for "a.b.c"."""
+    steps = module.split(".")
+    return [".".join(steps[:depth]) for depth in range(1, len(steps))]
+
+
 def _place(error: BaseException, plugin: Plugin) -> str:
     """Say at which line of the plugin's own file the error was raised, where that is known."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == plugin.file]
@@ -267,6 +280,8 @@ def _register_spec_for(plugin: Plugin, specs: dict[str, RegisteredSpec]) -> hook
         _check_name("spec", name)
         if name in specs:
             raise _taken("spec", name, specs[name].plugin, plugin)
+        if not isinstance(spec, Mapping | Path):
+            raise PluginError(f"spec {name!r}: expected a mapping or the pathlib.Path of a TOML file, got {spec!r}")
         specs[name] = RegisteredSpec(name, spec, plugin)
 
     return register
@@ -278,45 +293,46 @@ def _check_name(kind: str, name: object) -> None:
         raise PluginError(f"{kind}: {name!r} is not a name; use letters, digits and {' '.join(allowed)}")
 
 
-def _taken(kind: str, name: str, first: Plugin, second: Plugin) -> _FatalError:
+def _taken(kind: str, name: str, first: Plugin, second: Plugin) -> PluginError:
+    if first == second:
+        return PluginError(f"it registers the {kind} {name!r} twice")
     return _FatalError(
         f"two plugins register the {kind} {name!r}: {first} and {second}. Rename one, or leave one plugin out "
         f"with `-p no:{second.name}` (or `-p no:{first.name}`)."
     )
 
 
-def _found() -> Iterator[tuple[Plugin, Callable[[], ModuleType]]]:
-    """Find the plugins of all installed distributions, with how to load each."""
+def _found() -> Iterable[tuple[Plugin, Callable[[], ModuleType]]]:
+    """Find the plugins of all installed distributions, with how to load each; one that is named twice is found once."""
+    found: dict[str, tuple[Plugin, Callable[[], ModuleType]]] = {}
     for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
         distribution = point.dist.name if point.dist else "unknown distribution"
         try:
             location = importlib.util.find_spec(point.module)
-        except Exception:  # of a parent package; loading the plugin itself reports it
+        except (Exception, SystemExit):  # of a parent package; loading the plugin itself reports it
             location = None
         file = location.origin if location and location.origin else point.value
-        yield Plugin(point.value, distribution, file), _loader(point)
-        for path in (location.submodule_search_locations or ()) if location else ():
+        found.setdefault(point.value, (Plugin(point.value, distribution, file), point.load))
+        if location is None or point.attr:
+            continue
+        for path in location.submodule_search_locations or ():
             for module in pkgutil.iter_modules([path]):
                 if not module.name.startswith("_"):
                     name = f"{point.value}.{module.name}"
-                    file = str(Path(path, module.name + ".py"))
-                    yield Plugin(name, distribution, file), _importer(name)
-
-
-def _loader(point: EntryPoint) -> Callable[[], ModuleType]:
-    return lambda: point.load()
-
-
-def _importer(name: str) -> Callable[[], ModuleType]:
-    return lambda: importlib.import_module(name)
+                    place = Path(path, module.name)
+                    place = place / "__init__.py" if module.ispkg else place.with_suffix(".py")
+                    plugin = Plugin(name, distribution, str(place))
+                    found.setdefault(name, (plugin, partial(importlib.import_module, name)))
+    return found.values()
 
 
 def _single_file(file: Path) -> tuple[Plugin, Callable[[], ModuleType]]:
     def load() -> ModuleType:
         if not file.is_file():
             raise PluginError(f"there is no file {file}")
+        # Not the stem alone, which may be the name of a module: torch.py must not take torch's place.
         spec = importlib.util.spec_from_file_location(f"zoo_single_file_{file.stem}", file)
-        if spec is None or spec.loader is None:
+        if file.suffix != ".py" or spec is None or spec.loader is None:
             raise PluginError(f"{file} is not a Python file: a single-file plugin ends in .py")
         module = importlib.util.module_from_spec(spec)
         # So that what it defines can be pickled.
@@ -324,7 +340,7 @@ def _single_file(file: Path) -> tuple[Plugin, Callable[[], ModuleType]]:
         spec.loader.exec_module(module)
         return module
 
-    return Plugin(file.stem, "single file", str(file.resolve())), load
+    return Plugin(file.stem, SINGLE_FILE, str(file)), load
 
 
 @cache

@@ -41,14 +41,15 @@ def select(patterns: Iterable[str], *, registry: Registry) -> tuple[list[Spec], 
 
     Raises:
         UnknownNameError: a pattern matches nothing.
-        SpecError: a spec that was named itself is not valid.
+        SpecError: a spec that was named itself is not valid, or two specs have one name.
     """
     chosen: dict[str, Spec] = {}
     broken: list[str] = []
     for pattern in patterns:
         if not _is_wildcard(pattern) or pattern.endswith(".toml"):
             spec = resolve(pattern, registry=registry)
-            chosen.setdefault(spec.name, spec)
+            if chosen.setdefault(spec.name, spec) != spec:
+                raise SpecError(f"{pattern}: another spec is called {spec.name!r} too; rename one of the two files")
             continue
         names = [name for name in registry.specs if fnmatchcase(name, pattern)]
         if not names:
@@ -69,8 +70,15 @@ def _is_wildcard(pattern: str) -> bool:
 
 
 def vary(specs: Iterable[Spec], variations: Mapping[str, list[Any]], *, registry: Registry) -> list[Spec]:
-    """Return every spec with every combination of the varied values, the spec's own among them."""
-    result = []
+    """Return every spec with every combination of the values given for each path, each combination once.
+
+    The values are tried one after another on each spec. One that the spec has already leaves it as it is, with its
+    reference.
+
+    Raises:
+        SpecError: a path matches nothing, or a value is not valid.
+    """
+    varied_specs: dict[str, Spec] = {}
     for spec in specs:
         for values in product(*variations.values()):
             varied = spec
@@ -82,8 +90,8 @@ def vary(specs: Iterable[Spec], variations: Mapping[str, list[Any]], *, registry
                 except paths.NoChangeError:
                     continue
             name = f"{spec.name}[{', '.join(labels)}]" if labels else spec.name
-            result.append(attrs.evolve(varied, name=name, reference=varied.reference if varied == spec else None))
-    return result
+            varied_specs[name] = attrs.evolve(varied, name=name, reference=spec.reference if varied == spec else None)
+    return list(varied_specs.values())
 
 
 def _label(value: Any) -> str:
@@ -105,9 +113,16 @@ def _resolve(name: str, tree: Mapping[str, Any], registry: Registry, below: tupl
     check_keys(tree, name)
     if "base" not in tree:
         return structure(tree, name, registry)
-    base = _registered(tree["base"], registry, below)
-    spec = attrs.evolve(base, name=name, description=tree.get("description", base.description), reference=None)
-    spec = paths.apply(spec, tree.get("set", {}), registry)
-    if "reference" in tree:
-        spec = structure({**unstructure(spec), "reference": tree["reference"]}, name, registry)
-    return spec
+    base, sets = tree["base"], tree.get("set", {})
+    if not isinstance(base, str):
+        raise SpecError(f"spec {name!r}: base: expected the name of a registered spec, got {base!r}")
+    if not isinstance(sets, Mapping):
+        raise SpecError(f"spec {name!r}: set: expected a table of paths and values, got {sets!r}")
+    try:
+        registry.spec(base)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"spec {name!r}: base: {error}") from None
+    spec = attrs.evolve(_registered(base, registry, below), name=name, reference=None)
+    spec = paths.apply(spec, sets, registry)
+    own = {key: tree[key] for key in ("description", "reference") if key in tree}
+    return structure({**unstructure(spec), **own}, name, registry)

@@ -8,7 +8,8 @@ import importlib.util
 from functools import cache
 from pathlib import Path
 
-from zoo.registry import Plugin, Registry
+from zoo.errors import PluginError
+from zoo.registry import SINGLE_FILE, Plugin, Registry
 from zoo.spec import Spec
 
 
@@ -18,7 +19,7 @@ def source_digest(spec: Spec, registry: Registry) -> str:
     Data sets are left out: their content has a digest of its own.
     """
     plugins = {registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()}
-    files = frozenset[Path]().union(*(_reachable(plugin) for plugin in plugins))
+    files = frozenset[Path]().union(*(source_files(plugin) for plugin in plugins))
     digest = hashlib.sha256()
     for content in sorted(_content_digest(file) for file in files):
         digest.update(content)
@@ -26,8 +27,15 @@ def source_digest(spec: Spec, registry: Registry) -> str:
 
 
 @cache
-def _reachable(plugin: Plugin) -> frozenset[Path]:
-    """Return the file of a plugin and those of its own package that it imports, directly or not."""
+def source_files(plugin: Plugin) -> frozenset[Path]:
+    """Return the file of a plugin and those of its own package that it imports, directly or not.
+
+    Raises:
+        PluginError: one of them is not valid Python.
+    """
+    if plugin.distribution == SINGLE_FILE:
+        # It has no package, though its name may be that of one.
+        return frozenset({Path(plugin.file)})
     module = plugin.name.partition(":")[0]
     package = module.partition(".")[0]
     found: set[Path] = set()
@@ -43,16 +51,20 @@ def _reachable(plugin: Plugin) -> frozenset[Path]:
 
 def _imports(file: Path, name: str) -> set[str]:
     """Return the modules that a file may import, inside functions too; names imported from a package included."""
-    parent = name.rpartition(".")[0]
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        raise PluginError(f"{file} is not valid Python: line {error.lineno}: {error.msg}") from error
     imported: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = parent.split(".")[: len(parent.split(".")) - node.level + 1]
-                base = ".".join(filter(None, (*above, base)))
+            try:
+                base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            except ImportError:  # it leads out of the package and fails when it is run
+                continue
             imported |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
     return imported
 

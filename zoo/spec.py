@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ import cattrs
 from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, IterableValidationNote
 from cattrs.gen import make_dict_structure_fn
 
-from zoo.errors import SpecError, UnknownNameError, near_misses
+from zoo.errors import SpecError, near_misses
 from zoo.options import (
     BlockChoice,
     Choice,
@@ -31,11 +32,13 @@ from zoo.options import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    is_union,
 )
 from zoo.registry import Registry
 
 Part = Literal["filter", "normalization", "activation", "pooling", "dropout"]
 DensePart = Literal["linear", "normalization", "activation", "dropout"]
+EACH_ONCE = Constraint("a list of parts, each at most once", lambda parts: len(set(parts)) == len(parts))
 
 
 def chosen(name: str) -> Any:
@@ -62,7 +65,7 @@ class Block:
     activation: ActivationChoice = chosen("relu")
     pooling: Annotated[Choice, Kind("pooling")] = chosen("none")
     dropout: DropoutChoice = chosen("none")
-    order: tuple[Part, ...] = get_args(Part)
+    order: Annotated[tuple[Part, ...], EACH_ONCE] = get_args(Part)
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +76,7 @@ class Dense:
     normalization: NormalizationChoice = chosen("none")
     activation: ActivationChoice = chosen("relu")
     dropout: DropoutChoice = chosen("none")
-    order: tuple[DensePart, ...] = get_args(DensePart)
+    order: Annotated[tuple[DensePart, ...], EACH_ONCE] = get_args(DensePart)
 
 
 @attrs.frozen(kw_only=True)
@@ -184,7 +187,7 @@ for _class in (Block, Dense, NetworkSpec, TrainingSpec, DataSpec, EvaluationSpec
     attrs.resolve_types(_class)
 
 SECTIONS = ("network", "training", "data", "evaluation")
-_DERIVED_KEYS = {"base", "set", "description", "reference"}
+_ABOUT = ("description", "reference")
 
 
 def canonical_json(tree: object) -> str:
@@ -209,11 +212,22 @@ def structure(tree: Mapping[str, Any], name: str, registry: Registry) -> Spec:
     Raises:
         SpecError: names every wrong value by its path, with what was expected.
     """
-    tree = {"description": "", **_with_defaults(tree), "name": name}
+    network = tree.get("network")
+    if isinstance(network, Mapping) and "defaults" in network:
+        defaults = network["defaults"]
+        # Alone first: what is wrong with them is said once, and not of each block.
+        block = {"filters": 1, **defaults} if isinstance(defaults, Mapping) else defaults
+        _read(block, Block, "network.defaults", name, registry)
+        tree = {**tree, "network": _with_defaults(network)}
+    spec: Spec = _read({"description": "", **tree, "name": name}, Spec, "", name, registry)
+    return spec
+
+
+def _read(value: object, cls: type, path: str, name: str, registry: Registry) -> Any:
     try:
-        return _converter(registry).structure(tree, Spec)
-    except cattrs.BaseValidationError as error:
-        lines = list(dict.fromkeys(_messages(error, "")))
+        return _converter(registry).structure(value, cls)
+    except (cattrs.BaseValidationError, _ExpectedError) as error:
+        lines = _messages(error, path)
         heading = f"spec {name!r} is not valid:\n  " if len(lines) > 1 else f"spec {name!r}: "
         raise SpecError(heading + "\n  ".join(lines)) from None
 
@@ -239,14 +253,18 @@ def check_keys(tree: Mapping[str, Any], name: str) -> None:
     Raises:
         SpecError: names the key.
     """
-    allowed = _DERIVED_KEYS if "base" in tree else {*SECTIONS, "description", "reference"}
+    allowed = ("base", "set", *_ABOUT) if "base" in tree else ("base", *SECTIONS, *_ABOUT)
     for key in tree:
-        if key not in allowed:
-            if "base" in tree and key in SECTIONS:
-                raise SpecError(
-                    f"spec {name!r}: it has a base, so it changes [{key}] by paths under [set], not by a section"
-                )
-            raise SpecError(f"spec {name!r}: unknown key {key!r}{near_misses(key, allowed)}")
+        if key in allowed:
+            continue
+        if "base" in tree and key in SECTIONS:
+            raise SpecError(
+                f"spec {name!r}: it has a base, so it changes [{key}] by paths under [set], not by a section"
+            )
+        if key == "set":
+            raise SpecError(f"spec {name!r}: it has a set, but no base whose values it could change")
+        near = near_misses(str(key), allowed)
+        raise SpecError(f"spec {name!r}: unknown key {key!r}{near} It takes {', '.join(allowed)}.")
 
 
 def merge(default: Any, own: Any) -> Any:
@@ -262,23 +280,18 @@ def merge(default: Any, own: Any) -> Any:
     return own
 
 
-def _with_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Write `network.defaults` into each block and drop it; shapes that are wrong are left for validation."""
-    network = tree.get("network")
-    if not isinstance(network, Mapping) or "defaults" not in network:
-        return dict(tree)
-    network = dict(network)
-    defaults, features = network.pop("defaults"), network.get("features")
-    if not isinstance(defaults, Mapping):
-        raise SpecError(f"network.defaults: expected a table, got {defaults!r}")
+def _with_defaults(network: Mapping[str, Any]) -> dict[str, Any]:
+    """Write `defaults` into each block and drop it; blocks that are no tables are left for validation."""
+    rest = {key: value for key, value in network.items() if key != "defaults"}
+    defaults, features = network["defaults"], network.get("features")
     if isinstance(features, list | tuple):
-        network["features"] = [
+        rest["features"] = [
             {**defaults, **{key: merge(defaults.get(key), value) for key, value in block.items()}}
             if isinstance(block, Mapping)
             else block
             for block in features
         ]
-    return {**tree, "network": network}
+    return rest
 
 
 def describe_type(type_: Any) -> str:
@@ -286,12 +299,12 @@ def describe_type(type_: Any) -> str:
     origin = get_origin(type_)
     if origin is Annotated:
         mark = next(mark for mark in type_.__metadata__ if isinstance(mark, Constraint | Kind))
-        return mark.expected if isinstance(mark, Constraint) else f"the name of a {mark.name}, or a table"
+        return mark.expected if isinstance(mark, Constraint) else f"the name of {_a(mark.name)}, or a table"
     if origin is Literal:
         return "one of " + ", ".join(json.dumps(value) for value in get_args(type_))
     if origin is tuple:
         return f"a list of: {describe_type(get_args(type_)[0])}"
-    if _is_union(type_):
+    if is_union(type_):
         return " or ".join(describe_type(m) for m in get_args(type_) if m is not type(None))
     return _PLAIN_TYPES.get(type_, getattr(type_, "__name__", str(type_)))
 
@@ -299,8 +312,14 @@ def describe_type(type_: Any) -> str:
 _PLAIN_TYPES = {int: "an int", float: "a number", bool: "true or false", str: "a string"}
 
 
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def _plain(value: Any, wanted: type) -> Any:
-    if wanted is float and type(value) is int:
+    if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise _ExpectedError("a finite number", value)
         return float(value)
     if type(value) is not wanted:
         raise _ExpectedError(_PLAIN_TYPES[wanted], value)
@@ -323,7 +342,7 @@ def _converter(registry: Registry) -> cattrs.Converter:
             value = unstructure(value)
         table = {"name": value} if isinstance(value, str) else value
         if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
-            raise _ExpectedError(f"the name of a {kind}, or a table with `name` and its options", value)
+            raise _ExpectedError(f"the name of {_a(kind)}, or a table with `name` and its options", value)
         variant = registry.variant(kind, table["name"])
         given = {name: option for name, option in table.items() if name != "name"}
         return Choice(kind, variant.name, converter.structure(given, variant.options))
@@ -366,9 +385,12 @@ def _converter(registry: Registry) -> cattrs.Converter:
 
     def table(cls: type) -> Callable[[Any, Any], Any]:
         read: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
-        defaults = {field.name: field.default for field in attrs.fields(cls) if _has_mark(field.type, Kind)}
+        # A default is read like a stated value, so that both have one identity: 1 for a float becomes 1.0.
+        defaults = {f.name: unstructure(f.default) for f in attrs.fields(cls) if f.default is not attrs.NOTHING}
 
         def structure_table(value: Any, type_: Any) -> Any:
+            if isinstance(value, cls):
+                value = unstructure(value)
             if not isinstance(value, Mapping):
                 raise _ExpectedError("a table", value)
             return read({**defaults, **value}, type_)
@@ -381,7 +403,7 @@ def _converter(registry: Registry) -> cattrs.Converter:
     register = converter.register_structure_hook_func
     register(lambda t: _origin(t) is Literal, literal)
     register(lambda t: _origin(t) is tuple, sequence)
-    register(_is_union, union)
+    register(is_union, union)
     register(lambda t: _has_mark(t, Constraint), constrained)
     register(lambda t: _has_mark(t, Kind), choice)
     return converter
@@ -393,11 +415,6 @@ def _origin(type_: Any) -> Any:
 
 def _has_mark(type_: Any, mark: type) -> bool:
     return get_origin(type_) is Annotated and any(isinstance(m, mark) for m in type_.__metadata__)
-
-
-def _is_union(type_: Any) -> bool:
-    origin = get_origin(type_)
-    return origin is not None and getattr(origin, "__name__", "") in ("Union", "UnionType")
 
 
 def _messages(error: BaseException, path: str) -> list[str]:
@@ -412,12 +429,10 @@ def _messages(error: BaseException, path: str) -> list[str]:
         known = [field.name for field in attrs.fields(error.cl)]
         return [
             f"{where}unknown option {key!r}{near_misses(key, known)} It takes {', '.join(known) or 'no options'}."
-            for key in sorted(error.extra_fields)
+            for key in sorted(map(str, error.extra_fields))
         ]
     if isinstance(error, KeyError):
         return [f"{path.lstrip('.')}: required, but not there"]
-    if isinstance(error, (_ExpectedError, UnknownNameError)):
-        return [f"{where}{error}"]
     return [f"{where}{error}"]
 
 

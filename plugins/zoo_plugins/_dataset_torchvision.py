@@ -47,6 +47,8 @@ class Torchvision(ABC):
         class_name: its class in torchvision.datasets.
         files: the names of its archives.
         megabytes: how large the download is.
+        shape: (channels, height, width) of every image.
+        class_count: how many classes there are.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Torchvision(ABC):
     class_name: str
     files: tuple[str, ...]
     megabytes: int = attrs.field(kw_only=True)
+    shape: tuple[int, int, int] = attrs.field(kw_only=True, default=(3, 32, 32))
+    class_count: int = attrs.field(kw_only=True, default=10)
 
     @abstractmethod
     def archives(self, dataset: Any) -> list[Archive]:

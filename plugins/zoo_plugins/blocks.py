@@ -35,7 +35,10 @@ def residual(shape: Shape, parts: Parts, *, stride: PositiveInt = 1) -> nn.Modul
     With the activation after the filter in `order`, the second activation follows the addition (the basic block of
     the original paper); with the activation before the filter, nothing does (the pre-activation block). The first
     filter takes `stride`. The shortcut is the identity where the shape stays, else a 1x1 convolution with the
-    stated normalization.
+    stated normalization, and with a bias where the filters have one.
+
+    Raises:
+        ValueError: the order has no filter, or the filters and the shortcut give different sizes.
 
     Paper: He, Zhang, Ren and Sun, 2016, Deep residual learning for image recognition (arXiv:1512.03385);
     Identity mappings in deep residual networks (arXiv:1603.05027).
@@ -53,7 +56,10 @@ def residual(shape: Shape, parts: Parts, *, stride: PositiveInt = 1) -> nn.Modul
     second, after = parts.sequence(between, last_round, at="second", stride=1)
     shortcut = None
     if after != shape:
-        projection, reached = parts.variant("filter", "conv", shape, at="shortcut.filter", size=1, stride=stride)
+        bias = parts.options("filter").get("bias", True)
+        projection, reached = parts.variant(
+            "filter", "conv", shape, at="shortcut.filter", size=1, stride=stride, bias=bias
+        )
         if reached != after:
             raise ValueError(
                 f"its filters make {_sizes(after)} of {_sizes(shape)}, which no 1x1 shortcut of stride {stride} does; "
@@ -70,6 +76,9 @@ def squeeze_excitation(
     shape: Shape, parts: Parts, *, reduction: PositiveInt = 4, inner: BlockChoice = chosen("plain")
 ) -> nn.Module:
     """Another block, whose output channels are weighted by a gate computed from their means.
+
+    The gate comes after all of the inner block: of a residual block it weights the sum, where the paper weights what is
+    added to the shortcut.
 
     Paper: Hu, Shen and Sun, 2018, Squeeze-and-excitation networks (arXiv:1709.01507).
     """

@@ -53,7 +53,7 @@ def cifar100() -> Source:
     """
     from zoo_plugins._dataset_torchvision import Cifar
 
-    return Cifar("cifar100", "CIFAR-100", "CIFAR100", ("cifar-100-python.tar.gz",), megabytes=169)
+    return Cifar("cifar100", "CIFAR-100", "CIFAR100", ("cifar-100-python.tar.gz",), megabytes=169, class_count=100)
 
 
 def mnist() -> Source:
@@ -63,7 +63,7 @@ def mnist() -> Source:
     """
     from zoo_plugins._dataset_torchvision import MNIST_FILES, Mnist
 
-    return Mnist("mnist", "MNIST", "MNIST", MNIST_FILES, megabytes=12)
+    return Mnist("mnist", "MNIST", "MNIST", MNIST_FILES, megabytes=12, shape=(1, 28, 28))
 
 
 def fashion_mnist() -> Source:
@@ -74,7 +74,7 @@ def fashion_mnist() -> Source:
     """
     from zoo_plugins._dataset_torchvision import MNIST_FILES, Mnist
 
-    return Mnist("fashion_mnist", "Fashion-MNIST", "FashionMNIST", MNIST_FILES, megabytes=31)
+    return Mnist("fashion_mnist", "Fashion-MNIST", "FashionMNIST", MNIST_FILES, megabytes=31, shape=(1, 28, 28))
 
 
 def svhn() -> Source:

@@ -7,16 +7,16 @@ from typing import Any
 
 import attrs
 import click
-from tabulate import tabulate
 
-from zoo.cli.common import complete_kind, complete_shown
+from zoo.cli import layout
+from zoo.cli.changes import overridden
+from zoo.cli.completion import complete_dataset, complete_kind, complete_plugin, complete_shown, complete_variant
 from zoo.cli.main import Plugins
-from zoo.errors import DataError, UnknownNameError, near_misses
+from zoo.errors import UnknownNameError, near_misses
 from zoo.hookspecs import KINDS
-from zoo.paths import apply, parse_set
 from zoo.registry import Registry, Variant
 from zoo.resolve import resolve
-from zoo.spec import Spec, unstructure
+from zoo.spec import Spec, describe_type, unstructure
 
 
 @click.command()
@@ -45,7 +45,7 @@ def list_command(plugins: Plugins, kind: str | None, as_json: bool) -> None:
     for name in [kind] if kind else known:
         rows = [_list_row(record) for record in records if record["kind"] == name]
         click.echo(f"{name}: {KINDS[name].purpose}" if name in KINDS else "spec: a network and its training")
-        click.echo(_indent(tabulate(rows, tablefmt="plain")) + "\n")
+        click.echo(layout.table(rows, indent=2) + "\n")
 
 
 def _records(registry: Registry, kind: str) -> list[dict[str, Any]]:
@@ -88,8 +88,15 @@ def _list_row(record: dict[str, Any]) -> list[str]:
 
 @click.command()
 @click.argument("name", shell_complete=complete_shown)
-@click.option("--data", metavar="DATASET", help="Show it on this data set's images.")
-@click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change the spec first.")
+@click.option("--data", metavar="DATASET", shell_complete=complete_dataset, help="Show it on this data set's images.")
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="PATH=VALUE",
+    shell_complete=complete_variant,
+    help="Change the spec first.",
+)
 @click.option("--spec", "as_spec", is_flag=True, help="Print the resolved spec, every default written out.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -112,9 +119,7 @@ def show_command(
         record = _variant_record(registry.variant(kind, variant))
         click.echo(json.dumps(record, indent=2) if as_json else _variant_text(registry.variant(kind, variant)))
         return
-    spec = resolve(name, registry=registry)
-    overrides = {"data.dataset": data} if data and data != spec.data.dataset else {}
-    spec = apply(spec, {**overrides, **dict(parse_set(text) for text in sets)}, registry)
+    (spec,) = overridden([resolve(name, registry=registry)], registry, sets=sets, data=data)
     if as_spec:
         tree = unstructure(spec)
         click.echo(json.dumps({**tree, "identity": spec.identity}, indent=2))
@@ -125,22 +130,15 @@ def show_command(
 def _variant_text(variant: Variant) -> str:
     lines = [f"{variant.kind} {variant.name}: {variant.description}"]
     lines += [f"Paper: {variant.paper}"] if variant.paper else []
-    lines += [f"From {variant.plugin}", ""]
-    rows = [[f.name, _type_text(f.type), json.dumps(unstructure(f.default))] for f in attrs.fields(variant.options)]
-    return "\n".join(lines) + (
-        tabulate(rows, headers=["option", "expects", "default"]) if rows else "It has no options."
-    )
-
-
-def _type_text(type_: Any) -> str:
-    from zoo.spec import describe_type
-
-    return describe_type(type_)
+    lines = [layout.paragraph(line) for line in lines] + [f"From {variant.plugin}", ""]
+    rows = [[f.name, describe_type(f.type), json.dumps(unstructure(f.default))] for f in attrs.fields(variant.options)]
+    options = layout.table(rows, headers=["option", "expects", "default"], wrap=1) if rows else "It has no options."
+    return "\n".join([*lines, options])
 
 
 def _show_layers(spec: Spec, registry: Registry, as_json: bool) -> None:
     from zoo.builder import construct
-    from zoo.report.table import quantity
+    from zoo.report.text import quantity
 
     shape, classes = _input(spec, registry)
     built = construct(spec, shape, classes, seed=0, registry=registry)
@@ -154,29 +152,25 @@ def _show_layers(spec: Spec, registry: Registry, as_json: bool) -> None:
         for layer in built.layers
     ]
     rows.append(["total", "", "", quantity(built.parameters), quantity(built.flops)])
-    click.echo(f"{spec.name}: {spec.description}")
+    click.echo(layout.paragraph(f"{spec.name}: {spec.description}"))
     click.echo(f"input {_sizes(shape)}, {classes} classes ({spec.data.dataset}); FLOPs of one image's forward pass\n")
-    click.echo(
-        tabulate(
-            rows,
-            headers=["layer", "variant", "output", "parameters", "FLOPs"],
-            colalign=("left", "left", "left", "right", "right"),
-            disable_numparse=True,
-        )
-    )
-    click.echo("\n" + _training_text(spec))
+    headers = ["layer", "variant", "output", "parameters", "FLOPs"]
+    click.echo(layout.table(rows, headers=headers, align=("left", "left", "left", "right", "right"), wrap=1))
+    click.echo("\n" + layout.paragraph(_training_text(spec)))
 
 
 def _input(spec: Spec, registry: Registry) -> tuple[tuple[int, int, int], int]:
+    """Return the shape and the number of classes of a spec's images, without reading them where they are known."""
+    from zoo.data import Described, source
     from zoo.train.execute import dataset
 
-    try:
-        data = dataset(spec, registry, "cpu")
-    except DataError:
-        pass
-    else:
-        return data.shape, len(data.classes)
-    return (3, 32, 32), 10
+    origin = source(spec.data.dataset, registry)
+    if isinstance(origin, Described):
+        channels, height, width = origin.shape
+        side = spec.data.resize
+        return (channels, side or height, side or width), origin.class_count
+    data = dataset(spec, registry, "cpu")
+    return data.shape, len(data.classes)
 
 
 def _training_text(spec: Spec) -> str:
@@ -194,11 +188,18 @@ def _sizes(shape: tuple[int, ...]) -> str:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_plugin)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def plugins_command(plugins: Plugins, name: str | None, as_json: bool) -> None:
-    """List plugins, what each registered, and why one failed. With NAME: that one, with the trace of its failure."""
+    """List plugins, what each registered, and why one failed. With NAME: that one, with the trace of its failure.
+
+    \b
+    Examples:
+      zoo plugins
+      zoo plugins zoo_plugins.activations
+      zoo --plugin swishish.py plugins swishish
+    """
     registry: Registry = plugins.load()
     records = _plugin_records(registry)
     if name is not None:
@@ -209,13 +210,22 @@ def plugins_command(plugins: Plugins, name: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(records, indent=2))
     elif name is not None:
-        for record in records:
-            for key, value in record.items():
-                click.echo(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
+        click.echo("\n\n".join(_plugin_text(record) for record in records))
     else:
-        rows = [[r["name"], r["distribution"], r["failure"] or f"{len(r['registered'])} registered"] for r in records]
-        click.echo(tabulate(rows, headers=["plugin", "distribution", ""]))
+        rows = [[r["name"], r["distribution"], _plugin_state(r)] for r in records]
+        click.echo(layout.table(rows, headers=["plugin", "distribution", ""]))
     registry.require_sound()
+
+
+def _plugin_state(record: dict[str, Any]) -> str:
+    return f"failed: {record['failure']}" if record["failure"] else f"{len(record['registered'])} registered"
+
+
+def _plugin_text(record: dict[str, Any]) -> str:
+    lines = [f"{record['name']} ({record['distribution']}, {record['file']})"]
+    lines += [layout.paragraph(f"registered: {', '.join(record['registered'])}")] if record["registered"] else []
+    lines += [f"failed: {record['failure']}", "", record["trace"].rstrip()] if record["failure"] else []
+    return "\n".join(lines)
 
 
 def _plugin_records(registry: Registry) -> list[dict[str, Any]]:
@@ -233,7 +243,3 @@ def _plugin_records(registry: Registry) -> list[dict[str, Any]]:
         {**attrs.asdict(f.plugin), "registered": [], "failure": f.reason, "trace": f.trace} for f in registry.failures
     ]
     return records
-
-
-def _indent(text: str) -> str:
-    return "\n".join("  " + line for line in text.splitlines())

@@ -1,59 +1,21 @@
-"""Options and completions that several commands share."""
+"""Options that several commands share, and the table that two of them print."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
+
+from zoo.cli.layout import terminal_width
+
+if TYPE_CHECKING:
+    from zoo.registry import Registry
+    from zoo.train.run import Run
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def _registry(ctx: click.Context) -> Any:
-    from zoo.registry import Registry
-
-    root = ctx.find_root().params
-    return Registry(files=root.get("files") or ())
-
-
-def complete_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the name of a spec."""
-    return [CompletionItem(name) for name in _registry(ctx).specs if name.startswith(incomplete)]
-
-
-def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the name of a kind."""
-    from zoo.hookspecs import KINDS
-
-    return [CompletionItem(name, help=kind.purpose) for name, kind in KINDS.items() if name.startswith(incomplete)]
-
-
-def complete_variant(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete `path=a,b` with the variants of the kind that the path ends in."""
-    from zoo.hookspecs import KINDS
-
-    path, equals, values = incomplete.partition("=")
-    kind = path.rpartition(".")[2]
-    if not equals:
-        return [CompletionItem(f"{name}=") for name in KINDS if name.startswith(path)]
-    if kind not in KINDS:
-        return []
-    before, comma, last = values.rpartition(",")
-    names = _registry(ctx).variants(kind)
-    return [CompletionItem(f"{path}={before}{comma}{name}") for name in names if name.startswith(last)]
-
-
-def complete_shown(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the name of a spec, or `kind:variant`."""
-    from zoo.hookspecs import KINDS
-
-    registry = _registry(ctx)
-    names = [*registry.specs, *(f"{kind}:{name}" for kind in KINDS for name in registry.variants(kind))]
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 def ledger_option(command: Command) -> Command:
@@ -73,11 +35,39 @@ def table_options(command: Command) -> Command:
         click.option("--sort", metavar="COLUMN", help="Sort by recall, train, time, parameters, flops, spec, ..."),
         click.option(
             "--format", "format_", default="simple", show_default=True, metavar="FORMAT",
-            help="csv, json, or any format of tabulate: github, latex, html, ...",
+            help="csv, json, or any format of tabulate: github, html, latex, ... Only simple is fitted to a terminal.",
         ),
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def print_table(
+    runs: Sequence[Run],
+    registry: Registry,
+    *,
+    format_: str,
+    sort: str | None,
+    is_stale: Callable[[Run], bool] = lambda run: False,
+) -> None:
+    """Print the table of the runs, and the sections that plugins add to it."""
+    from zoo.report.table import render
+
+    text = render(runs, format_=format_, sort=sort, width=terminal_width(), is_stale=is_stale)
+    if text:
+        click.echo(text)
+    if format_ in ("csv", "json") or not registry.hook.zoo_report_sections.get_hookimpls():
+        return
+    from zoo.benchmark import tell  # imports torch
+
+    for sections in tell(registry, "zoo_report_sections", say, runs=runs):
+        for section in sections:
+            click.echo("\n" + section)
+
+
+def say(line: str) -> None:
+    """Print a line for people, on standard error."""
+    click.echo(line, err=True)
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
@@ -94,5 +84,5 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic before
             sum(float(n or 0) * unit for n, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
         )
         if not seconds:
-            self.fail(f"{value!r} is not a duration; write for example 90s, 30m or 1h30m", param, ctx)
+            self.fail(f"expected a duration above 0, such as 90s, 30m or 1h30m, got {value!r}", param, ctx)
         return seconds

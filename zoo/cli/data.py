@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import click
-from tabulate import tabulate
 
+from zoo.cli import layout
+from zoo.cli.common import say
+from zoo.cli.completion import complete_dataset
 from zoo.cli.main import Plugins
 
 
@@ -20,31 +22,38 @@ def data_command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def list_command(plugins: Plugins, as_json: bool) -> None:
-    """List data sets and say which are at hand."""
-    from zoo.data import source
+    """List data sets and say which are at hand.
+
+    \b
+    Examples:
+      zoo data list
+      zoo data list --json
+    """
+    from zoo.data import source, takes_path
 
     registry = plugins.registry()
     records: list[dict[str, Any]] = []
     for name, variant in registry.variants("dataset").items():
-        needs_path = any(option == "path" for option in variant.options.__annotations__)
-        missing = "" if needs_path else source(name, registry).missing() or ""
-        usage = f"{name}:PATH" if needs_path else name
-        records.append({"name": usage, "description": variant.description, "at_hand": not missing, "missing": missing})
+        own_files = takes_path(variant)
+        missing = None if own_files else source(name, registry).missing()
+        records.append(
+            {
+                "name": f"{name}:PATH" if own_files else name,
+                "description": variant.description,
+                "at_hand": None if own_files else missing is None,
+                "missing": missing,
+            }
+        )
     if as_json:
         click.echo(json.dumps(records, indent=2))
         return
-    rows = [[r["name"], "at hand" if r["at_hand"] else f"zoo data get {r['name']}", r["description"]] for r in records]
-    click.echo(tabulate(rows, headers=["data set", "", ""]))
-
-
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from zoo.registry import Registry
-
-    return [name for name in Registry().variants("dataset") if name.startswith(incomplete)]
+    states = {True: "at hand", None: "your own files"}
+    rows = [[r["name"], states.get(r["at_hand"], f"zoo data get {r['name']}"), r["description"]] for r in records]
+    click.echo(layout.table(rows, headers=["data set", "", ""]))
 
 
 @data_command.command("get")
-@click.argument("names", metavar="DATASET...", nargs=-1, required=True, shell_complete=_complete)
+@click.argument("names", metavar="DATASET...", nargs=-1, required=True, shell_complete=complete_dataset)
 @click.pass_obj
 def get_command(plugins: Plugins, names: tuple[str, ...]) -> None:
     """Download data sets, decode them once, and keep them in the cache.
@@ -55,15 +64,17 @@ def get_command(plugins: Plugins, names: tuple[str, ...]) -> None:
     """
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from zoo.cli.progress import console
     from zoo.data import load, source
 
     registry = plugins.registry()
     for name in names:
         wanted = source(name, registry)
         if wanted.missing() is not None:
+            shown = layout.progress_console()
+            if not shown.is_terminal:
+                say(f"Getting {wanted.title} ...")
             columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-            with Progress(*columns, console=console()) as progress:
+            with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
                 task = progress.add_task(wanted.title, total=None)
                 wanted.get(lambda done, total, task=task: progress.update(task, completed=done, total=total or None))  # type: ignore[misc]
         data = load(name, registry)

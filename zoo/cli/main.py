@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from zoo import __version__
-from zoo.errors import ZooError
+from zoo.cli import completion  # noqa: F401 - it tells click how Bash splits words
+from zoo.errors import INTERRUPTED, ZooError
 
 # The module that defines each command, and its one-line help: `zoo --help` imports none of them.
 COMMANDS = {
@@ -43,6 +44,9 @@ class _Group(click.Group):
             failure = click.ClickException(str(error))
             failure.exit_code = error.exit_code  # type: ignore[misc]  # click reads it from the instance
             raise failure from error
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("\nStopped.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,22 +4,56 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 import attrs
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.table import Column
 
 from zoo.benchmark import Plan
-from zoo.report.table import duration, epoch_recall, measured
+from zoo.cli.layout import progress_console
+from zoo.report.table import epoch_recall, measured
+from zoo.report.text import duration, rough_duration
 from zoo.train.executors import Ended, EpochFinished, Event, Lost, Started
 from zoo.train.run import EpochRecord, Run
 
+_STATUS_WIDTH = len("loss 12.345, recall 0.1234")
+_COUNT_WIDTH = len("100/300")
 
-def console() -> Console:
-    """Return the console that progress is shown on: standard error, so that the table can be redirected."""
-    return Console(stderr=True)
+
+class TimeLeft:
+    """How much time is left: what was planned, corrected by how long the part that is done really took.
+
+    Args:
+        expected: estimated seconds for all the work.
+        now: the clock.
+    """
+
+    def __init__(self, expected: float, now: Callable[[], float] = time.perf_counter) -> None:
+        self._expected, self._now = expected, now
+        self._done = 0.0
+        self._start: tuple[float, float] | None = None
+
+    def advance(self, share: float) -> None:
+        """Say that a share of all the work has been done."""
+        self._done += share
+        if self._start is None:
+            # Starting the workers is not part of the work: the clock runs from the first that was done.
+            self._start = self._now(), self._done
+
+    @property
+    def seconds(self) -> float:
+        """Estimated seconds until all is done."""
+        left = self._expected * max(0.0, 1 - self._done)
+        if self._start is None:
+            return left
+        started, done_then = self._start
+        # As if a twentieth of the work had gone as planned, so that the first few events do not say too much.
+        as_planned = 0.05 * self._expected
+        took, planned = self._now() - started, self._expected * (self._done - done_then)
+        return left * (took + as_planned) / (planned + as_planned) if planned + as_planned else left
 
 
 class Display:
@@ -27,23 +61,28 @@ class Display:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._left = plan.estimate
-        self._done_estimate = 0.0
+        self._work = sum(plan.costs[run.key] for run in plan.missing)
+        self._time_left = TimeLeft(plan.estimate)
         self._done = 0
-        self._start = time.perf_counter()
         self._epochs: dict[object, list[EpochRecord]] = {}
-        self._live = sys.stderr.isatty()
+        self._bars: dict[object, TaskID] = {}
+        shown = progress_console()
+        # rich counts a pipe as a terminal where FORCE_COLOR is set.
+        self._live = sys.stderr.isatty() and shown.is_interactive
+        bar = 24 if shown.width >= 100 else 8
+        self._name_width = max(16, shown.width - bar - _COUNT_WIDTH - _STATUS_WIDTH - 5)
+        cell = {"no_wrap": True, "overflow": "ellipsis"}
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"),
-            console=console(),
+            SpinnerColumn(),  # an epoch may take minutes
+            TextColumn("{task.description}", markup=False, table_column=Column(**cell)),  # type: ignore[arg-type]
+            BarColumn(bar_width=bar),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, justify="right")),
+            TextColumn("{task.fields[status]}", markup=False, table_column=Column(**cell)),  # type: ignore[arg-type]
+            console=shown,
             transient=True,
             disable=not self._live,
         )
-        self._all = self._progress.add_task("runs", total=len(plan.missing), status=self._time_left())
-        self._bars: dict[object, TaskID] = {}
+        self._all = self._progress.add_task("runs", total=len(plan.missing), status=self._left())
 
     def __enter__(self) -> Display:
         self._progress.start()
@@ -57,7 +96,7 @@ class Display:
     def say(self, line: str) -> None:
         """Print a line above the live display."""
         if self._live:
-            self._progress.console.print(line, markup=False, highlight=False)
+            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             click.echo(line, err=True)
 
@@ -67,46 +106,59 @@ class Display:
         match event:
             case Started(run):
                 self._epochs[key] = []
-                name = f"{run.name} seed {run.key.seed}"
-                self._bars[key] = self._progress.add_task(name, total=run.spec["training"]["epochs"], status="")
+                self._bars[key] = self._progress.add_task(
+                    _shortened(_title(run), self._name_width), total=_planned_epochs(run), status=""
+                )
             case EpochFinished(run, record):
                 self._epochs[key].append(record)
-                total = run.spec["training"]["epochs"]
-                self._done_estimate += self._plan.seconds[key.spec] / total
+                self._advance(run, 1)
                 recall = epoch_recall(record, "test")
-                status = f"loss {record.loss:.4f}" + ("" if recall != recall else f", test recall {recall:.4f}")
+                status = f"loss {record.loss:.3f}" + ("" if recall != recall else f", recall {recall:.4f}")
                 self._progress.update(self._bars[key], completed=record.epoch, status=status)
-                self._progress.update(self._all, status=self._time_left())
             case Lost(run, reason):
-                self._forget(key)
-                self.say(f"{run.name} seed {run.key.seed}: {reason}; trying once more")
+                self._advance(run, -len(self._forget(key)))
+                self.say(f"{_title(run)}: {reason}; trying once more")
             case Ended(run):
                 self._end(run)
 
-    def _forget(self, key: object) -> list[EpochRecord]:
-        epochs = self._epochs.pop(key)
-        self._progress.remove_task(self._bars.pop(key))
-        return epochs
-
     def _end(self, run: Run) -> None:
         epochs = self._forget(run.key)
-        unfinished = 1 - len(epochs) / run.spec["training"]["epochs"]
-        self._done_estimate += unfinished * self._plan.seconds[run.key.spec]
         self._done += 1
-        self._progress.update(self._all, completed=self._done, status=self._time_left())
+        self._advance(run, _planned_epochs(run) - len(epochs))
+        if self._live and run.status == "finished":
+            return
         if run.status == "finished":
             whole = attrs.evolve(run, epochs=tuple(epochs))
             outcome = f"test recall {measured(whole, 'test'):.4f} ({duration(whole.seconds_training)})"
         else:
-            outcome = f"{run.status}: {run.reason.partition(chr(10))[0]}"
-        if not self._live or run.status == "failed":
-            count = f"[{self._done}/{len(self._plan.missing)}]"
-            self.say(f"{count} {run.name} seed {run.key.seed}: {outcome}; {self._time_left()}")
+            outcome = run.reason.partition("\n")[0]
+            outcome = outcome if outcome.startswith(run.status) else f"{run.status}: {outcome}"
+        total = len(self._plan.missing)
+        left = f"; {self._left()}" if self._done < total else ""
+        self.say(f"[{self._done}/{total}] {_title(run)}: {outcome}{left}")
 
-    def _time_left(self) -> str:
-        """Estimate from what was planned, corrected by how long the part that is done really took."""
-        done = self._done_estimate / self._plan.jobs
-        left = self._plan.estimate - done
-        if done:
-            left *= (time.perf_counter() - self._start) / done
-        return f"about {duration(max(0.0, left))} left"
+    def _forget(self, key: object) -> list[EpochRecord]:
+        self._progress.remove_task(self._bars.pop(key))
+        return self._epochs.pop(key)
+
+    def _advance(self, run: Run, epochs: int) -> None:
+        each = self._plan.costs[run.key] / _planned_epochs(run)
+        self._time_left.advance(epochs * each / self._work if self._work else 0.0)
+        self._progress.update(self._all, completed=self._done, status=self._left())
+
+    def _left(self) -> str:
+        return f"about {rough_duration(self._time_left.seconds)} left"
+
+
+def _title(run: Run) -> str:
+    return f"{run.name} seed {run.key.seed}"
+
+
+def _planned_epochs(run: Run) -> int:
+    epochs: int = run.spec["training"]["epochs"]
+    return epochs
+
+
+def _shortened(name: str, width: int) -> str:
+    """Cut a name at its beginning: what runs differ in is at the end."""
+    return name if len(name) <= width else "…" + name[1 - width :]

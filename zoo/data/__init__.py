@@ -3,11 +3,12 @@
 from zoo.data.cache import cache_dir, data_dir, scratch, size_on_disk
 from zoo.data.dataset import Dataset, Split, load
 from zoo.data.prepare import resized
-from zoo.data.sources import Arrays, Source, files_fingerprint, source, takes_path
+from zoo.data.sources import Arrays, Described, Source, files_fingerprint, source, takes_path
 
 __all__ = [
     "Arrays",
     "Dataset",
+    "Described",
     "Source",
     "Split",
     "cache_dir",

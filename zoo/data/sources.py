@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import attrs
 import numpy as np
@@ -71,6 +71,19 @@ class Source(Protocol):
         Raises:
             DataError: the content is not usable; names the file.
         """
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A source that states the form of its images, so that a network can be shown before they are at hand."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image, before it is resized."""
+
+    @property
+    def class_count(self) -> int:
+        """How many classes there are."""
 
 
 def takes_path(variant: Variant) -> bool:

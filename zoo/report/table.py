@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
+import textwrap
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,16 +16,23 @@ import attrs
 from tabulate import tabulate, tabulate_formats
 
 from zoo.errors import ZooError, near_misses
+from zoo.report.labels import distinct
+from zoo.report.text import GAP, column_width, counted, duration, folded, pieces, quantity, with_interval
 from zoo.study.statistics import mean_interval
 from zoo.train import metrics
 from zoo.train.run import EpochRecord, Run
 
 FORMATS = ("csv", "json", *tabulate_formats)
+DEFAULT_FORMAT = "simple"
 
 
 @attrs.frozen
 class Row:
-    """One spec's results. Recalls are from 0 to 1, times in seconds; `*_interval` is half a 95% interval's width."""
+    """One spec's results. Recalls are from 0 to 1, times in seconds; `*_interval` is half a 95% interval's width.
+
+    `identity` is the spec's, `source` the digest of its variants' source; `stale` says that the source is not what it
+    was, so that the same benchmark would train anew.
+    """
 
     spec: str
     test_recall: float
@@ -42,16 +52,29 @@ class Row:
     seeds: tuple[int, ...]
     test_recalls: tuple[float, ...]
     identity: str
+    source: str
+    stale: bool
     note: str | None
 
 
 @attrs.frozen
 class Heading:
-    """What all rows of a table have in common."""
+    """What all rows of a table have in common.
+
+    `resize` and `validation` are the spec's, `dataset_digest` is that of the images as they were trained on.
+    """
 
     dataset: str
+    resize: int | None
+    validation: float
     device: str
     precision: str
+    dataset_digest: str
+
+    def __str__(self) -> str:
+        resized = f", resized to {self.resize}x{self.resize}" if self.resize else ""
+        held_out = f", {self.validation:.0%} of training held out" if self.validation else ""
+        return f"{self.dataset}{resized}{held_out}, {self.device}, {self.precision}"
 
 
 def measured(run: Run, part: str) -> float:
@@ -75,22 +98,30 @@ def epoch_recall(epoch: EpochRecord, part: str) -> float:
 
 def headings(runs: Sequence[Run]) -> dict[Heading, list[Run]]:
     """Group runs into those that one table may hold side by side."""
-    groups: dict[tuple[str, Heading], list[Run]] = {}
+    groups: dict[Heading, list[Run]] = {}
     for run in runs:
-        heading = Heading(run.dataset, run.provenance.get("device_name", ""), run.key.precision)
-        groups.setdefault((run.key.dataset, heading), []).append(run)
-    return {heading: group for (_, heading), group in groups.items()}
+        data = run.spec["data"]
+        device = run.provenance.get("device_name", "")
+        heading = Heading(run.dataset, data["resize"], data["validation"], device, run.key.precision, run.key.dataset)
+        groups.setdefault(heading, []).append(run)
+    return groups
 
 
-def rows(runs: Sequence[Run]) -> list[Row]:
-    """Return one row for each spec, in the order in which the runs name them."""
-    groups: dict[tuple[str, str, str, str], list[Run]] = {}
+def rows(runs: Sequence[Run], is_stale: Callable[[Run], bool]) -> list[Row]:
+    """Return one row for each spec, in the order in which the runs name them, each under a name of its own."""
+    groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.name, run.key.spec, run.key.dataset, run.key.source), []).append(run)
-    return [_row(group) for group in groups.values()]
+        groups.setdefault((run.name, run.key.spec, run.key.source), []).append(run)
+    firsts = [group[0] for group in groups.values()]
+    labels = distinct(
+        [run.name for run in firsts],
+        [run.spec for run in firsts],
+        [hashlib.sha256((run.key.spec + run.key.source).encode()).hexdigest() for run in firsts],
+    )
+    return [_row(group, label, is_stale(group[0])) for label, group in zip(labels, groups.values(), strict=True)]
 
 
-def _row(runs: list[Run]) -> Row:
+def _row(runs: list[Run], label: str, stale: bool) -> Row:
     finished = sorted((run for run in runs if run.status == "finished"), key=lambda run: run.key.seed)
     test = tuple(measured(run, "test") for run in finished)
     test_mean, test_interval = mean_interval(test)
@@ -99,7 +130,7 @@ def _row(runs: list[Run]) -> Row:
     known = finished[0] if finished else first
     reference = first.spec.get("reference") or {}
     return Row(
-        spec=first.name,
+        spec=label,
         test_recall=test_mean,
         test_recall_interval=test_interval,
         train_recall=train_mean,
@@ -117,6 +148,8 @@ def _row(runs: list[Run]) -> Row:
         seeds=tuple(sorted(run.key.seed for run in runs)),
         test_recalls=test,
         identity=first.key.spec,
+        source=first.key.source,
+        stale=stale,
         note=reference.get("note"),
     )
 
@@ -132,56 +165,74 @@ class Column:
 
 
 COLUMNS = {
-    "spec": Column("spec", lambda r: r.spec, lambda r: r.spec),
+    "spec": Column("spec", lambda r: r.spec + (" (stale)" if r.stale else ""), lambda r: r.spec),
     "recall": Column(
-        "test recall", lambda r: with_interval(r.test_recall, r.test_recall_interval), lambda r: -_number(r.test_recall)
+        "test recall", lambda r: with_interval(r.test_recall, r.test_recall_interval), lambda r: _last(-r.test_recall)
     ),
     "train": Column(
         "train recall",
         lambda r: with_interval(r.train_recall, r.train_recall_interval),
-        lambda r: -_number(r.train_recall),
+        lambda r: _last(-r.train_recall),
     ),
     "reference": Column(
         "reference",
         lambda r: with_interval(r.reference_test_recall, None),
-        lambda r: -_number(r.reference_test_recall),
+        lambda r: _last(-(r.reference_test_recall or math.nan)),
         optional=True,
     ),
     "reference-train": Column(
         "ref. train",
         lambda r: with_interval(r.reference_train_recall, None),
-        lambda r: -_number(r.reference_train_recall),
+        lambda r: _last(-(r.reference_train_recall or math.nan)),
         optional=True,
     ),
-    "time": Column("training", lambda r: duration(r.seconds_training), lambda r: r.seconds_training),
-    "parameters": Column("parameters", lambda r: quantity(r.parameters), lambda r: r.parameters),
-    "flops": Column("FLOPs", lambda r: quantity(r.flops), lambda r: r.flops),
+    "time": Column("training", lambda r: duration(r.seconds_training), lambda r: _last(r.seconds_training)),
+    "parameters": Column(
+        "parameters", lambda r: quantity(r.parameters) if r.parameters else "", lambda r: r.parameters or math.inf
+    ),
+    "flops": Column("FLOPs", lambda r: quantity(r.flops) if r.flops else "", lambda r: r.flops or math.inf),
     "epochs": Column("epochs", lambda r: str(r.epochs), lambda r: r.epochs),
+    "measure": Column("measure", lambda r: r.measure, lambda r: r.measure),
     "runs": Column("runs", lambda r: str(r.runs), lambda r: -r.runs),
     "diverged": Column("diverged", lambda r: str(r.diverged or ""), lambda r: -r.diverged, optional=True),
     "failed": Column("failed", lambda r: str(r.failed or ""), lambda r: -r.failed, optional=True),
 }
+_LEFT_OUT_FIRST = ("reference-train", "flops", "parameters", "train", "time", "reference")
+"""Columns that a narrow terminal does without, the least important first."""
 
 
-def render(runs: Sequence[Run], *, format_: str = "simple", sort: str | None = None) -> str:
+def render(
+    runs: Sequence[Run],
+    *,
+    format_: str = DEFAULT_FORMAT,
+    sort: str | None = None,
+    width: int | None = None,
+    is_stale: Callable[[Run], bool] = lambda run: False,
+) -> str:
     """Return the table, or tables, of the runs as text: one for each data set, device and precision.
 
     Args:
         runs: ended runs, epochs included.
         format_: "csv", "json", or any of tabulate's.
         sort: name of the column to sort by (best or smallest first); the order of the runs when left out.
+        width: how many characters a line may have; only the default format is fitted to it.
+        is_stale: says of a run that the source of its variants is not what it was.
 
     Raises:
         ZooError: there is no such format or column.
     """
     check(format_, sort)
-    tables = [(heading, rows(group)) for heading, group in headings(runs).items()]
+    tables = [(heading, rows(group, is_stale)) for heading, group in headings(runs).items()]
     if sort is not None:
         tables = [(heading, sorted(table, key=COLUMNS[sort].order)) for heading, table in tables]
     if format_ in ("csv", "json"):
         records = [{**attrs.asdict(heading), **attrs.asdict(row)} for heading, table in tables for row in table]
         return _json(records) if format_ == "json" else _csv(records)
-    return "\n\n".join(f"{title(heading, table)}\n\n{_tabulate(table, format_)}" for heading, table in tables)
+    alike = Counter(str(heading) for heading, _ in tables)
+    width = width if format_ == DEFAULT_FORMAT else None
+    return "\n\n".join(
+        _section(heading, table, format_, sort, width, told_apart=alike[str(heading)] == 1) for heading, table in tables
+    )
 
 
 def check(format_: str, sort: str | None) -> None:
@@ -198,31 +249,77 @@ def check(format_: str, sort: str | None) -> None:
         raise ZooError(f"no column is called {sort!r}{near_misses(sort, COLUMNS)} There are {', '.join(COLUMNS)}.")
 
 
-def title(heading: Heading, table: Sequence[Row]) -> str:
-    """Say what all rows of a table have in common: data set, device, precision, seeds, epochs, measure."""
+def title(heading: Heading, table: Sequence[Row], *, told_apart: bool = True) -> list[str]:
+    """Say in lines what all rows of a table have in common: data set, device, precision, seeds, epochs, measure.
+
+    Args:
+        heading: the table's.
+        table: its rows.
+        told_apart: no other table has a heading that reads the same; otherwise the images' digest is added.
+    """
     seeds = sorted({seed for row in table for seed in row.seeds})
     epochs = sorted({row.epochs for row in table})
-    span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
-    line = (
-        f"{heading.dataset}, {heading.device}, {heading.precision}; {_count(len(seeds), 'seed')} ({_seeds(seeds)}), "
-        f"{span} epoch{'' if epochs[-1] == 1 else 's'}; mean ± 95% interval over seeds"
+    span = counted(epochs[0], "epoch") if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]} epochs"
+    digest = "" if told_apart else f" (images {heading.dataset_digest[:7]})"
+    measures = {row.measure: _MEASURES[row.measure] for row in table}
+    if len(measures) > 1:
+        measures = {measure: f"{text} ({measure})" for measure, text in measures.items()}
+    return [
+        f"{heading}{digest}; {counted(len(seeds), 'seed')} ({_seeds(seeds)}), {span}",
+        f"mean ± 95% interval over seeds; recall: {'; '.join(sorted(measures.values()))}",
+    ]
+
+
+_MEASURES = {
+    "final": "macro, after the last epoch",
+    "eq2425": "mean over epochs of the mean over batches of each batch's macro recall, as in the EQ2425 study",
+}
+
+
+def _section(
+    heading: Heading, table: Sequence[Row], format_: str, sort: str | None, width: int | None, *, told_apart: bool
+) -> str:
+    names = [name for name, column in COLUMNS.items() if not column.optional or any(map(column.cell, table))]
+    # What is the same for all rows is in the title.
+    names = [name for name in names if name not in ("epochs", "measure") or len({getattr(r, name) for r in table}) > 1]
+    cells = {name: [COLUMNS[name].cell(row) for row in table] for name in names}
+    above, below = title(heading, table, told_apart=told_apart), []
+    if any(row.stale for row in table):
+        below.append("stale: the source of its variants is no longer what it was; `zoo benchmark` trains it anew")
+    if width is not None:
+        left_out = _fit(cells, width, keep=sort)
+        if left_out:
+            below.append(f"No room for: {', '.join(COLUMNS[name].title for name in left_out)}; --format csv has all.")
+        above, below = ([textwrap.fill(line, width) for line in lines] for lines in (above, below))
+    if format_.startswith("latex"):
+        above, below = ([f"% {line}" for line in lines] for lines in (above, below))
+    return "\n".join([*above, "", _tabulate(cells, format_), *(["", *below] if below else [])])
+
+
+def _tabulate(cells: dict[str, list[str]], format_: str) -> str:
+    return tabulate(
+        list(zip(*cells.values(), strict=True)),
+        headers=[COLUMNS[name].title for name in cells],
+        tablefmt=format_,
+        colalign=["left" if name in ("spec", "measure") else "right" for name in cells],
+        disable_numparse=True,
     )
-    measures = {row.measure for row in table}
-    if "eq2425" not in measures:
-        return line + "; recall: macro, after the last epoch"
-    note = "recall: mean over epochs of the mean over batches of each batch's macro recall (the EQ2425 study's measure)"
-    return f"{line}\n{note}" + ("" if measures == {"eq2425"} else " for eq2425/*, else macro after the last epoch")
 
 
-def _tabulate(table: Sequence[Row], format_: str) -> str:
-    cells = {column.title: [column.cell(row) for row in table] for column in COLUMNS.values()}
-    for column in COLUMNS.values():
-        if column.optional and not any(cells[column.title]):
-            del cells[column.title]
-    if len({row.epochs for row in table}) == 1:
-        del cells[COLUMNS["epochs"].title]
-    align = ["left" if name == "spec" else "right" for name in cells]
-    return tabulate(cells, headers="keys", tablefmt=format_, colalign=align, disable_numparse=True)
+def _fit(cells: dict[str, list[str]], width: int, *, keep: str | None) -> list[str]:
+    """Make a table fit a width: leave out columns, fold names. Returns the columns that were left out."""
+    longest_piece = max(len(piece) for name in cells["spec"] for piece in pieces(name))
+    left_out = []
+    for candidate in (*_LEFT_OUT_FIRST, None):
+        others = [column_width(COLUMNS[name].title, cells[name]) for name in cells if name != "spec"]
+        room = width - sum(others) - GAP * len(others)
+        if room >= longest_piece or candidate is None:
+            break
+        if candidate in cells and candidate != keep:
+            del cells[candidate]
+            left_out.append(candidate)
+    cells["spec"] = [folded(name, max(room, longest_piece)) for name in cells["spec"]]
+    return left_out
 
 
 def _json(records: list[dict[str, Any]]) -> str:
@@ -230,7 +327,7 @@ def _json(records: list[dict[str, Any]]) -> str:
         for key, value in record.items():
             if isinstance(value, float) and not math.isfinite(value):
                 record[key] = None
-    return json.dumps(records, indent=2)
+    return json.dumps(records, indent=2, allow_nan=False)
 
 
 def _csv(records: list[dict[str, Any]]) -> str:
@@ -243,40 +340,9 @@ def _csv(records: list[dict[str, Any]]) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def with_interval(value: float | None, interval: float | None) -> str:
-    """Write a recall with its interval: "0.953 ± 0.004"; nothing for no value."""
-    if value is None or math.isnan(value):
-        return ""
-    return f"{value:.4f}" + ("" if interval is None else f" ± {interval:.4f}")
-
-
-def duration(seconds: float) -> str:
-    """Write a duration with two units at most: "0.84 s", "12.3 s", "3 min 10 s", "2 h 5 min"."""
-    if math.isnan(seconds):
-        return ""
-    if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def quantity(number: float) -> str:
-    """Write a count with three digits and a unit: "985", "86.7k", "1.27M"."""
-    for unit in ("", "k", "M", "G", "T"):
-        if abs(number) < 999.5:
-            return f"{number:.3g}{unit}" if unit else f"{number:g}"
-        number /= 1000
-    return f"{number:.3g}P"
-
-
-def _number(value: float | None) -> float:
-    return -math.inf if value is None or math.isnan(value) else value
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _last(value: float) -> float:
+    """Return what puts a row without the figure behind all others."""
+    return math.inf if math.isnan(value) else value
 
 
 def _seeds(seeds: Sequence[int]) -> str:

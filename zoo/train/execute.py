@@ -6,16 +6,20 @@ import platform
 import sys
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 
 import attrs
 import torch
 
 from zoo import __version__
 from zoo.data import Dataset, load
-from zoo.errors import ZooError
-from zoo.registry import Registry
+from zoo.errors import DataError, ZooError
+from zoo.registry import Plugin, Registry
+from zoo.source import source_files
 from zoo.spec import Spec, structure
 from zoo.train.run import EpochRecord, Run
 from zoo.train.training import DivergedError, Training
@@ -24,14 +28,18 @@ from zoo.train.training import DivergedError, Training
 def execute(run: Run, registry: Registry, device: str) -> Iterator[EpochRecord | Run]:
     """Train a planned run: yield a record for each epoch, and last the run as it ended, without its epochs.
 
-    Nothing that the run does wrong is raised: a run that diverges or fails says so in its status and reason.
+    Nothing that the run does wrong is raised: a run that diverges or fails says so in its status and reason. The first
+    line of a reason is for people; a traceback may follow.
     """
     run = attrs.evolve(run, provenance={**provenance(device), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
     try:
         spec = structure(run.spec, run.name, registry)
-        training = Training(spec, run.key.seed, dataset(spec, registry, device), device=device, registry=registry)
+        data = dataset(spec, registry, device)
+        if data.digest != run.key.dataset:
+            raise DataError(f"the data set {run.dataset} has changed since the run was planned: run the command again")
+        training = Training(spec, run.key.seed, data, device=device, registry=registry)
         run = attrs.evolve(
             run, seconds_setup=training.seconds_setup, parameters=training.parameters, flops=training.flops
         )
@@ -40,13 +48,31 @@ def execute(run: Run, registry: Registry, device: str) -> Iterator[EpochRecord |
         run = attrs.evolve(run, status="diverged", reason=str(error))
     except ZooError as error:
         run = attrs.evolve(run, status="failed", reason=str(error))
-    except Exception as error:
-        run = attrs.evolve(run, status="failed", reason=f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # a plugin may also call sys.exit
+        run = attrs.evolve(run, status="failed", reason=f"{_explain(error, spec, registry)}\n{traceback.format_exc()}")
     else:
         run = attrs.evolve(run, status="finished")
     if device.startswith("cuda"):
         run = attrs.evolve(run, peak_memory=torch.cuda.max_memory_allocated())
     yield run
+
+
+def _explain(error: BaseException, spec: Spec, registry: Registry) -> str:
+    """Say in one line what was raised, and in whose code if the traceback tells."""
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    plugins = {registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()}
+    users: dict[str, list[Plugin]] = defaultdict(list)
+    for plugin in plugins:
+        for file in source_files(plugin):
+            users[str(file)].append(plugin)
+    # A plugin's own file is its, also where other plugins import from it.
+    users |= {plugin.file: [plugin] for plugin in plugins}
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if len(users[frame.filename]) == 1:
+            return f"plugin {users[frame.filename][0]} raised {what} (line {frame.lineno} of {frame.filename})"
+    return what
 
 
 def dataset(spec: Spec, registry: Registry, device: str) -> Dataset:
@@ -91,15 +117,23 @@ def make_deterministic(device: str) -> None:
 @lru_cache
 def provenance(device: str) -> dict[str, str]:
     """Return what figures may depend on besides a run's key: versions, hardware, engine and command."""
-    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
     return {
         "zoo": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device,
-        "device_name": name,
+        "device_name": torch.cuda.get_device_name() if device == "cuda" else _processor(),
         "engine": "sequential",
         "threads": str(torch.get_num_threads()),
         "command": " ".join(sys.argv),
     }
+
+
+def _processor() -> str:
+    """Return the processor's name as its maker gives it, where the system tells."""
+    with suppress(OSError):  # only Linux has this file, and not on all processors this line
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

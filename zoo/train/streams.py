@@ -38,15 +38,18 @@ def seeded(seed: int, *purpose: str | int, device: torch.device | str = "cpu") -
     Args:
         seed: the run's seed.
         *purpose: what the numbers are for.
-        device: a CUDA device whose global generator is seeded too; the CPU's always is.
+        device: "cuda" (the current one) or "mps", whose global generator is seeded too; the CPU's always is.
 
     On leaving, also by an exception, both are as they were before.
     """
-    device = torch.device(device)
-    on_cuda = device.type == "cuda"
-    # Not torch.manual_seed, which would seed all devices, and those that are not forked for good.
-    with torch.random.fork_rng(devices=[device] if on_cuda else [], device_type="cuda"):
-        torch.set_rng_state(generator("cpu", seed, *purpose).get_state())
-        if on_cuda:
-            torch.cuda.set_rng_state(generator(device, seed, *purpose).get_state(), device)
+    # Not torch.manual_seed, which would seed all devices for good, nor fork_rng, which does not know mps.
+    kind = torch.device(device).type
+    modules = {"cpu": torch, kind: getattr(torch, kind)} if kind != "cpu" else {"cpu": torch}
+    before = {name: module.get_rng_state() for name, module in modules.items()}
+    try:
+        for name, module in modules.items():
+            module.set_rng_state(generator(name, seed, *purpose).get_state())
         yield
+    finally:
+        for name, module in modules.items():
+            module.set_rng_state(before[name])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
-from itertools import cycle, islice
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.builder import construct
 from zoo.data import Dataset, Split
+from zoo.errors import BuildError
+from zoo.options import Choice
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.train import metrics, streams
@@ -18,6 +21,8 @@ from zoo.train.run import EpochRecord, Evaluation
 
 EVALUATION_BATCH = 1000
 """Images evaluated at once; no figure depends on it, but the draws of dropout that is always on."""
+_ESTIMATE_IMAGES = 250
+"""Images whose evaluation is timed for an estimate."""
 
 
 class DivergedError(Exception):
@@ -34,24 +39,27 @@ class Training:
         seconds_setup: what building took.
 
     Raises:
-        BuildError: the network does not fit the data set's images.
+        BuildError: the network does not fit the data set's images, or a part of the training refuses its options.
+        PluginError: a plugin's factory or layer raised; names the plugin.
     """
 
     def __init__(self, spec: Spec, seed: int, dataset: Dataset, *, device: str, registry: Registry) -> None:
         start = time.perf_counter()
-        self.spec, self.seed, self.dataset, self.device, self.registry = (
-            spec,
-            seed,
-            dataset,
-            torch.device(device),
-            registry,
-        )
-        built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
-        self.network = built.network.to(self.device).to(memory_format=torch.channels_last)
+        self.spec, self.seed, self.dataset, self.device = spec, seed, dataset, torch.device(device)
+        # What building draws beyond the layers' own streams (dropout that is always on does) is no one else's.
+        with streams.seeded(seed, "building", device=device):
+            built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
+            self.network = built.network.to(self.device).to(memory_format=torch.channels_last)
+            self.optimizer: torch.optim.Optimizer = _Bound(spec, "optimizer", spec.training.optimizer, registry)(
+                parameters=list(self.network.parameters())
+            )
         self.parameters, self.flops = built.parameters, built.flops
-        self.optimizer: torch.optim.Optimizer = registry.make(
-            spec.training.optimizer, parameters=list(self.network.parameters())
-        )
+        self._schedule = _Bound(spec, "schedule", spec.training.schedule, registry)
+        self._loss = _Bound(spec, "loss", spec.training.loss, registry)
+        self._augmentations = [
+            _Bound(spec, f"augmentation[{index}]", choice, registry)
+            for index, choice in enumerate(spec.training.augmentation)
+        ]
         self._learning_rates = [group["lr"] for group in self.optimizer.param_groups]
         self._mean, self._std = pixel_statistics(spec, dataset.train.images)
         self._steps_per_epoch = -(-len(dataset.train.labels) // spec.training.batch_size)
@@ -65,12 +73,13 @@ class Training:
 
         Raises:
             DivergedError: the loss of an epoch is not finite.
+            BuildError: see `step`.
         """
         for epoch in range(1, self.spec.training.epochs + 1):
             start = time.perf_counter()
             loss = self.train_epoch(epoch)
             trained = time.perf_counter()
-            if not torch.isfinite(torch.tensor(loss)):
+            if not math.isfinite(loss):
                 raise DivergedError(f"diverged at epoch {epoch}: the training loss is {loss}")
             evaluations = self.evaluate(epoch) if self._due(epoch) else {}
             yield EpochRecord(epoch, loss, trained - start, time.perf_counter() - trained, evaluations)
@@ -87,13 +96,21 @@ class Training:
         return total.item() / len(self.dataset.train.labels)
 
     def step(self, images: Tensor, labels: Tensor, augmenting: torch.Generator) -> Tensor:
-        """Update the parameters from one batch of uint8 images; return its mean loss."""
+        """Update the parameters from one batch of uint8 images; return its mean loss.
+
+        Raises:
+            BuildError: an augmentation or the loss refuses its options, or a layer a batch of a single image.
+        """
         pixels = _pixels(images)
-        for augmentation in self.spec.training.augmentation:
-            pixels = self.registry.make(augmentation, images=pixels, generator=augmenting)
-        loss: Tensor = self.registry.make(
-            self.spec.training.loss, logits=self.network(self._normalize(pixels)), labels=labels
-        )
+        for augment in self._augmentations:
+            pixels = augment(images=pixels, generator=augmenting)
+        try:
+            logits = self.network(self._normalize(pixels))
+        except ValueError as error:
+            if len(labels) > 1:
+                raise
+            raise self._single_image(error) from error
+        loss: Tensor = self._loss(logits=logits, labels=labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -115,33 +132,42 @@ class Training:
         """Set the learning rate of a step of the whole run (from 0): linear warm-up, then the schedule."""
         after_warmup = max(0, step - self._warmup_steps)
         progress = after_warmup / max(1, self._steps - self._warmup_steps)
-        factor = self.registry.make(self.spec.training.schedule, progress=progress)
+        factor = self._schedule(progress=progress)
         if step < self._warmup_steps:
             factor *= (step + 1) / self._warmup_steps
         for group, learning_rate in zip(self.optimizer.param_groups, self._learning_rates, strict=True):
             group["lr"] = learning_rate * factor
 
-    def estimate(self, steps: int = 3) -> float:
-        """Return about how many seconds the whole run will take, from a few steps; the run is spoilt by it."""
-        self.network.train()
+    def estimate(self) -> float:
+        """Return about how many seconds the whole run will take, from a few steps, which spoil the run.
+
+        Raises:
+            BuildError: see `step`.
+        """
+        images, labels = self.dataset.train.images, self.dataset.train.labels
+        size = self.spec.training.batch_size
+        last = len(labels) % size or size
+        some = self.dataset.test.images[:_ESTIMATE_IMAGES]
         augmenting = streams.generator(self.device, self.seed, "estimate")
+        with streams.seeded(self.seed, "estimate", device=self.device):
+            self.network.train()
+            # The smallest batch of an epoch, which may be too small for a layer.
+            self.step(images[-last:], labels[-last:], augmenting)
+            step = self._seconds(lambda: self.step(images[:size], labels[:size], augmenting))
+            evaluation = self._seconds(lambda: self.predict(some)) / len(some)
+        evaluations = sum(self._due(epoch) for epoch in range(1, self.spec.training.epochs + 1))
+        evaluated = evaluations * sum(map(len, self._parts().values()))
+        return self.seconds_setup + self._steps * step + evaluated * evaluation
+
+    def _seconds(self, work: Callable[[], object]) -> float:
+        """Time the fastest of two calls, after one that may still allocate memory and choose kernels."""
         times = []
-        for images, labels in islice(cycle(self.batches(1)), steps + 1):
+        for _ in range(3):
             start = time.perf_counter()
-            self.step(images, labels, augmenting)
+            work()
             self._synchronize()
             times.append(time.perf_counter() - start)
-        images = self.dataset.test.images[:EVALUATION_BATCH]
-        evaluating = []
-        for _ in range(2):
-            start = time.perf_counter()
-            self.predict(images)
-            self._synchronize()
-            evaluating.append(time.perf_counter() - start)
-        per_image = min(evaluating) / len(images)
-        evaluations = sum(self._due(epoch) for epoch in range(1, self.spec.training.epochs + 1))
-        # The first step allocates and chooses kernels.
-        return self._steps * min(times[1:]) + evaluations * per_image * sum(map(len, self._parts().values()))
+        return min(times[1:])
 
     def evaluate(self, epoch: int) -> dict[str, Evaluation]:
         """Count predictions on the training, test and, where there is one, validation images."""
@@ -162,7 +188,8 @@ class Training:
         batch_recall = float(metrics.batch_recalls(counts).mean()) if self.spec.evaluation.measure == "eq2425" else None
         return Evaluation(tuple(map(tuple, counts.sum(axis=0).tolist())), batch_recall)
 
-    @torch.inference_mode()
+    # Not inference_mode: what a layer keeps from an evaluation could then not be used in training.
+    @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
         """Return the predicted class of each of the uint8 images."""
         self.network.eval()
@@ -173,6 +200,13 @@ class Training:
     def _normalize(self, pixels: Tensor) -> Tensor:
         return pixels.sub(self._mean).div_(self._std)
 
+    def _single_image(self, error: ValueError) -> BuildError:
+        images, size = len(self.dataset.train.labels), self.spec.training.batch_size
+        return BuildError(
+            f"{self.spec.name}: a layer cannot be trained on a batch of a single image, and {images} training images "
+            f"in batches of {size} make one; change training.batch_size ({_one_line(error)})"
+        )
+
     def _due(self, epoch: int) -> bool:
         every = self.spec.evaluation.every
         return epoch == self.spec.training.epochs or (every > 0 and epoch % every == 0)
@@ -180,6 +214,30 @@ class Training:
     def _synchronize(self) -> None:
         if self.device.type in ("cuda", "mps"):
             getattr(torch, self.device.type).synchronize()
+
+
+class _Bound:
+    """A registered part of the training, looked up once: called with what its kind supplies, it is its factory."""
+
+    def __init__(self, spec: Spec, place: str, choice: Choice, registry: Registry) -> None:
+        self._what = f"{spec.name}: training.{place}: {choice}"
+        self._variant = registry.variant(choice.kind, choice.name)
+        self._options = choice.values()
+
+    def __call__(self, **supplied: Any) -> Any:
+        """Call the factory.
+
+        Raises:
+            BuildError: it refuses its options with a ValueError.
+        """
+        try:
+            return self._variant.make(self._options, **supplied)
+        except ValueError as error:
+            raise BuildError(f"{self._what}: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _pixels(images: Tensor) -> Tensor:
@@ -194,7 +252,8 @@ def pixel_statistics(spec: Spec, images: Tensor) -> tuple[Tensor, Tensor]:
     if mean is None or std is None:
         # From counts of each of the 256 values: exact, and without a float copy of the images.
         counts = torch.stack([torch.bincount(images[:, c].flatten().int(), minlength=256) for c in range(channels)])
-        weights = counts.double().cpu() / counts.sum(1, keepdim=True).cpu()
+        # On the CPU, for mps has no float64.
+        weights = counts.cpu().double() / counts.cpu().sum(1, keepdim=True)
         values = torch.arange(256, dtype=torch.float64) / 255
         own_mean = weights @ values
         own_std = (weights @ values**2 - own_mean**2).clamp_min(1e-12).sqrt()

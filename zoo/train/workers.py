@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -20,7 +21,7 @@ import attrs
 from zoo.registry import Registry
 from zoo.train.execute import execute, make_deterministic
 from zoo.train.executors import Ended, EpochFinished, Event, Lost, Started
-from zoo.train.run import EpochRecord, Run
+from zoo.train.run import EpochRecord, Run, RunKey
 
 
 def warm_up() -> None:
@@ -35,7 +36,7 @@ def warm_up() -> None:
 def workers(runs: Iterable[Run], registry: Registry, device: str, jobs: int) -> Iterator[Event]:
     """Train the runs in up to `jobs` processes, and tell what happens in all of them."""
     waiting = deque(runs)
-    lost: set[Run] = set()
+    lost: set[RunKey] = set()
     context = _context()
     pool = [_Worker(context, registry.arguments, device) for _ in range(min(jobs, len(waiting)))]
     try:
@@ -56,8 +57,8 @@ def workers(runs: Iterable[Run], registry: Registry, device: str, jobs: int) -> 
                     pool.remove(worker)
                     worker = _Worker(context, registry.arguments, device)
                     pool.append(worker)
-                    if run not in lost:
-                        lost.add(run)
+                    if run.key not in lost:
+                        lost.add(run.key)
                         yield Lost(run, outcome)
                         yield worker.begin(run)
                         continue
@@ -93,23 +94,25 @@ class _Worker:
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode or 0
-            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            hint = " (out of memory?)" if code == -signal.SIGKILL else ""
-            return f"its worker process was {how}{hint}" if code < 0 else f"its worker process {how}"
+            if code >= 0:
+                return f"its worker process ended with exit code {code}"
+            name = signal.Signals(-code).name
+            return f"its worker process was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
         if isinstance(outcome, Run):
             self.run = None
         return outcome
 
     def stop(self) -> None:
-        self._process.terminate()
+        self._process.kill()  # not terminate, which a plugin may have turned off
         self._process.join()
         self.connection.close()
 
 
 def _work(connection: Connection, registry: Mapping[str, Any], device: str) -> None:
-    """Train the runs that arrive until the connection ends."""
+    """Train the runs that arrive until the connection ends, or the process that commands this one."""
     # Ctrl-C reaches the whole group of processes; the one that commands the workers decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     make_deterministic(device)
     loaded = Registry(**registry)
     while True:
@@ -118,6 +121,14 @@ def _work(connection: Connection, registry: Mapping[str, Any], device: str) -> N
                 connection.send(outcome)
         except (EOFError, OSError):
             return
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as its parent is gone, however that ended, and not after the epoch under way."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _context() -> ForkServerContext | SpawnContext:

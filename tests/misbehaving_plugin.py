@@ -1,0 +1,198 @@
+"""A single-file plugin for the tests: small made-up images, and layers that do what a layer must not do."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import time
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from zoo import hookimpl
+from zoo.data import Arrays
+from zoo.options import NonNegativeInt, PositiveInt
+
+
+@hookimpl
+def zoo_register_datasets(register):
+    """Register the images."""
+    register("squares", Squares)
+    register("sorted_squares", SortedSquares)
+    register("absent", Absent)
+
+
+@hookimpl
+def zoo_register_activations(register):
+    """Register the layers."""
+    for factory in (raises, raises_in_backward, exits, gives_up, interrupts, shrinks, kills, hangs, explodes, draws):
+        register(factory.__name__, factory)
+
+
+class Squares:
+    """Noise with a bright square, whose corner of the image is the class."""
+
+    title = "Squares"
+    _order = staticmethod(np.asarray)
+
+    def missing(self):
+        """Nothing is."""
+
+    def get(self, report):
+        """Fetch nothing."""
+
+    def fingerprint(self):
+        """Return a constant: the images never change."""
+        return "1"
+
+    def decode(self, resize=None):
+        """Make the images."""
+        generator = np.random.default_rng(0)
+
+        def part(size):
+            labels = self._order(np.arange(size) % 4)
+            images = generator.integers(0, 120, (size, 1, 6, 6), dtype=np.uint8)
+            for image, label in zip(images, labels, strict=True):
+                row, column = 3 * (label // 2), 3 * (label % 2)
+                image[0, row : row + 3, column : column + 3] += 100
+            return images, labels
+
+        return Arrays(*part(27), *part(13), classes=("a", "b", "c", "d"), notes=("one was upside down",))
+
+
+class SortedSquares(Squares):
+    """The same, class by class."""
+
+    _order = staticmethod(np.sort)
+
+    def fingerprint(self):
+        """Return a constant: the images never change."""
+        return "2"
+
+
+class Absent(Squares):
+    """Images that are not at hand."""
+
+    title = "Absent"
+
+    def missing(self):
+        """Say so."""
+        return "nobody has them"
+
+
+def raises():
+    """Raise in training."""
+    return _layer(training=_raise)
+
+
+def raises_in_backward():
+    """Raise in the backward pass."""
+    import torch
+
+    class Identity(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            _raise(gradient)
+
+    return _layer(training=Identity.apply)
+
+
+def exits():
+    """End the process politely."""
+    return _layer(training=lambda x: sys.exit(3))
+
+
+class GivesUpError(BaseException):
+    """No Exception, as KeyboardInterrupt is none."""
+
+
+def gives_up():
+    """Raise something that is no Exception."""
+
+    def give_up(x):
+        raise GivesUpError("no more")
+
+    return _layer(training=give_up)
+
+
+def interrupts():
+    """Raise what Ctrl-C raises."""
+
+    def interrupt(x):
+        raise KeyboardInterrupt
+
+    return _layer(training=interrupt)
+
+
+def shrinks():
+    """Give another shape in training than in evaluation."""
+    return _layer(training=lambda x: x[:, :-1])
+
+
+def explodes(*, step: NonNegativeInt = 0):
+    """Make all infinite from a training step (from 0) on."""
+    steps = count()
+    return _layer(training=lambda x: x * math.inf if next(steps) >= step else x)
+
+
+def kills(*, counter: str = "", times: PositiveInt = 1, step: NonNegativeInt = 0, code: NonNegativeInt = 0):
+    """End a worker process in a training step (from 0), in its first `times` lives, which the file `counter` counts.
+
+    By SIGKILL, or with an exit code where one is given. A process that is no worker is left alone.
+    """
+    import multiprocessing
+
+    steps = count()
+
+    def kill(x):
+        lives = Path(counter)
+        if multiprocessing.parent_process() and next(steps) == step and len(lives.read_text()) < times:
+            with lives.open("a") as file:
+                file.write("x")
+            if code:
+                os._exit(code)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+    return _layer(training=kill)
+
+
+def hangs(*, folder: str = ""):
+    """Wait in a worker process for ever, after making a file in `folder` that is named by the process."""
+    import multiprocessing
+
+    def hang(x):
+        if multiprocessing.parent_process():
+            Path(folder, str(os.getpid())).touch()
+            time.sleep(3600)
+        return x
+
+    return _layer(training=hang)
+
+
+def draws():
+    """Draw from torch's generator in training and evaluation, as a layer may."""
+    import torch
+
+    return _layer(training=torch.rand_like, evaluation=lambda x: x + 0 * torch.rand_like(x))
+
+
+def _raise(x):
+    raise KeyError("no such\nkey")
+
+
+def _layer(training, evaluation=lambda x: x):
+    from torch import nn
+
+    class Layer(nn.Module):
+        def forward(self, x):
+            return training(x) if self.training else evaluation(x)
+
+    return Layer()

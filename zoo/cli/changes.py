@@ -1,0 +1,64 @@
+"""Changes that the command line makes to specs: --epochs, --data, --set and --vary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from zoo.errors import SpecError
+from zoo.paths import NoChangeError, apply, parse_set, parse_values
+from zoo.registry import Registry
+from zoo.resolve import vary
+from zoo.spec import Spec
+
+
+def overridden(
+    specs: Iterable[Spec], registry: Registry, *, sets: Sequence[str], data: str | None, epochs: int | None = None
+) -> list[Spec]:
+    """Return the specs with the values set; a spec that has a value already keeps it.
+
+    Raises:
+        SpecError: a value or a path is not valid, or a path is set twice.
+    """
+    overrides: dict[str, Any] = {}
+    if epochs is not None:
+        overrides["training.epochs"] = epochs
+    if data is not None:
+        overrides["data.dataset"] = data
+    for text in sets:
+        path, value = parse_set(text)
+        if path in overrides:
+            raise SpecError(f"{path} is set twice on the command line")
+        overrides[path] = value
+    return [_overridden(spec, overrides, registry) for spec in specs]
+
+
+def _overridden(spec: Spec, overrides: dict[str, Any], registry: Registry) -> Spec:
+    for path, value in overrides.items():
+        try:
+            spec = apply(spec, {path: value}, registry)
+        except NoChangeError:
+            continue
+    return spec
+
+
+def varied(specs: Sequence[Spec], registry: Registry, *, variations: Sequence[str], sets: Sequence[str]) -> list[Spec]:
+    """Return every spec with every combination of the values after --vary.
+
+    Raises:
+        SpecError: a value or a path is not valid, or a path is given twice.
+    """
+    values: dict[str, list[Any]] = {}
+    for text in variations:
+        path, equals, items = text.partition("=")
+        path = path.strip()
+        if not equals or not path or not items:
+            raise SpecError(
+                f"expected path=a,b,... after --vary, got {text!r}; for example --vary activation=relu,mish"
+            )
+        if path in values:
+            raise SpecError(f"{path} is varied twice; write all of its values after one --vary")
+        if path in (parse_set(set_)[0] for set_ in sets):
+            raise SpecError(f"{path} is both set and varied; say --set or --vary")
+        values[path] = parse_values(items)
+    return vary(specs, values, registry=registry) if values else list(specs)

@@ -1,0 +1,92 @@
+"""Shell completion of the names of specs, kinds, variants and data sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from click.shell_completion import BashComplete, CompletionItem, add_completion_class
+
+from zoo.hookspecs import KINDS
+
+
+def _registry(ctx: click.Context) -> Any:
+    from zoo.registry import Registry
+
+    given = ctx.find_root().params
+    block = [text.removeprefix("no:") for text in given.get("left_out") or ()]
+    return Registry(block=block, files=given.get("files") or ())
+
+
+def complete_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete the name of a spec, or the path of a TOML file."""
+    names = [CompletionItem(name) for name in _registry(ctx).specs if name.startswith(incomplete)]
+    return names or [CompletionItem(incomplete, type="file")]
+
+
+def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete the name of a kind."""
+    kinds = {"spec": "a network and its training", **{name: kind.purpose for name, kind in KINDS.items()}}
+    return [CompletionItem(name, help=purpose) for name, purpose in kinds.items() if name.startswith(incomplete)]
+
+
+def complete_variant(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete `path=a,b` with the variants of the kind that the path ends in."""
+    path, equals, values = incomplete.partition("=")
+    kind = path.rpartition(".")[2]
+    if not equals:
+        return [CompletionItem(f"{name}=") for name in KINDS if name.startswith(path)]
+    if kind not in KINDS:
+        return []
+    before, comma, last = values.rpartition(",")
+    names = _registry(ctx).variants(kind)
+    return [CompletionItem(f"{path}={before}{comma}{name}") for name in names if name.startswith(last)]
+
+
+def complete_shown(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete the name of a spec, or `kind:variant`."""
+    registry = _registry(ctx)
+    names = [*registry.specs, *(f"{kind}:{name}" for kind in KINDS for name in registry.variants(kind))]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_dataset(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete the name of a data set, with a colon after those that take a path."""
+    from zoo.data import takes_path
+
+    if ":" in incomplete:
+        return [CompletionItem(incomplete.partition(":")[2], type="file")]
+    variants = _registry(ctx).variants("dataset")
+    names = [f"{name}:" if takes_path(variant) else name for name, variant in variants.items()]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete the name of a plugin."""
+    registry = _registry(ctx)
+    names = [*registry.plugins, *(failure.plugin.name for failure in registry.failures)]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class _Bash(BashComplete):
+    """Completion in Bash, which takes `=` and `:` for words of their own and completes only what follows the last."""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        args, incomplete = super().get_completion_args()
+        words: list[str] = []
+        for word in (*args, incomplete):
+            if words and (word.startswith(_BREAKS) or words[-1].endswith(_BREAKS)):
+                words[-1] += word
+            else:
+                words.append(word)
+        *args, incomplete = words
+        self._there = incomplete[: max(incomplete.rfind(character) for character in _BREAKS) + 1]
+        return args, incomplete
+
+    def format_completion(self, item: CompletionItem[str]) -> str:
+        return f"{item.type},{item.value.removeprefix(self._there)}"
+
+
+_BREAKS = ("=", ":")
+
+add_completion_class(_Bash)

@@ -1,0 +1,64 @@
+"""How what commands print is laid out: fitted to a terminal, and whole where it goes to a file or another program."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from zoo.report.text import GAP, column_width, folded
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_NARROWEST = 20
+
+
+def progress_console() -> Console:
+    """Return the console that progress is shown on: standard error, so that the output can be redirected."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def terminal_width() -> int | None:
+    """Return how many characters fit on a line of the terminal; None where standard output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def table(
+    rows: Sequence[Sequence[str]],
+    *,
+    headers: Sequence[str] = (),
+    align: Sequence[str] | None = None,
+    wrap: int = -1,
+    indent: int = 0,
+) -> str:
+    """Return rows as a table, whose column `wrap` is folded to what the others leave of the terminal."""
+    width = terminal_width()
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    if width is not None and columns:
+        needed = [column_width(*column) for column in zip(headers or [""] * len(columns), columns, strict=True)]
+        room = width - indent - sum(needed) - GAP * (len(columns) - 1) + needed[wrap]
+        if room < _NARROWEST and needed[0] > width // 2:  # by a list of options, say
+            columns[0] = [folded(cell, width // 2) for cell in columns[0]]
+            room += needed[0] - width // 2
+        columns[wrap] = [folded(cell, max(room, _NARROWEST)) for cell in columns[wrap]]
+    text = tabulate(
+        list(zip(*columns, strict=True)),
+        headers=headers,
+        tablefmt="simple" if headers else "plain",
+        colalign=align if rows else None,
+        disable_numparse=True,
+    )
+    return textwrap.indent(text, " " * indent)
+
+
+def paragraph(text: str) -> str:
+    """Return text broken into lines of the terminal."""
+    width = terminal_width()
+    return text if width is None else textwrap.fill(text, width)

@@ -1,0 +1,97 @@
+"""What a benchmark will do, said before it is done."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from zoo.cli import layout
+from zoo.errors import ZooError
+from zoo.report.text import counted, rough_duration
+
+if TYPE_CHECKING:
+    from zoo.benchmark import Plan
+    from zoo.train.run import Run
+
+ASK_ABOVE = 600.0
+"""Estimated seconds above which a benchmark is planned and asked about first."""
+
+
+def remarks(plan: Plan, ledger: Path) -> list[str]:
+    """Say in lines what is remarkable about the data, what waits for data, what is left out, and how long it takes."""
+    lines = [f"Note: {note}." for note in plan.notes]
+    for name, waiting in plan.waiting.items():
+        few = ", ".join(waiting[:3]) + (", ..." if len(waiting) > 3 else "")
+        verb = "waits" if len(waiting) == 1 else "wait"
+        lines.append(f"{counted(len(waiting), 'spec')} {verb} for the data set {name} ({few}): zoo data get {name}")
+    lines += [f"Left out: {reason}" for reason in plan.unfit.values()]
+    held = len(plan.runs) - len(plan.missing)
+    if plan.missing:
+        already = f"; {held} {'is' if held == 1 else 'are'} in {ledger} already" if held else ""
+        lines.append(f"{counted(len(plan.missing), 'run')} to train{already}: about {rough_duration(plan.estimate)}.")
+    elif plan.runs:
+        lines.append(f"Nothing to train: {counted(len(plan.runs), 'run')} in {ledger} already.")
+    return lines
+
+
+def render(plan: Plan, *, as_json: bool) -> str:
+    """Return the table of a plan: for each spec its epochs, how many runs are to train and stored, and their time."""
+    missing = {run.key for run in plan.missing}
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in plan.runs:
+        groups.setdefault((run.name, run.dataset), []).append(run)
+    records = []
+    for (name, dataset), runs in groups.items():
+        to_train = sum(run.key in missing for run in runs)
+        records.append(
+            {
+                "spec": name,
+                "dataset": dataset,
+                "epochs": runs[0].spec["training"]["epochs"],
+                "to_train": to_train,
+                "stored": len(runs) - to_train,
+                "seconds_each": max((plan.costs[run.key] for run in runs if run.key in missing), default=None),
+            }
+        )
+    if as_json:
+        return json.dumps(records, indent=2)
+    rows = [
+        [*(str(r[key]) for key in list(r)[:-1]), "" if r["seconds_each"] is None else rough_duration(r["seconds_each"])]
+        for r in records
+    ]
+    return layout.table(
+        rows,
+        headers=["spec", "data set", "epochs", "to train", "stored", "each"],
+        align=["left", "left", "right", "right", "right", "right"],
+        wrap=0,
+    )
+
+
+def ask_if_long(plan: Plan) -> bool:
+    """Ask whether to go on with a long benchmark, and return the answer.
+
+    Raises:
+        ZooError: there is nobody to ask.
+    """
+    if not plan.missing or plan.estimate <= ASK_ABOVE:
+        return True
+    if not sys.stdin.isatty():
+        raise ZooError(
+            f"that is over {rough_duration(ASK_ABOVE)}: say --yes to go on, or cut it down with --budget 10m, "
+            "--epochs, --seeds or a SPEC-PATTERN; --plan says what takes how long"
+        )
+    return click.confirm("Go on? (--budget, --epochs, --seeds and SPEC-PATTERN cut it down)", err=True)
+
+
+def over_budget(plan: Plan, seeds: Sequence[int], budget: float) -> list[str]:
+    """Say what a plan that was cut down to a budget consists of, and whether it keeps to it."""
+    epochs = max((run.spec["training"]["epochs"] for run in plan.runs), default=0)
+    lines = [f"Cut down to the budget: {counted(len(seeds), 'seed')}, {counted(epochs, 'epoch')} at most."]
+    if plan.estimate > budget:
+        lines.append(f"Less is not possible for so many specs, and takes about {rough_duration(plan.estimate)} still.")
+    return lines

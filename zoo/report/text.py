@@ -1,0 +1,74 @@
+"""How figures and names are written for people."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+GAP = 2
+"""Characters between two columns of tabulate's formats "simple" and "plain"."""
+
+
+def with_interval(value: float | None, interval: float | None) -> str:
+    """Write a recall with its interval: "0.9530 ± 0.0041"; nothing for no value."""
+    if value is None or math.isnan(value):
+        return ""
+    return f"{value:.4f}" + ("" if interval is None else f" ± {interval:.4f}")
+
+
+def duration(seconds: float) -> str:
+    """Write a measured duration with two units at most: "0.84 s", "12.3 s", "3 min 10 s", "2 h 5 min"."""
+    if math.isnan(seconds):
+        return ""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    if round(seconds) < 3600:
+        return "{} min {} s".format(*divmod(round(seconds), 60))
+    return "{} h {} min".format(*divmod(round(seconds / 60), 60))
+
+
+def rough_duration(seconds: float) -> str:
+    """Write an estimated duration, without digits that nobody knows: "8 s", "3 min", "2 h 5 min"."""
+    if round(seconds) < 60:
+        return f"{max(1, round(seconds))} s"
+    if round(seconds / 60) < 60:
+        return f"{round(seconds / 60)} min"
+    return duration(seconds)
+
+
+def quantity(number: float) -> str:
+    """Write a count with three digits and a unit: "985", "86.7k", "1.27M"."""
+    for unit in ("", "k", "M", "G", "T"):
+        if abs(number) < 999.5:
+            return f"{number:.3g}{unit}" if unit else f"{number:g}"
+        number /= 1000
+    return f"{number:.3g}P"
+
+
+def counted(number: int, what: str) -> str:
+    """Write a number of things: "1 run", "3 runs"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def column_width(title: str, cells: Iterable[str]) -> int:
+    """Return how wide tabulate makes a column, which is at least two characters wider than its title."""
+    return max(len(title) + 2 if title else 0, *map(len, cells))
+
+
+def pieces(text: str) -> list[str]:
+    """Split text where a line may end: after a space or a slash, and before a bracket, as in names of specs."""
+    return _PIECE_ENDS.split(text)
+
+
+_PIECE_ENDS = re.compile(r"(?<=[ /])|(?=\[)")
+
+
+def folded(text: str, width: int) -> str:
+    """Return text broken into lines of at most `width` characters; a piece that is longer stays whole."""
+    lines = [""]
+    for piece in pieces(text):
+        if lines[-1] and len(lines[-1] + piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.strip() for line in lines)

@@ -1,0 +1,52 @@
+"""The precision of a run: one policy for every kernel, recorded with the run.
+
+- "fp32": float32 throughout, without TF32. The reference.
+- "tf32": float32 with TF32 in convolutions and matrix products (NVIDIA Ampere and later).
+- "bf16": convolutions and matrix products in bfloat16 by autocast; parameters, optimizer and loss in float32.
+- "float64": for comparisons of engines only.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, get_args
+
+import torch
+
+from zoo.errors import ZooError
+
+Precision = Literal["fp32", "tf32", "bf16", "float64"]
+CHOICES = ("fp32", "tf32", "bf16", "auto")
+
+
+def choose_precision(name: str, device: str) -> Precision:
+    """Return the precision for "auto" (the reference, fp32, until measured otherwise), or the named one.
+
+    Raises:
+        ZooError: the device does not have it.
+    """
+    if name == "auto":
+        return "fp32"
+    if name == "tf32" and device != "cuda":
+        raise ZooError(f"--precision tf32: only NVIDIA GPUs have it, not {device}; use fp32 or bf16")
+    precision: Precision = next(known for known in get_args(Precision) if known == name)
+    return precision
+
+
+def dtype(precision: Precision) -> torch.dtype:
+    """Return the type of parameters and images."""
+    return torch.float64 if precision == "float64" else torch.float32
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Return the context that a forward pass is made in."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def set_policy(precision: Precision) -> None:
+    """Make the process's kernels follow the precision: cuDNN would use TF32 unasked, and matrix products would not."""
+    allowed = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
