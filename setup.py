@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "zoo/__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
@@ -19,7 +19,7 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=["zoo", "zoo.cli", "zoo.data", "zoo.report", "zoo.train", "zoo_plugins"],
+    packages=[*find_packages(include=["zoo", "zoo.*"]), "zoo_plugins"],
     package_dir={"zoo_plugins": "plugins/zoo_plugins"},
     package_data={"zoo": ["py.typed"], "zoo_plugins": ["py.typed", "*.toml"]},
     install_requires=[
@@ -38,7 +38,8 @@ setup(
         "torchvision>=0.24",
     ],
     extras_require={
-        "test": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6"],
+        "test": ["hypothesis>=6.100", "markdown-it-py>=3", "pytest>=8", "pytest-xdist>=3.6"],
+        "benchmarks": ["lightning>=2", "skorch>=1"],
         "dev": ["build", "import-linter>=2", "mypy>=1.14", "pre-commit", "ruff>=0.9", "types-tabulate"],
     },
     entry_points={

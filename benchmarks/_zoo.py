@@ -31,8 +31,6 @@ def train(specs: Sequence[Spec], seeds: Sequence[int], *, registry: Registry, de
     for run in runs:
         if run.status != "finished":
             raise ZooError(f"{run.name}, seed {run.key.seed}, {run.status}: {run.reason}")
-    if len(runs) != len(specs) * len(seeds):
-        raise ZooError(f"{len(specs) * len(seeds)} runs were asked for, and {len(runs)} came: {'; '.join(plan.notes)}")
     return runs
 
 

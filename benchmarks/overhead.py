@@ -211,7 +211,7 @@ def cost_of_a_large_ledger(example: Run, folder: Path, runs: int, repetitions: i
     store(example, path)
     multiply(path, runs)
     size = path.stat().st_size / 1e6
-    # Half of the keys have ended.
+    # Half of the keys have ended, where the ledger holds that many.
     step = max(1, 2 * runs // KEYS)
     keys = [attrs.evolve(example.key, seed=seed) for seed in range(0, KEYS * step, step)]
     seconds: dict[str, list[float]] = {"open": [], "ended": [], "results": []}

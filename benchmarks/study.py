@@ -76,7 +76,6 @@ def main(
         "data": data,
         "train_images": training_images,
         "epochs": epochs,
-        "configurations": len(CONFIGURATIONS),
         "seeds": seeds,
         "jobs": jobs,
         "peak_tflops": peak,
@@ -177,7 +176,7 @@ def report(
                 "times limit": "" if limit is None else f"{result['study_seconds_training'] / limit:.1f}",
             }
         )
-    unfinished = sum(result["unfinished"] for result in rows)
+    runs, unfinished = (sum(result[count] for result in rows) for count in ("runs", "unfinished"))
     shares = ", ".join(
         f"{share} {100 * whole[f'share_{share}']:.1f}%" for share in ("training", "evaluation", "setup", "rest")
     )
@@ -190,8 +189,8 @@ def report(
         "",
         f"The whole command took {_duration(whole['seconds'])}: {shares}. "
         "The rest is starting Python, planning, starting workers, the ledger, and cores that wait for the last runs.",
-        f"Scaled to {STUDY_EPOCHS} epochs: {_duration(whole['study_seconds'])} for all {settings['configurations']} x {settings['seeds']} runs "
-        f"(the study's authors: about {STUDY_HOURS} hours for one seed of each, on K80 and P100).",
+        f"Scaled to {STUDY_EPOCHS} epochs: {_duration(whole['study_seconds'])} for {runs} runs. "
+        f"The study's authors needed about {STUDY_HOURS} hours for one seed of each, on K80 and P100.",
         "TFLOP/s: 3 x FLOPs of a forward pass x images / seconds of training. "
         + (
             f"The limit is those FLOPs at the device's peak of {settings['peak_tflops']:g} TFLOP/s, for training alone."

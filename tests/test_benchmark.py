@@ -192,7 +192,6 @@ def test_an_estimate_is_of_the_right_size(registry, plan):
     cost = {run.name: made.costs[run.key] for run in made.missing}
     assert 0 < cost["short"] < cost["long"] / 20
     assert made.estimate == pytest.approx(2 * (cost["short"] + cost["long"]))
-    assert made.seconds == {spec.identity: cost[spec.name] for spec in (short, long)}
 
 
 # Budgets

@@ -19,9 +19,11 @@ from zoo.train.execute import dataset, make_deterministic
 from zoo.train.executors import Ended, EpochFinished, Event, Lost, Started, here
 from zoo.train.run import Run, RunKey
 from zoo.train.training import Training
-from zoo.train.workers import workers
+from zoo.train.workers import available_cores, workers
 
 PRECISION = "fp32"
+WORKERS_PAY_ABOVE = 5.0
+"""Estimated seconds above which processes of their own are worth their start."""
 
 
 @attrs.frozen
@@ -56,14 +58,15 @@ class Plan:
         costs = [self.costs[run.key] for run in runs]
         return max(sum(costs) / self.jobs, max(costs, default=0.0))
 
-    @property
-    def seconds(self) -> Mapping[str, float]:
-        """Estimated seconds of one missing run by the spec's identity; of several data sets, one counts."""
-        return {key.spec: cost for key, cost in self.costs.items()}
-
 
 def make_plan(
-    specs: Sequence[Spec], seeds: Sequence[int], *, registry: Registry, device: str, ledger: Ledger, jobs: int = 1
+    specs: Sequence[Spec],
+    seeds: Sequence[int],
+    *,
+    registry: Registry,
+    device: str,
+    ledger: Ledger,
+    jobs: int | None = 1,
 ) -> Plan:
     """Find out what there is to train and about how long it takes, before anything is trained.
 
@@ -73,7 +76,8 @@ def make_plan(
         registry: where variants are looked up.
         device: "cpu", "cuda" or "mps".
         ledger: what it holds is not trained again.
-        jobs: how many runs are trained at once, each in a process of its own; 1 means in this process.
+        jobs: how many runs are trained at once, each in a process of its own; 1 means in this process, None one for
+            each core, if that is worth the start of the processes.
 
     Raises:
         DataError: a data set is damaged, or no spec has its data at hand.
@@ -126,6 +130,8 @@ def make_plan(
         for spec, key in fitting
     ]
     missing = {run.key: run for run in runs if run.key not in ended}
+    if jobs is None:
+        jobs = available_cores() if device == "cpu" and sum(costs.values()) > WORKERS_PAY_ABOVE else 1
     return Plan(tuple(runs), tuple(missing.values()), waiting, unfit, tuple(notes), costs, jobs)
 
 

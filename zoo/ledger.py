@@ -231,6 +231,11 @@ class Ledger:
             if not result.rowcount:
                 raise self._error(sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY)
 
+    def names(self) -> list[str]:
+        """Return the names of the specs that runs are stored of, in alphabetical order."""
+        with self._transaction("DEFERRED"):
+            return [row["name"] for row in self._connection.execute("SELECT DISTINCT name FROM run ORDER BY name")]
+
     def runs(self, *, names: Iterable[str] | None = None, dataset: str | None = None) -> list[Run]:
         """Return every run that came to an end, with its epochs, in the order in which they were started.
 

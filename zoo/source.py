@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.util
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from zoo.errors import PluginError
@@ -70,10 +71,17 @@ def _imports(file: Path, name: str) -> set[str]:
 
 
 def _locate(module: str) -> list[tuple[Path, str]]:
+    """Find a module's file without importing the modules above it, as `find_spec` would: they may import torch."""
+    name, *steps = module.split(".")
     try:
-        spec = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return []
+    for step in steps:
+        if spec is None or spec.submodule_search_locations is None:
+            return []
+        name = f"{name}.{step}"
+        spec = PathFinder.find_spec(name, spec.submodule_search_locations)
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return []
     return [(Path(spec.origin), module)]

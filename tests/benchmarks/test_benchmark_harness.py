@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from _data import shelf
-from _harness import Spread, environment, guarded, processor, turns, write_json
+from _harness import Spread, environment, guarded, options, processor, turns, write_json
 from _zoo import changed, train
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -137,8 +137,6 @@ def test_a_value_that_a_spec_has_already_is_left():
 
 
 def test_a_wrong_option_is_clicks_own_message():
-    from _harness import options
-
     command = click.command()(options(epochs=1, seeds=1)(lambda **_: None))
     with pytest.raises(click.BadParameter, match="0 is not in the range"):
         command.main(["--seeds", "0"], standalone_mode=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+from functools import cache
 from pathlib import Path
 
 import overhead
@@ -12,8 +13,15 @@ import pytest
 import scaling
 import study
 import vs_plain_loop
+from _zoo import changed, train
 from click.testing import CliRunner
 from vs_plain_loop import Turn
+
+from zoo.errors import ZooError
+from zoo.ledger import Ledger
+from zoo.registry import default_registry
+from zoo.resolve import resolve
+from zoo.train.run import Run, RunKey
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 
@@ -44,7 +52,7 @@ def test_help(name, monkeypatch, capsys):
 def test_vs_plain_loop(tmp_path):
     pytest.importorskip("lightning")
     pytest.importorskip("skorch")
-    output, written = carry_out(vs_plain_loop, tmp_path, "--images", "100", "--seeds", "2")
+    output, written = carry_out(vs_plain_loop, tmp_path, "--images", "100", "--seeds", "1")
     contestants = {row["name"]: row for row in written["contestants"]}
     assert list(contestants) == [
         "zoo, one run",
@@ -56,12 +64,14 @@ def test_vs_plain_loop(tmp_path):
         "skorch",
     ]
     for name, row in contestants.items():
-        assert len(row["seconds_per_run_epoch"]) == 2
-        assert min(row["seconds_per_run_epoch"]) > 0
+        assert len(row["seconds_per_run_epoch"]) == 1
+        assert row["seconds_per_run_epoch"][0] > 0
+        assert row["same_recall"] is None
         assert row["largest_recall_difference"] < 0.02, f"{name} did not train what zoo trained"
         assert f"{name}: {row['does']}." in output
-    assert contestants["zoo, one run"]["ratios"]["zoo, one run"] == [1, 1]
+    assert contestants["zoo, one run"]["ratios"]["zoo, one run"] == [1]
     assert "equal recalls say little" in output
+    assert "not judged: one seed" in output
 
 
 def row_of(name, recalls, seconds=(2.0, 2.0, 4.0)):
@@ -104,8 +114,70 @@ def test_study(tmp_path):
     assert "eq2425/4a1" in output
 
 
+def test_study_says_that_the_command_failed(capfd):
+    with pytest.raises(ZooError, match="zoo benchmark ended with exit code 2; what it said stands above"):
+        study.benchmark("digit", epochs=1, seeds=1, device="cpu", jobs=1)
+    assert "did you mean digits?" in capfd.readouterr().err
+
+
+def test_study_says_that_runs_are_missing(monkeypatch):
+    monkeypatch.setattr(study, "CONFIGURATIONS", ["starter/default"] * 2)
+    with pytest.raises(ZooError, match="2 runs were asked for, and the ledger holds 1"):
+        study.benchmark("digits", epochs=1, seeds=1, device="cpu", jobs=1)
+
+
+def test_study_says_that_nothing_was_trained():
+    run = Run(RunKey("", 0, "", "", ""), "eq2425/4b", {}, "digits", status="failed", reason="out of memory")
+    with pytest.raises(ZooError, match="eq2425/4b: no epoch was trained: failed: out of memory"):
+        study.row([run], 100, None)
+
+
+def starter():
+    registry = default_registry()
+    spec = changed(resolve("starter/default", registry=registry), registry, training__epochs=1)
+    return spec, registry
+
+
+def test_overhead_compares_only_what_does_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(overhead, "bare_run", lambda *_, **__: 1.0)
+    message = r"zoo's run \(finished, recall 0\.\d{4}\) and the bare loop \(recall 1\.0000\) did not do the same"
+    with pytest.raises(ZooError, match=message):
+        overhead.cost_of_a_run(*starter(), "cpu", 1, tmp_path)
+
+
+def test_overhead_says_that_the_large_ledger_is_not_as_it_should_be(tmp_path, monkeypatch):
+    spec, registry = starter()
+    (example,) = train([spec], [0], registry=registry, device="cpu")
+    monkeypatch.setattr(overhead, "multiply", lambda path, runs: None)
+    with pytest.raises(ZooError, match="the large ledger knows 1 of 500 keys"):
+        overhead.cost_of_a_large_ledger(example, tmp_path, 1000, 1)
+
+
+def test_overhead_says_which_command_failed():
+    command = [sys.executable, "-c", "raise SystemExit('no luck')"]
+    with pytest.raises(ZooError, match="ended with exit code 1: no luck"):
+        overhead._seconds_of(command)
+
+
+def test_the_large_ledger_holds_whole_runs(tmp_path):
+    spec, registry = starter()
+    (example,) = train([spec], [0], registry=registry, device="cpu")
+    path = tmp_path / "large.sqlite"
+    overhead.store(example, path)
+    overhead.multiply(path, 250)
+    with Ledger(path) as ledger:
+        runs = ledger.runs()
+    assert [run.key.seed for run in runs] == list(range(250))
+    assert sum(run.name == "spec-1" for run in runs) == 100
+    for run in runs:
+        assert run.epochs == example.epochs
+
+
 def test_overhead(tmp_path, monkeypatch):
     monkeypatch.setattr(overhead, "ROWS", 20)
+    # Starting torch takes seconds: each command is carried out once.
+    once = cache(overhead._seconds_of)
+    monkeypatch.setattr(overhead, "_seconds_of", lambda command: once(tuple(command)))
     _, written = carry_out(overhead, tmp_path, "--images", "100", "--seeds", "1", "--runs", "250")
     times = {row["what"]: row["milliseconds"] for row in written["measurements"]}
     assert len(times) == 13
@@ -117,6 +189,7 @@ def test_overhead(tmp_path, monkeypatch):
 
 
 def test_scaling(tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, "COUNTS", (1, 2))
     monkeypatch.setattr(scaling, "JOBS", (1, 2))
     monkeypatch.setattr(scaling, "RUNS_FOR_JOBS", 2)
     _, written = carry_out(scaling, tmp_path, "--images", "400", "--seeds", "1", "--epochs", "1")
@@ -126,10 +199,9 @@ def test_scaling(tmp_path, monkeypatch):
     for axis in axes.values():
         assert len(axis["seconds"]) == len(axis["sizes"])
         assert min(map(min, axis["seconds"])) > 0
-    assert axes["specs"]["exponent"] > 0
 
 
-@pytest.mark.parametrize("exponent", [-1.0, 0.0, 0.5, 2.0])
+@pytest.mark.parametrize("exponent", [-1.0, 0.1, 1.0, 2.0])
 def test_the_exponent_of_a_power_is_found(exponent):
     seconds = {size: scaling.Spread((3 * size**exponent,) * 2) for size in (1, 2, 4, 8)}
     slope, error = scaling.fitted_exponent(seconds)

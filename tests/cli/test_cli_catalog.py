@@ -218,7 +218,7 @@ def test_data_list_says_what_is_at_hand(zoo: Zoo) -> None:
 def test_data_get_of_what_is_at_hand(zoo: Zoo) -> None:
     result = zoo("data", "get", "digits")
     assert result.exit_code == 0
-    assert "1,437 training and 360 test images of 1x8x8, 10 classes" in result.stdout
+    assert "1,442 training and 355 test images of 1x8x8, 10 classes" in result.stdout
     assert result.stderr == ""
 
 

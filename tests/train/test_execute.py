@@ -87,9 +87,8 @@ def test_what_no_plugin_raised_names_none(outcome):
     """A layer gives a wrong shape, and torch's own layer after it raises."""
     _, ended = outcome(activation("shrinks"))
     assert ended.status == "failed"
-    assert ended.reason.partition("\n")[0] == (
-        "RuntimeError: addmm: mat1 and mat2 shapes cannot be multiplied (5x18 and 27x5)"
-    )
+    first = ended.reason.partition("\n")[0]
+    assert re.fullmatch(r"RuntimeError: .*mat1 and mat2 shapes cannot be multiplied \(5x18 and 27x5\)", first)
 
 
 def test_what_stops_everything_is_not_taken_for_a_failure(outcome):

@@ -321,7 +321,7 @@ def test_counts_are_those_of_the_predictions(train, validation):
 def test_predictions_do_not_depend_on_how_many_are_made_at_once(train, data, monkeypatch):
     training = train()
     whole = training.predict(data.train.images)
-    monkeypatch.setattr(training_module, "EVALUATION_BATCH", 4)
+    monkeypatch.setitem(training_module.EVALUATION_BATCH, "cpu", 4)
     assert torch.equal(training.predict(data.train.images), whole)
 
 

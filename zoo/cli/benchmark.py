@@ -101,13 +101,12 @@ def benchmark_command(
     from zoo.cli.plan import ask_if_long, over_budget, remarks, render
     from zoo.ledger import Ledger, default_path
     from zoo.train.execute import choose_device
-    from zoo.train.workers import available_cores, warm_up
+    from zoo.train.workers import warm_up
 
     device = choose_device(device)
     if device != "cpu" and jobs is not None:
         raise click.UsageError(f"--jobs is for the CPU, and the device is {device}; say --device cpu, or leave it out")
-    jobs = (jobs or available_cores()) if device == "cpu" else 1
-    if jobs > 1 and not plan_only:
+    if device == "cpu" and jobs != 1 and not plan_only:
         warm_up()
     path = ledger_path or default_path()
     with Ledger(path) as ledger:
@@ -123,7 +122,7 @@ def benchmark_command(
         if plan_only:
             click.echo(render(plan, as_json=format_ == "json"))
             return
-        if not ask_if_long(plan):
+        if not yes and not ask_if_long(plan):
             return
         runs = _train(plan, registry, device, ledger, path)
     print_table(runs, registry, format_=format_, sort=sort)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from zoo.cli.layout import terminal_width
+from zoo.cli import layout
 
 if TYPE_CHECKING:
     from zoo.registry import Registry
@@ -53,7 +53,7 @@ def print_table(
     """Print the table of the runs, and the sections that plugins add to it."""
     from zoo.report.table import render
 
-    text = render(runs, format_=format_, sort=sort, width=terminal_width(), is_stale=is_stale)
+    text = render(runs, format_=format_, sort=sort, width=layout.terminal_width(), is_stale=is_stale)
     if text:
         click.echo(text)
     if format_ in ("csv", "json") or not registry.hook.zoo_report_sections.get_hookimpls():

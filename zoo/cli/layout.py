@@ -44,9 +44,10 @@ def table(
     if width is not None and columns:
         needed = [column_width(*column) for column in zip(headers or [""] * len(columns), columns, strict=True)]
         room = width - indent - sum(needed) - GAP * (len(columns) - 1) + needed[wrap]
-        if room < _NARROWEST and needed[0] > width // 2:  # by a list of options, say
-            columns[0] = [folded(cell, width // 2) for cell in columns[0]]
-            room += needed[0] - width // 2
+        if room < _NARROWEST:  # the first column is wide too: by lists of options, or by the paths of layers
+            first = min(width // 2, needed[0] - (_NARROWEST - room))
+            columns[0] = [folded(cell, first) for cell in columns[0]]
+            room += needed[0] - first
         columns[wrap] = [folded(cell, max(room, _NARROWEST)) for cell in columns[wrap]]
     text = tabulate(
         list(zip(*columns, strict=True)),

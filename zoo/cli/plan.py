@@ -80,12 +80,17 @@ def ask_if_long(plan: Plan) -> bool:
     """
     if not plan.missing or plan.estimate <= ASK_ABOVE:
         return True
-    if not sys.stdin.isatty():
+    if not interactive():
         raise ZooError(
             f"that is over {rough_duration(ASK_ABOVE)}: say --yes to go on, or cut it down with --budget 10m, "
             "--epochs, --seeds or a SPEC-PATTERN; --plan says what takes how long"
         )
     return click.confirm("Go on? (--budget, --epochs, --seeds and SPEC-PATTERN cut it down)", err=True)
+
+
+def interactive() -> bool:
+    """Tell whether there is somebody to ask."""
+    return sys.stdin.isatty()
 
 
 def over_budget(plan: Plan, seeds: Sequence[int], budget: float) -> list[str]:

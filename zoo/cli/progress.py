@@ -52,7 +52,7 @@ class TimeLeft:
         started, done_then = self._start
         # As if a twentieth of the work had gone as planned, so that the first few events do not say too much.
         as_planned = 0.05 * self._expected
-        took, planned = self._now() - started, self._expected * (self._done - done_then)
+        took, planned = self._now() - started, self._expected * max(0.0, self._done - done_then)
         return left * (took + as_planned) / (planned + as_planned) if planned + as_planned else left
 
 

@@ -59,12 +59,13 @@ def results_command(
     check(format_, sort)
     path = ledger_path or default_path()
     with Ledger(path, create=False) as ledger:
-        runs = ledger.runs(dataset=data)
-    chosen = [run for run in runs if not patterns or any(_matches(run.name, pattern) for pattern in patterns)]
+        known = ledger.names()
+        names = [name for name in known if any(_matches(name, pattern) for pattern in patterns)] if patterns else None
+        chosen = ledger.runs(names=names, dataset=data)
     if not chosen:
         what = f"of {' '.join(patterns)!r}" if patterns else "that has ended"
         on = f" on {data}" if data else ""
-        raise LedgerError(f"there is no run {what}{on} in {path}; it holds {len(runs)}{on} that have ended")
+        raise LedgerError(f"there is no run {what}{on} in {path}; it holds runs of {len(known)} specs")
     if failed:
         click.echo(_reasons([run for run in chosen if run.status != "finished"], as_json=format_ == "json"))
         return

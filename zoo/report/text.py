@@ -57,11 +57,11 @@ def column_width(title: str, cells: Iterable[str]) -> int:
 
 
 def pieces(text: str) -> list[str]:
-    """Split text where a line may end: after a space or a slash, and before a bracket, as in names of specs."""
+    """Split text where a line may end: after a space, a slash, or a point between words, and before a bracket."""
     return _PIECE_ENDS.split(text)
 
 
-_PIECE_ENDS = re.compile(r"(?<=[ /])|(?=\[)")
+_PIECE_ENDS = re.compile(r"(?<=[ /])|(?<=\.)(?=[a-z])|(?=\[)")
 
 
 def folded(text: str, width: int) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 
 from zoo.registry import Registry
-from zoo.train.execute import execute, make_deterministic
+from zoo.train.execute import execute, make_deterministic, provenance
 from zoo.train.executors import Ended, EpochFinished, Event, Lost, Started
 from zoo.train.run import EpochRecord, Run, RunKey
 
@@ -62,7 +62,8 @@ def workers(runs: Iterable[Run], registry: Registry, device: str, jobs: int) -> 
                         yield Lost(run, outcome)
                         yield worker.begin(run)
                         continue
-                    yield Ended(attrs.evolve(run, status="failed", reason=f"{outcome}, twice"))
+                    failure = f"{outcome}, twice"
+                    yield Ended(attrs.evolve(run, status="failed", reason=failure, provenance=provenance(device)))
                 if waiting:
                     yield worker.begin(waiting.popleft())
     finally:
@@ -135,8 +136,9 @@ def _context() -> ForkServerContext | SpawnContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    # Workers are forked from a process that has imported torch but started no threads.
-    context.set_forkserver_preload([__name__])
+    # Workers are forked from a process that has imported torch but computed nothing. The second module is what the
+    # first optimizer of a process imports: half of the time that torch takes to start.
+    context.set_forkserver_preload([__name__, "torch._dynamo"])
     return context
 
 

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from click.testing import Result
+
+from zoo import benchmark
+from zoo.benchmark import Plan
+from zoo.ledger import Ledger
+from zoo.registry import Registry
+
+Zoo = Callable[..., Result]
+
+TINY = ("--epochs", "1", "--seeds", "1", "--jobs", "1")
+
+
+def rows(result: Result) -> list[dict[str, Any]]:
+    assert result.exit_code == 0, result.output
+    parsed: list[dict[str, Any]] = json.loads(result.stdout)
+    return parsed
+
+
+def runs_in(ledger: str = "zoo.sqlite") -> int:
+    with Ledger(Path(ledger)) as opened:
+        return len(opened.runs())
+
+
+def test_a_benchmark_trains_and_prints_the_table(zoo: Zoo) -> None:
+    result = zoo("benchmark", "starter/default", "--epochs", "1", "--seeds", "2", "--jobs", "1")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("digits, ")
+    assert "fp32; 2 seeds (0, 1), 1 epoch\n" in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("starter/default")]
+    assert line.split()[-3:] == ["107k", "849k", "2"]
+    first, *progress = result.stderr.splitlines()
+    assert first.startswith("2 runs to train: about ")
+    assert [line.partition(": test recall 0.")[0] for line in progress] == [
+        "[1/2] starter/default seed 0",
+        "[2/2] starter/default seed 1",
+    ]
+    assert progress[0].endswith(" left")
+    assert not progress[1].endswith(" left"), "nothing is left after the last run"
+
+
+def test_what_is_stored_is_not_trained_again(zoo: Zoo, ledger: Path) -> None:
+    result = zoo("benchmark", "starter/default", "--epochs", "1", "--seeds", "3", "--jobs", "1")
+    assert "1 run to train; 2 are in zoo.sqlite already: about " in result.stderr
+    assert "3 seeds (0 to 2)" in result.stdout
+
+
+def test_patterns_files_and_options_combine(zoo: Zoo, folder: Path) -> None:
+    (folder / "mine.toml").write_text('base = "starter/4c"\nset = {"training.batch_size" = 128}\n')
+    result = zoo("benchmark", "mine.toml", "starter/4[cd]", *TINY, "--set", "data.resize=8", "--sort", "spec", "--json")
+    assert [row["spec"] for row in rows(result)] == ["mine", "starter/4c", "starter/4d"]
+    assert {row["epochs"] for row in rows(result)} == {1}
+    assert {row["resize"] for row in rows(result)} == {8}
+
+
+def test_vary_trains_every_combination(zoo: Zoo) -> None:
+    result = zoo(
+        "benchmark", "starter/default", *TINY, "--vary", "activation=relu,elu", "--vary", "batch_size=64,256", "--json"
+    )
+    assert [row["spec"] for row in rows(result)] == [
+        "starter/default[activation=relu, batch_size=64]",
+        "starter/default[activation=relu, batch_size=256]",
+        "starter/default[activation=elu, batch_size=64]",
+        "starter/default[activation=elu, batch_size=256]",
+    ]
+    assert len({row["identity"] for row in rows(result)}) == 4
+
+
+def test_a_value_that_a_spec_has_already_changes_nothing(zoo: Zoo, ledger: Path) -> None:
+    result = zoo("benchmark", "starter/default", "starter/4c", *TINY, "--set", "batch_size=64", "--data", "digits")
+    assert result.exit_code == 0
+    assert result.stderr == "Nothing to train: 2 runs in zoo.sqlite already.\n"
+
+
+def test_data_from_own_files(zoo: Zoo, folder: Path) -> None:
+    draw = np.random.default_rng(0)
+    arrays: dict[str, Any] = {
+        "train_images": draw.integers(0, 256, (64, 8, 8), dtype=np.uint8),
+        "train_labels": np.arange(64) % 2,
+        "test_images": draw.integers(0, 256, (16, 8, 8), dtype=np.uint8),
+        "test_labels": np.arange(16) % 2,
+    }
+    np.savez(folder / "own.npz", allow_pickle=False, **arrays)
+    result = zoo("benchmark", "starter/default", *TINY, "--data", "npz:own.npz")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("npz:own.npz, ")
+
+
+def test_no_pattern_means_all_whose_data_is_at_hand(zoo: Zoo, registry: Registry) -> None:
+    result = zoo("benchmark", "--plan", "--seeds", "1", "--epochs", "1", "--json")
+    planned = [row["spec"] for row in rows(result)]
+    assert planned == [name for name in registry.specs if name.startswith("starter/")]
+    waiting = len(registry.specs) - len(planned)
+    (line,) = [line for line in result.stderr.splitlines() if "wait" in line]
+    assert line == (
+        f"{waiting} specs wait for the data set cifar10 (eq2425/default, eq2425/4a1, eq2425/4a2, ...): "
+        "zoo data get cifar10"
+    )
+
+
+def test_a_plan_says_what_takes_how_long(zoo: Zoo, ledger: Path) -> None:
+    arguments = ["benchmark", "starter/default", "starter/4e", "--epochs", "1", "--seeds", "3", "--plan"]
+    default, other = rows(zoo(*arguments, "--json"))
+    seconds = default.pop("seconds_each"), other.pop("seconds_each")
+    assert default == {"spec": "starter/default", "dataset": "digits", "epochs": 1, "to_train": 1, "stored": 2}
+    assert other == {"spec": "starter/4e", "dataset": "digits", "epochs": 1, "to_train": 3, "stored": 0}
+    assert all(0 < each < 600 for each in seconds)
+    result = zoo(*arguments)
+    assert result.stdout.splitlines()[0].split() == ["spec", "data", "set", "epochs", "to", "train", "stored", "each"]
+    assert "4 runs to train; 2 are in zoo.sqlite already" in result.stderr
+    assert runs_in() == 4, "a plan trains nothing"
+
+
+@pytest.mark.parametrize("name", ["eq2425/4c", "modern/residual"])
+def test_a_named_spec_whose_data_is_missing_is_an_error(zoo: Zoo, name: str) -> None:
+    result = zoo("benchmark", name, "starter/default", *TINY)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {name}: the data set cifar10 is not at hand: ")
+    assert "`zoo data get cifar10` downloads 170 MB" in result.stderr
+    assert not Path("zoo.sqlite").exists()
+
+
+def test_a_pattern_whose_data_is_all_missing_is_an_error(zoo: Zoo) -> None:
+    result = zoo("benchmark", "eq2425/*", *TINY)
+    assert result.exit_code == 2
+    assert "cifar10 is not at hand" in result.stderr
+    assert "`zoo data get cifar10`" in result.stderr
+
+
+def test_data_that_is_asked_for_must_be_at_hand(zoo: Zoo) -> None:
+    result = zoo("benchmark", "starter/*", *TINY, "--data", "mnist")
+    assert result.exit_code == 2
+    assert "the data set mnist is not at hand" in result.stderr
+
+
+FILES = {
+    "empty.toml": "",
+    "wrong.toml": "[network\n",
+    "keys.toml": "[netwrok]\nfeatures = []\n",
+    "fields.toml": 'base = "starter/default"\nset = {"training.epohcs" = 3}\n',
+    "folder.toml/inside": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["starter/defualt"], "no spec is called 'starter/defualt'; did you mean starter/default"),
+        (["startre/*"], "no spec matches 'startre/*'; did you mean"),
+        (["missing.toml"], "cannot read the spec file missing.toml: No such file or directory"),
+        (["folder.toml"], "cannot read the spec file folder.toml: Is a directory"),
+        (["empty.toml"], "spec 'empty' is not valid"),
+        (["wrong.toml"], "wrong.toml is not valid TOML: "),
+        (["keys.toml"], "spec 'keys': unknown key 'netwrok'; did you mean network?"),
+        (["fields.toml"], "training has no 'epohcs'; did you mean epochs?"),
+        (["--set", "training.epochs"], "expected path=value, got 'training.epochs'"),
+        (["--set", "training.epohcs=3"], "training has no 'epohcs'; did you mean epochs?"),
+        (["--set", "learning_rate=fast"], 'learning_rate: expected a positive number, got "fast"'),
+        (["--set", "loss=mse", "--set", "loss=hinge"], "loss is set twice on the command line"),
+        (["--set", "training.epochs=3", "--epochs", "3"], "training.epochs is set twice on the command line"),
+        (["--vary", "activation"], "expected path=a,b,... after --vary, got 'activation'; for example --vary activat"),
+        (["--vary", "activation="], "expected path=a,b,... after --vary, got 'activation='"),
+        (["--vary", "=relu"], "expected path=a,b,... after --vary, got '=relu'"),
+        (["--vary", "activation=rellu"], "no activation is called 'rellu'; did you mean relu"),
+        (["--vary", "activation=relu", "--vary", "activation=elu"], "activation is varied twice; write all of its"),
+        (["--vary", "activation=relu,elu", "--set", "activation=elu"], "activation is both set and varied"),
+        (["--data", "digtis"], "no dataset is called 'digtis'; did you mean digits?"),
+        (["--data", "folder"], "the data set 'folder' needs a path: write folder:PATH"),
+        (["--data", "folder:missing"], "there is no folder missing"),
+        (["--data", "npz:missing.npz"], "missing.npz"),
+        (["--data", "digits:here"], "the data set 'digits' takes no path"),
+        (["--epochs", "0"], "Invalid value for '--epochs': 0 is not in the range x>=1"),
+        (["--epochs", "many"], "Invalid value for '--epochs': 'many' is not a valid integer"),
+        (["--seeds", "0"], "Invalid value for '--seeds': 0 is not in the range x>=1"),
+        (["--jobs", "0"], "Invalid value for '--jobs': 0 is not in the range x>=1"),
+        (["--budget", "0"], "expected a duration above 0, such as 90s, 30m or 1h30m, got '0'"),
+        (["--budget", "soon"], "expected a duration above 0, such as 90s, 30m or 1h30m, got 'soon'"),
+        (["--budget", "-5m"], "expected a duration above 0"),
+        (["--device", "tpu"], "'tpu' is not one of 'auto', 'cpu', 'cuda', 'mps'"),
+        (["--format", "gihtub"], "no table format is called 'gihtub'; did you mean github?"),
+        (["--sort", "recal"], "no column is called 'recal'; did you mean recall?"),
+        (["--ledger", "."], "the ledger . is a folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_wrong_gets_one_clear_message(zoo: Zoo, folder: Path, arguments: list[str], message: str) -> None:
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    named = arguments[0].startswith("-")
+    result = zoo("benchmark", *(["starter/default"] if named else []), *arguments)
+    assert result.exit_code == (1 if "--ledger" in arguments else 2)
+    assert message in result.stderr
+    assert result.stderr.count("Error: ") == 1
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert not Path("zoo.sqlite").exists(), "nothing is begun"
+
+
+def test_a_device_that_is_not_here_is_refused(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    result = zoo("benchmark", "starter/default", "--device", "cuda")
+    assert result.exit_code == 2
+    assert "--device cuda: there is none here; what there is: " in result.stderr
+
+
+def test_jobs_are_for_the_cpu(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.train.execute.choose_device", lambda name: "cuda")
+    result = zoo("benchmark", "starter/default", "--jobs", "2")
+    assert result.exit_code == 2
+    assert "--jobs is for the CPU, and the device is cuda; say --device cpu, or leave it out" in result.stderr
+
+
+@pytest.fixture
+def long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes every run seem to take 100 seconds for each epoch."""
+    real = benchmark.make_plan
+
+    def planned(*arguments: Any, **options: Any) -> Plan:
+        plan = real(*arguments, **options)
+        costs = {run.key: 100.0 * run.spec["training"]["epochs"] for run in plan.missing}
+        return attrs.evolve(plan, costs=costs)
+
+    monkeypatch.setattr(benchmark, "make_plan", planned)
+
+
+def test_a_long_benchmark_is_not_begun_without_being_asked(zoo: Zoo, long: None) -> None:
+    result = zoo("benchmark", "starter/default", "--seeds", "1", "--jobs", "1")
+    assert result.exit_code == 2
+    assert "1 run to train: about 17 min." in result.stderr
+    assert (
+        "Error: that is over 10 min: say --yes to go on, or cut it down with --budget 10m, --epochs, --seeds or a "
+        "SPEC-PATTERN; --plan says what takes how long" in result.stderr
+    )
+    assert runs_in() == 0
+
+
+def test_yes_is_an_answer(zoo: Zoo, long: None) -> None:
+    result = zoo("benchmark", "starter/default", "--seeds", "7", "--epochs", "1", "--jobs", "1", "--yes")
+    assert result.exit_code == 0
+    assert runs_in() == 7
+
+
+@pytest.mark.parametrize(("answer", "code", "trained"), [("y\n", 0, 7), ("n\n", 0, 0), ("\n", 0, 0), ("", 130, 0)])
+def test_on_a_terminal_a_long_benchmark_is_asked_about(
+    zoo: Zoo, long: None, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, trained: int
+) -> None:
+    monkeypatch.setattr("zoo.cli.plan.interactive", lambda: True)
+    result = zoo("benchmark", "starter/default", "--seeds", "7", "--epochs", "1", "--jobs", "1", input=answer)
+    assert "Go on? (--budget, --epochs, --seeds and SPEC-PATTERN cut it down) [y/N]" in result.stderr
+    assert result.exit_code == code
+    assert runs_in() == trained
+
+
+def test_a_plan_is_printed_however_long(zoo: Zoo, long: None) -> None:
+    result = zoo("benchmark", "starter/default", "--plan", "--jobs", "1")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1].split() == ["starter/default", "digits", "10", "3", "0", "17", "min"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "seeds", "epochs", "line"),
+    [
+        ("1h", 3, 10, None),
+        ("40m", 2, 10, "Cut down to the budget: 2 seeds, 10 epochs at most."),
+        ("1000", 1, 10, "Cut down to the budget: 1 seed, 10 epochs at most."),
+        ("5m", 1, 3, "Cut down to the budget: 1 seed, 3 epochs at most."),
+        ("100s", 1, 1, "Cut down to the budget: 1 seed, 1 epoch at most."),
+        ("1m", 1, 1, "Less is not possible for so many specs, and takes about 2 min still."),
+    ],
+)
+def test_a_budget_cuts_seeds_then_epochs(
+    zoo: Zoo, long: None, budget: str, seeds: int, epochs: int, line: str | None
+) -> None:
+    result = zoo("benchmark", "starter/default", "--budget", budget, "--jobs", "1", "--plan", "--json")
+    ((spec,),) = [rows(result)]
+    assert (spec["to_train"], spec["epochs"]) == (seeds, epochs)
+    assert (line or "to train") in result.stderr
+
+
+def test_a_run_that_fails_costs_only_itself(zoo: Zoo, plugin: Callable[[str, str], str], boom: str) -> None:
+    file = plugin("loud.py", boom)
+    arguments = ["benchmark", "starter/default", *TINY, "--vary", "activation=relu,boom", "--ledger", "runs.sqlite"]
+    result = zoo("--plugin", file, *arguments)
+    assert result.exit_code == 1
+    table = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line.startswith("starter/")}
+    assert table["starter/default[activation=relu]"][-1] == "1"
+    assert table["starter/default[activation=boom]"][-2:] == ["0", "1"]
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("[2/2]")]
+    assert line.startswith("[2/2] starter/default[activation=boom] seed 0: failed: ")
+    assert "loud" in line, "the plugin is named"
+    assert line.count("too loud") == 1
+    assert result.stderr.endswith(
+        "1 run failed: `zoo results --failed --ledger runs.sqlite` says why, with the trace.\n"
+    )
+    assert "Traceback" not in result.stderr
+    why = zoo("results", "--failed", "--ledger", "runs.sqlite").stdout
+    assert why.startswith("starter/default[activation=boom] seed 0 on digits: failed\n")
+    assert why.endswith("  RuntimeError: too loud\n")
+    assert "in forward" in why
+
+
+def test_a_layer_that_does_not_fit_leaves_the_others(zoo: Zoo) -> None:
+    result = zoo("benchmark", "starter/default", *TINY, "--vary", "network.features.2.pooling=none,max", "--set",
+                 "network.features.1.pooling=global_average", "--json")  # fmt: skip
+    assert [row["spec"] for row in rows(result)] == ["starter/default[network.features.2.pooling=none]"]
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Left out: ")]
+    assert "starter/default[network.features.2.pooling=max]" in line
+
+
+def test_images_sorted_by_class_are_remarked_on(zoo: Zoo, folder: Path) -> None:
+    labels = np.repeat(np.arange(2), 32)
+    images = np.random.default_rng(0).integers(0, 256, (64, 8, 8), dtype=np.uint8)
+    np.savez(folder / "own.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    arguments = ["benchmark", "starter/default", *TINY, "--data", "npz:own.npz", "--plan"]
+    assert "Note: starter/default: the images of npz:own.npz are sorted by class" in zoo(*arguments).stderr
+    assert "sorted by class" not in zoo(*arguments, "--set", "shuffle=true").stderr

@@ -1,0 +1,113 @@
+"""Ctrl-C while `zoo benchmark` trains: what is stored stays, no process is left, and the same command goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from zoo.ledger import Ledger
+
+LONGEST = 60.0
+"""Seconds that a loaded machine may take for anything here."""
+
+SLOW = "import time\n\nprint('loading', flush=True)\ntime.sleep(600)\n"
+
+
+def wait_for(what: Callable[[], bool], process: subprocess.Popen[str], seconds: float = LONGEST) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert process.poll() is None, f"it ended by itself: {process.communicate()}"
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+def begin(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Begin a command in a group of processes of its own, as a shell does."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        process_group=0,
+    )
+
+
+def interrupt(process: subprocess.Popen[str]) -> tuple[str, str, float]:
+    """Do what Ctrl-C does; return what was printed, and how many seconds it took to end."""
+    before = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        output, errors = process.communicate(timeout=LONGEST)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return output, errors, time.monotonic() - before
+
+
+def processes_of(group: int) -> list[str]:
+    """Return the command lines of what runs in a group of processes."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            _, _, fields = (folder / "stat").read_text().rpartition(") ")
+            state, _, own_group = fields.split()[:3]
+            if int(own_group) == group and state != "Z":
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_stops_cleanly(
+    zoo: Callable[..., Result], script: str, process_environment: Mapping[str, str], folder: Path, jobs: str
+) -> None:
+    command = ["benchmark", "starter/default", "--epochs", "2", "--seeds", "60", "--jobs", jobs, "--yes"]
+    ledger = folder / "zoo.sqlite"
+
+    def stored() -> int:
+        if not ledger.exists():
+            return 0
+        with Ledger(ledger) as opened:
+            return len(opened.runs())
+
+    process = begin([script, *command], process_environment)
+    wait_for(lambda: stored() >= 2, process)
+    output, errors, seconds = interrupt(process)
+    assert process.returncode == 130
+    assert output == "", "no table of half a benchmark"
+    assert "Traceback" not in errors
+    assert seconds < 20, "it is to stop at once; this allows for a loaded machine"
+    match = re.search(
+        r"\nStopped: (\d+) of 60 runs are stored in zoo.sqlite.\nThe same command goes on from there.\n", errors
+    )
+    assert match, errors
+    assert int(match[1]) == stored() < 60
+    deadline = time.monotonic() + LONGEST
+    while left := processes_of(process.pid):
+        assert time.monotonic() < deadline, f"these still run: {left}"
+        time.sleep(0.05)
+    planned = zoo(*command, "--plan", "--json")
+    assert json.loads(planned.stdout)[0]["stored"] == stored()
+
+
+def test_ctrl_c_while_plugins_load(
+    script: str, process_environment: Mapping[str, str], plugin: Callable[[str, str], str]
+) -> None:
+    process = begin([script, "--plugin", plugin("slow.py", SLOW), "list"], process_environment)
+    assert process.stdout
+    assert process.stdout.readline() == "loading\n"
+    output, errors, _ = interrupt(process)
+    assert (process.returncode, output, errors) == (130, "", "\nStopped.\n")
