@@ -31,6 +31,7 @@ setup(
         "platformdirs>=4",
         "pluggy>=1.5",
         "rich>=13",
+        "safetensors>=0.4",
         "scikit-learn>=1.4",
         "scipy>=1.11",
         "tabulate>=0.9",

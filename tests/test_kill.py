@@ -96,12 +96,15 @@ def processes_of(session):
 
 
 @pytest.mark.parametrize(
-    ("jobs", "whole_group", "moments"),
-    [(1, True, [2, 7]), (2, True, [0, 8]), (2, False, [3])],
-    ids=["one process", "whole group", "parent only"],
+    ("jobs", "whole_group", "moments", "checkpoint_every"),
+    [(1, True, [2, 7], "60"), (2, True, [0, 8], "0"), (2, False, [3], "0")],
+    ids=["one process", "whole group, with checkpoints", "parent only, with checkpoints"],
 )
-def test_killed_at_several_moments_it_ends_as_if_undisturbed(undisturbed, tmp_path, jobs, whole_group, moments):
+def test_killed_at_several_moments_it_ends_as_if_undisturbed(
+    undisturbed, tmp_path, monkeypatch, jobs, whole_group, moments, checkpoint_every
+):
     """A moment is when so many epochs are stored: with 0, the first is being trained."""
+    monkeypatch.setenv("ZOO_CHECKPOINT_EVERY", checkpoint_every)
     ledger = tmp_path / "zoo.sqlite"
     stored = []
     for epochs in moments:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -17,11 +18,11 @@ from zoo.source import source_digest
 from zoo.spec import Spec, unstructure
 from zoo.train.execute import dataset, make_deterministic
 from zoo.train.executors import Ended, EpochFinished, Event, Lost, Started, here
+from zoo.train.precision import Precision, set_policy
 from zoo.train.run import Run, RunKey
 from zoo.train.training import Training
 from zoo.train.workers import available_cores, workers
 
-PRECISION = "fp32"
 WORKERS_PAY_ABOVE = 5.0
 """Estimated seconds above which processes of their own are worth their start."""
 
@@ -67,6 +68,7 @@ def make_plan(
     device: str,
     ledger: Ledger,
     jobs: int | None = 1,
+    precision: Precision = "fp32",
 ) -> Plan:
     """Find out what there is to train and about how long it takes, before anything is trained.
 
@@ -78,6 +80,7 @@ def make_plan(
         ledger: what it holds is not trained again.
         jobs: how many runs are trained at once, each in a process of its own; 1 means in this process, None one for
             each core, if that is worth the start of the processes.
+        precision: of every run.
 
     Raises:
         DataError: a data set is damaged, or no spec has its data at hand.
@@ -104,7 +107,7 @@ def make_plan(
         except PluginError as error:
             unfit[spec.name] = f"{spec.name}: {error}"
             continue
-        ready.append((spec, RunKey(spec.identity, 0, data.digest, digest, PRECISION)))
+        ready.append((spec, RunKey(spec.identity, 0, data.digest, digest, precision)))
     if specs and not ready and not unfit:
         raise DataError("\n".join(f"{name} is not at hand: {why_missing[name]}" for name in waiting))
 
@@ -115,7 +118,7 @@ def make_plan(
         open_keys = [own for own in (attrs.evolve(key, seed=seed) for seed in seeds) if own not in ended]
         if any(own not in costs for own in open_keys):
             try:
-                seconds = _seconds(spec, seeds[0], registry, device)
+                seconds = _seconds(spec, key, registry, device)
             except BuildError as error:
                 unfit[spec.name] = str(error)
             else:
@@ -135,14 +138,16 @@ def make_plan(
     return Plan(tuple(runs), tuple(missing.values()), waiting, unfit, tuple(notes), costs, jobs)
 
 
-def _seconds(spec: Spec, seed: int, registry: Registry, device: str) -> float:
+def _seconds(spec: Spec, key: RunKey, registry: Registry, device: str) -> float:
     """Estimate the time of one run; 0 where a plugin raises: the run itself will fail, and say so under its own name.
 
     Raises:
         BuildError: the spec cannot be trained on its data set.
     """
     try:
-        return Training(spec, seed, dataset(spec, registry, device), device=device, registry=registry).estimate()
+        data = dataset(spec, registry, device)
+        set_policy(key.precision)
+        return Training(spec, key.seed, data, device=device, registry=registry, precision=key.precision).estimate()
     except (BuildError, KeyboardInterrupt):
         raise
     except BaseException:  # a plugin may also call sys.exit
@@ -197,7 +202,7 @@ def carry_out(
     reported: set[str] = set()
     attempts: dict[RunKey, int] = {}
     failed: dict[RunKey, Run] = {}
-    with closing(_events(plan, registry, device)) as events:
+    with closing(_events(plan, registry, device, ledger.checkpoints)) as events:
         for event in events:
             key = event.run.key
             match event:
@@ -218,11 +223,11 @@ def carry_out(
     return planned(plan.runs, ledger, failed)
 
 
-def _events(plan: Plan, registry: Registry, device: str) -> Generator[Event]:
+def _events(plan: Plan, registry: Registry, device: str, checkpoints: Path) -> Generator[Event]:
     if plan.jobs > 1 and len(plan.missing) > 1:
-        yield from workers(plan.missing, registry, device, plan.jobs)
+        yield from workers(plan.missing, registry, device, plan.jobs, checkpoints)
     else:
-        yield from here(plan.missing, registry, device)
+        yield from here(plan.missing, registry, device, checkpoints)
 
 
 def planned(runs: Iterable[Run], ledger: Ledger, failed: Mapping[RunKey, Run]) -> list[Run]:

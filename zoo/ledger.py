@@ -158,6 +158,11 @@ class Ledger:
     ) -> None:
         self.close()
 
+    @property
+    def checkpoints(self) -> Path:
+        """The folder beside the file that checkpoints of runs under way are kept in. It may not exist."""
+        return self.path.with_name(f"{self.path.name}-checkpoints")
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()

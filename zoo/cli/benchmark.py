@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,13 @@ if TYPE_CHECKING:
 )
 @click.option("--budget", type=Duration(), help="Cut seeds, then epochs, to what fits: 90s, 30m, 2h.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))
+@click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["fp32", "tf32", "bf16", "auto"]),
+    help="Of convolutions and matrix products; auto is fp32.",
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs at once on a CPU, one core each.  [default: all cores]")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before a long benchmark.")
 @click.option(
@@ -69,6 +77,7 @@ def benchmark_command(
     variations: tuple[str, ...],
     budget: float | None,
     device: str,
+    precision: str,
     jobs: int | None,
     yes: bool,
     plan_only: bool,
@@ -101,6 +110,7 @@ def benchmark_command(
     from zoo.cli.plan import ask_if_long, over_budget, remarks, render
     from zoo.ledger import Ledger, default_path
     from zoo.train.execute import choose_device
+    from zoo.train.precision import choose_precision
     from zoo.train.workers import warm_up
 
     device = choose_device(device)
@@ -111,11 +121,19 @@ def benchmark_command(
     path = ledger_path or default_path()
     with Ledger(path) as ledger:
         seed_list = list(range(seeds))
-        plan = make_plan(specs, seed_list, registry=registry, device=device, ledger=ledger, jobs=jobs)
+        plan_for = partial(
+            make_plan,
+            registry=registry,
+            device=device,
+            ledger=ledger,
+            jobs=jobs,
+            precision=choose_precision(precision, device),
+        )
+        plan = plan_for(specs, seed_list)
         lines = broken
         if budget is not None and plan.estimate > budget:
             specs, seed_list = within_budget(specs, seed_list, plan, budget, registry=registry)
-            plan = make_plan(specs, seed_list, registry=registry, device=device, ledger=ledger, jobs=jobs)
+            plan = plan_for(specs, seed_list)
             lines += over_budget(plan, seed_list, budget)
         for line in (*lines, *remarks(plan, path)):
             say(line)

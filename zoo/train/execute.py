@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import time
@@ -21,12 +22,19 @@ from zoo.errors import DataError, ZooError
 from zoo.registry import Plugin, Registry
 from zoo.source import source_files
 from zoo.spec import Spec, structure
+from zoo.train.checkpoint import checkpoint_file, restore, save
+from zoo.train.precision import set_policy
 from zoo.train.run import EpochRecord, Run
 from zoo.train.training import DivergedError, Training
 
+CHECKPOINT_VARIABLE = "ZOO_CHECKPOINT_EVERY"
 
-def execute(run: Run, registry: Registry, device: str) -> Iterator[EpochRecord | Run]:
+
+def execute(run: Run, registry: Registry, device: str, checkpoints: Path | None = None) -> Iterator[EpochRecord | Run]:
     """Train a planned run: yield a record for each epoch, and last the run as it ended, without its epochs.
+
+    Where `checkpoints` names a folder, the run's state is saved there once a minute, and a run that was killed goes on
+    from it; the records of the epochs before are yielded again.
 
     Nothing that the run does wrong is raised: a run that diverges or fails says so in its status and reason. The first
     line of a reason is for people; a traceback may follow.
@@ -34,16 +42,18 @@ def execute(run: Run, registry: Registry, device: str) -> Iterator[EpochRecord |
     run = attrs.evolve(run, provenance={**provenance(device), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
+    set_policy(run.key.precision)
+    file = checkpoint_file(checkpoints, run.key) if checkpoints else None
     try:
         spec = structure(run.spec, run.name, registry)
         data = dataset(spec, registry, device)
         if data.digest != run.key.dataset:
             raise DataError(f"the data set {run.dataset} has changed since the run was planned: run the command again")
-        training = Training(spec, run.key.seed, data, device=device, registry=registry)
+        training = Training(spec, run.key.seed, data, device=device, registry=registry, precision=run.key.precision)
         run = attrs.evolve(
             run, seconds_setup=training.seconds_setup, parameters=training.parameters, flops=training.flops
         )
-        yield from training.epochs()
+        yield from _epochs(training, file)
     except DivergedError as error:
         run = attrs.evolve(run, status="diverged", reason=str(error))
     except ZooError as error:
@@ -56,7 +66,25 @@ def execute(run: Run, registry: Registry, device: str) -> Iterator[EpochRecord |
         run = attrs.evolve(run, status="finished")
     if device.startswith("cuda"):
         run = attrs.evolve(run, peak_memory=torch.cuda.max_memory_allocated())
+    if file:
+        with suppress(OSError):
+            file.unlink()
     yield run
+
+
+def _epochs(training: Training, file: Path | None) -> Iterator[EpochRecord]:
+    """Train what the checkpoint does not hold yet, saving one from time to time."""
+    records = restore(file, training) if file else []
+    yield from records
+    every = float(os.environ.get(CHECKPOINT_VARIABLE, "60"))
+    saved = time.monotonic()
+    for record in training.epochs(first=len(records) + 1):
+        records.append(record)
+        yield record
+        if file and time.monotonic() - saved >= every:
+            with suppress(OSError):  # without a checkpoint a killed run takes longer to repeat, and no more
+                save(file, training, records)
+            saved = time.monotonic()
 
 
 def _explain(error: BaseException, spec: Spec, registry: Registry) -> str:
@@ -105,13 +133,11 @@ def choose_device(name: str) -> str:
 
 
 def make_deterministic(device: str) -> None:
-    """Make the process give the same figures each time: one thread, one set of kernels, float32 as it is."""
+    """Make the process give the same figures each time: one thread, one set of kernels."""
     torch.set_num_threads(1)
     if device == "cuda":
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
 
 
 @lru_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import attrs
 
@@ -44,10 +45,10 @@ class Lost:
 Event = Started | EpochFinished | Ended | Lost
 
 
-def here(runs: Iterable[Run], registry: Registry, device: str) -> Iterator[Event]:
+def here(runs: Iterable[Run], registry: Registry, device: str, checkpoints: Path | None = None) -> Iterator[Event]:
     """Train the runs in this process, one after another, and tell what happens."""
     make_deterministic(device)
     for run in runs:
         yield Started(run)
-        for outcome in execute(run, registry, device):
+        for outcome in execute(run, registry, device, checkpoints):
             yield Ended(outcome) if isinstance(outcome, Run) else EpochFinished(run, outcome)

@@ -9,13 +9,15 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
 from zoo.errors import ZooError
+from zoo.train.run import Precision
 
-Precision = Literal["fp32", "tf32", "bf16", "float64"]
+__all__ = ["CHOICES", "Precision", "autocast", "choose_precision", "dtype", "set_policy"]
+
 CHOICES = ("fp32", "tf32", "bf16", "auto")
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
+Precision = Literal["fp32", "tf32", "bf16", "float64"]
 Status = Literal["running", "finished", "diverged", "failed"]
 Confusion = tuple[tuple[int, ...], ...]
 """Counts of images by true class (row) and predicted class (column)."""
@@ -21,14 +22,14 @@ class RunKey:
         seed: the run's seed.
         dataset: digest of the data set as it is trained on.
         source: digest of the source of every variant that the spec uses.
-        precision: "fp32".
+        precision: see `zoo.train.precision`.
     """
 
     spec: str
     seed: int
     dataset: str
     source: str
-    precision: str
+    precision: Precision
 
 
 @attrs.frozen

@@ -17,6 +17,7 @@ from zoo.options import Choice
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.train import metrics, streams
+from zoo.train.precision import Precision, autocast, dtype
 from zoo.train.run import EpochRecord, Evaluation
 
 EVALUATION_BATCH = {"cpu": 64, "cuda": 2000, "mps": 500}
@@ -46,13 +47,23 @@ class Training:
         PluginError: a plugin's factory or layer raised; names the plugin.
     """
 
-    def __init__(self, spec: Spec, seed: int, dataset: Dataset, *, device: str, registry: Registry) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        seed: int,
+        dataset: Dataset,
+        *,
+        device: str,
+        registry: Registry,
+        precision: Precision = "fp32",
+    ) -> None:
         start = time.perf_counter()
         self.spec, self.seed, self.dataset, self.device = spec, seed, dataset, torch.device(device)
+        self.precision, self._dtype = precision, dtype(precision)
         # What building draws beyond the layers' own streams (dropout that is always on does) is no one else's.
         with streams.seeded(seed, "building", device=device):
             built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
-            self.network = built.network.to(self.device).to(memory_format=torch.channels_last)
+            self.network = built.network.to(self.device, self._dtype).to(memory_format=torch.channels_last)
             self.optimizer: torch.optim.Optimizer = _Bound(spec, "optimizer", spec.training.optimizer, registry)(
                 parameters=list(self.network.parameters())
             )
@@ -64,21 +75,21 @@ class Training:
             for index, choice in enumerate(spec.training.augmentation)
         ]
         self._learning_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._mean, self._std = pixel_statistics(spec, dataset.train.images)
+        self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
         self._steps_per_epoch = -(-len(dataset.train.labels) // spec.training.batch_size)
         self._steps = spec.training.epochs * self._steps_per_epoch
         self._warmup_steps = round(spec.training.warmup * self._steps)
         self._synchronize()
         self.seconds_setup = time.perf_counter() - start
 
-    def epochs(self) -> Iterator[EpochRecord]:
-        """Train, and yield a record after each epoch.
+    def epochs(self, first: int = 1) -> Iterator[EpochRecord]:
+        """Train, and yield a record after each epoch; those before `first` are behind this training already.
 
         Raises:
             DivergedError: the loss of an epoch is not finite.
             BuildError: see `step`.
         """
-        for epoch in range(1, self.spec.training.epochs + 1):
+        for epoch in range(first, self.spec.training.epochs + 1):
             start = time.perf_counter()
             loss = self.train_epoch(epoch)
             trained = time.perf_counter()
@@ -90,7 +101,7 @@ class Training:
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch (from 1) and return the mean loss per image."""
         self.network.train()
-        total = torch.zeros((), device=self.device)
+        total = torch.zeros((), device=self.device, dtype=self._dtype)
         augmenting = streams.generator(self.device, self.seed, "augmentation", epoch)
         with streams.seeded(self.seed, "dropout", epoch, device=self.device):
             for index, (images, labels) in enumerate(self.batches(epoch)):
@@ -104,11 +115,11 @@ class Training:
         Raises:
             BuildError: an augmentation or the loss refuses its options, or a layer a batch of a single image.
         """
-        pixels = _pixels(images)
+        pixels = self._pixels(images)
         for augment in self._augmentations:
             pixels = augment(images=pixels, generator=augmenting)
         try:
-            logits = self.network(self._normalize(pixels))
+            logits = self._logits(pixels)
         except ValueError as error:
             if len(labels) > 1:
                 raise
@@ -197,10 +208,16 @@ class Training:
         """Return the predicted class of each of the uint8 images."""
         self.network.eval()
         batches = torch.split(images, EVALUATION_BATCH[self.device.type])
-        return torch.cat([self.network(self._normalize(_pixels(batch))).argmax(1) for batch in batches])
+        return torch.cat([self._logits(self._pixels(batch)).argmax(1) for batch in batches])
 
-    def _normalize(self, pixels: Tensor) -> Tensor:
-        return pixels.sub(self._mean).div_(self._std)
+    def _pixels(self, images: Tensor) -> Tensor:
+        """Return uint8 images as numbers in [0, 1], in the memory format that convolutions are fastest in."""
+        return images.to(self._dtype, memory_format=torch.channels_last).div_(255)
+
+    def _logits(self, pixels: Tensor) -> Tensor:
+        with autocast(self.precision, self.device):
+            logits: Tensor = self.network(pixels.sub(self._mean).div_(self._std))
+        return logits.to(self._dtype)
 
     def _single_image(self, error: ValueError) -> BuildError:
         images, size = len(self.dataset.train.labels), self.spec.training.batch_size
@@ -240,11 +257,6 @@ class _Bound:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def _pixels(images: Tensor) -> Tensor:
-    """Return uint8 images as floats in [0, 1], in the memory format that convolutions are fastest in."""
-    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
 def pixel_statistics(spec: Spec, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -33,12 +34,14 @@ def warm_up() -> None:
         ensure_running()
 
 
-def workers(runs: Iterable[Run], registry: Registry, device: str, jobs: int) -> Iterator[Event]:
+def workers(
+    runs: Iterable[Run], registry: Registry, device: str, jobs: int, checkpoints: Path | None = None
+) -> Iterator[Event]:
     """Train the runs in up to `jobs` processes, and tell what happens in all of them."""
     waiting = deque(runs)
     lost: set[RunKey] = set()
     context = _context()
-    pool = [_Worker(context, registry.arguments, device) for _ in range(min(jobs, len(waiting)))]
+    pool = [_Worker(context, registry.arguments, device, checkpoints) for _ in range(min(jobs, len(waiting)))]
     try:
         for worker in pool:
             yield worker.begin(waiting.popleft())
@@ -55,7 +58,7 @@ def workers(runs: Iterable[Run], registry: Registry, device: str, jobs: int) -> 
                     yield Ended(outcome)
                 else:
                     pool.remove(worker)
-                    worker = _Worker(context, registry.arguments, device)
+                    worker = _Worker(context, registry.arguments, device, checkpoints)
                     pool.append(worker)
                     if run.key not in lost:
                         lost.add(run.key)
@@ -74,9 +77,15 @@ def workers(runs: Iterable[Run], registry: Registry, device: str, jobs: int) -> 
 class _Worker:
     """A process, the connection to it, and the run that it trains."""
 
-    def __init__(self, context: ForkServerContext | SpawnContext, registry: Mapping[str, Any], device: str) -> None:
+    def __init__(
+        self,
+        context: ForkServerContext | SpawnContext,
+        registry: Mapping[str, Any],
+        device: str,
+        checkpoints: Path | None,
+    ) -> None:
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, dict(registry), device), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, dict(registry), device, checkpoints), daemon=True)
         self._process.start()
         # Only the worker holds its end, so that its death is the end of the connection.
         theirs.close()
@@ -109,7 +118,7 @@ class _Worker:
         self.connection.close()
 
 
-def _work(connection: Connection, registry: Mapping[str, Any], device: str) -> None:
+def _work(connection: Connection, registry: Mapping[str, Any], device: str, checkpoints: Path | None) -> None:
     """Train the runs that arrive until the connection ends, or the process that commands this one."""
     # Ctrl-C reaches the whole group of processes; the one that commands the workers decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -118,7 +127,7 @@ def _work(connection: Connection, registry: Mapping[str, Any], device: str) -> N
     loaded = Registry(**registry)
     while True:
         try:
-            for outcome in execute(connection.recv(), loaded, device):
+            for outcome in execute(connection.recv(), loaded, device, checkpoints):
                 connection.send(outcome)
         except (EOFError, OSError):
             return
