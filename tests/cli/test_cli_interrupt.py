@@ -31,7 +31,7 @@ def wait_for(what: Callable[[], bool], process: subprocess.Popen[str], seconds: 
 
 
 def begin(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Begin a command in a group of processes of its own, as a shell does."""
+    """Begin a command in a group of processes of its own, and with Ctrl-C not ignored, as a shell does."""
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -40,6 +40,8 @@ def begin(command: list[str], environment: Mapping[str, str]) -> subprocess.Pope
         text=True,
         env=environment,
         process_group=0,
+        # What runs the tests may be in the background of a script, where a shell turns SIGINT off for all below.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
