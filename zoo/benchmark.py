@@ -16,6 +16,8 @@ from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.source import source_digest
 from zoo.spec import Spec, unstructure
+from zoo.train.concurrent import JOBS, concurrent
+from zoo.train.engines import Wanted
 from zoo.train.execute import dataset, make_deterministic
 from zoo.train.executors import Ended, EpochFinished, Event, Lost, Started, here
 from zoo.train.precision import Precision, set_policy
@@ -78,8 +80,9 @@ def make_plan(
         registry: where variants are looked up.
         device: "cpu", "cuda" or "mps".
         ledger: what it holds is not trained again.
-        jobs: how many runs are trained at once, each in a process of its own; 1 means in this process, None one for
-            each core, if that is worth the start of the processes.
+        jobs: how many runs are trained at once; on the CPU each in a process of its own, where 1 means in this
+            process, and None one for each core, if that is worth the start of the processes. On a GPU all in this
+            process; None is then 4 for "cuda", and 1 for "mps".
         precision: of every run.
 
     Raises:
@@ -134,7 +137,8 @@ def make_plan(
     ]
     missing = {run.key: run for run in runs if run.key not in ended}
     if jobs is None:
-        jobs = available_cores() if device == "cpu" and sum(costs.values()) > WORKERS_PAY_ABOVE else 1
+        worth = {"cpu": available_cores() if sum(costs.values()) > WORKERS_PAY_ABOVE else 1, "cuda": JOBS}
+        jobs = worth.get(device, 1)
     return Plan(tuple(runs), tuple(missing.values()), waiting, unfit, tuple(notes), costs, jobs)
 
 
@@ -188,6 +192,7 @@ def carry_out(
     ledger: Ledger,
     watch: Callable[[Event], None],
     say: Callable[[str], None],
+    engine: Wanted = "auto",
 ) -> list[Run]:
     """Train what is missing, store every epoch as it comes, and return all planned runs as they ended.
 
@@ -197,12 +202,14 @@ def carry_out(
         device: "cpu", "cuda" or "mps".
         ledger: where runs are stored.
         watch: is called with every event after it is stored.
-        say: is given a line when a plugin that only watches raised.
+        say: is given a line when a plugin that only watches raised, and when runs are not trained by the engine that
+            was hoped for.
+        engine: see `zoo.train.engines`.
     """
     reported: set[str] = set()
     attempts: dict[RunKey, int] = {}
     failed: dict[RunKey, Run] = {}
-    with closing(_events(plan, registry, device, ledger.checkpoints)) as events:
+    with closing(_events(plan, registry, device, ledger.checkpoints, engine)) as events:
         for event in events:
             key = event.run.key
             match event:
@@ -216,6 +223,10 @@ def carry_out(
                     ledger.finish(attempts.pop(key), attrs.evolve(run, status="failed", reason=reason))
                 case Ended(run):
                     ledger.finish(attempts.pop(key), run)
+                    why_not = run.provenance.get("engine_why_not", "")
+                    if why_not and why_not not in reported:
+                        reported.add(why_not)
+                        say(why_not)
                     if run.status == "failed":
                         failed[key] = run
                     tell(registry, "zoo_run_finished", say, reported, run=run)
@@ -223,11 +234,13 @@ def carry_out(
     return planned(plan.runs, ledger, failed)
 
 
-def _events(plan: Plan, registry: Registry, device: str, checkpoints: Path) -> Generator[Event]:
-    if plan.jobs > 1 and len(plan.missing) > 1:
-        yield from workers(plan.missing, registry, device, plan.jobs, checkpoints)
+def _events(plan: Plan, registry: Registry, device: str, checkpoints: Path, engine: Wanted) -> Generator[Event]:
+    if plan.jobs == 1 or len(plan.missing) < 2:
+        yield from here(plan.missing, registry, device, checkpoints, engine=engine)
+    elif device == "cuda":
+        yield from concurrent(plan.missing, registry, device, plan.jobs, checkpoints, engine=engine)
     else:
-        yield from here(plan.missing, registry, device, checkpoints)
+        yield from workers(plan.missing, registry, device, plan.jobs, checkpoints)
 
 
 def planned(runs: Iterable[Run], ledger: Ledger, failed: Mapping[RunKey, Run]) -> list[Run]:

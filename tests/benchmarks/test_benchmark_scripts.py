@@ -8,6 +8,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import gpu
 import overhead
 import pytest
 import scaling
@@ -38,7 +39,7 @@ def carry_out(script, tmp_path, *arguments):
     return result.output, json.loads(path.read_text())
 
 
-@pytest.mark.parametrize("name", ["vs_plain_loop", "study", "overhead", "scaling"])
+@pytest.mark.parametrize("name", ["vs_plain_loop", "study", "overhead", "scaling", "gpu"])
 def test_help(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
     with pytest.raises(SystemExit) as ended:
@@ -207,3 +208,28 @@ def test_the_exponent_of_a_power_is_found(exponent):
     slope, error = scaling.fitted_exponent(seconds)
     assert slope == pytest.approx(exponent)
     assert error == pytest.approx(0, abs=1e-6)
+
+
+def test_gpu(tmp_path):
+    output, written = carry_out(
+        gpu, tmp_path, "--spec", "starter/default", "--images", "100", "--epochs", "1", "--seeds", "1", "--most", "2"
+    )
+    ways = ["step by step", "recorded, 1 at once", "recorded, 8 at once", "recorded, 16 at once"]
+    assert [(row["precision"], row["way"]) for row in written["alone"]] == [
+        (precision, way) for precision in ("fp32", "bf16") for way in ways
+    ]
+    assert [(row["precision"], row["runs"]) for row in written["together"]] == [
+        (precision, runs) for precision in ("fp32", "bf16") for runs in (1, 2)
+    ]
+    for row in (*written["alone"], *written["together"]):
+        assert all(microseconds > 0 for microseconds in row["microseconds"])
+    assert written["steps"] == 2
+    assert "us a step, all runs' steps counted" in output
+
+
+def test_gpu_names_what_a_run_raised():
+    def fails():
+        raise ZooError("no such network")
+
+    with pytest.raises(ZooError, match="no such network"):
+        gpu._side_by_side([fails, fails], "cpu", 1, 1)

@@ -213,11 +213,24 @@ def test_a_device_that_is_not_here_is_refused(zoo: Zoo, monkeypatch: pytest.Monk
     assert "--device cuda: there is none here; what there is: " in result.stderr
 
 
-def test_jobs_are_for_the_cpu(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.train.execute.choose_device", lambda name: "cuda")
+def test_jobs_are_not_for_mps(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.train.execute.choose_device", lambda name: "mps")
     result = zoo("benchmark", "starter/default", "--jobs", "2")
     assert result.exit_code == 2
-    assert "--jobs is for the CPU, and the device is cuda; say --device cpu, or leave it out" in result.stderr
+    assert "--jobs is for the CPU and NVIDIA GPUs, and the device is mps; leave it out" in result.stderr
+
+
+def test_an_engine_that_the_device_has_no_use_for(zoo: Zoo) -> None:
+    result = zoo("benchmark", "starter/default", "--device", "cpu", "--engine", "captured")
+    assert result.exit_code == 2
+    assert "--engine captured: only NVIDIA GPUs record steps, not cpu; use auto or sequential" in result.stderr
+
+
+def test_an_engine_is_recorded_with_the_run(zoo: Zoo) -> None:
+    zoo("benchmark", "starter/default", *TINY, "--engine", "sequential")
+    with Ledger(Path("zoo.sqlite")) as ledger:
+        (run,) = ledger.runs()
+    assert run.provenance["engine"] == "sequential"
 
 
 @pytest.fixture

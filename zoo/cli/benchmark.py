@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from zoo.ledger import Ledger
     from zoo.registry import Registry
     from zoo.spec import Spec
+    from zoo.train.engines import Wanted
     from zoo.train.run import Run
 
 
@@ -59,7 +60,18 @@ if TYPE_CHECKING:
     type=click.Choice(["fp32", "tf32", "bf16", "auto"]),
     help="Of convolutions and matrix products; auto is fp32.",
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Runs at once on a CPU, one core each.  [default: all cores]")
+@click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "sequential", "captured"]),
+    help="How steps are made; captured replays recorded ones, on NVIDIA GPUs, and auto is the faster one.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Runs at once: on a CPU one core each, on an NVIDIA GPU side by side.  [default: all cores; 4]",
+)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before a long benchmark.")
 @click.option(
     "--plan", "plan_only", is_flag=True, help="Print what would be trained and how long it takes; train nothing."
@@ -78,6 +90,7 @@ def benchmark_command(
     budget: float | None,
     device: str,
     precision: str,
+    engine: Wanted,
     jobs: int | None,
     yes: bool,
     plan_only: bool,
@@ -109,13 +122,15 @@ def benchmark_command(
     from zoo.benchmark import make_plan, within_budget
     from zoo.cli.plan import ask_if_long, over_budget, remarks, render
     from zoo.ledger import Ledger, default_path
+    from zoo.train.engines import check_engine
     from zoo.train.execute import choose_device
     from zoo.train.precision import choose_precision
     from zoo.train.workers import warm_up
 
     device = choose_device(device)
-    if device != "cpu" and jobs is not None:
-        raise click.UsageError(f"--jobs is for the CPU, and the device is {device}; say --device cpu, or leave it out")
+    check_engine(engine, device)
+    if device == "mps" and jobs is not None:
+        raise click.UsageError("--jobs is for the CPU and NVIDIA GPUs, and the device is mps; leave it out")
     if device == "cpu" and jobs != 1 and not plan_only:
         warm_up()
     path = ledger_path or default_path()
@@ -142,7 +157,7 @@ def benchmark_command(
             return
         if not yes and not ask_if_long(plan):
             return
-        runs = _train(plan, registry, device, ledger, path)
+        runs = _train(plan, registry, device, ledger, path, engine)
     print_table(runs, registry, format_=format_, sort=sort)
     failed = sum(run.status == "failed" for run in runs)
     if failed:
@@ -177,14 +192,20 @@ def _specs(
     return varied(specs, registry, variations=variations, sets=sets), broken
 
 
-def _train(plan: Plan, registry: Registry, device: str, ledger: Ledger, path: Path) -> list[Run]:
+def _train(plan: Plan, registry: Registry, device: str, ledger: Ledger, path: Path, engine: Wanted) -> list[Run]:
     from zoo.benchmark import carry_out
     from zoo.cli.progress import Display
 
     try:
         with Display(plan) as display:
             return carry_out(
-                plan, registry=registry, device=device, ledger=ledger, watch=display.watch, say=display.say
+                plan,
+                registry=registry,
+                device=device,
+                ledger=ledger,
+                watch=display.watch,
+                say=display.say,
+                engine=engine,
             )
     except KeyboardInterrupt:
         stored = len(plan.runs) - len(plan.missing) + len(ledger.ended(run.key for run in plan.missing))

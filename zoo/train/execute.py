@@ -23,6 +23,8 @@ from zoo.registry import Plugin, Registry
 from zoo.source import source_files
 from zoo.spec import Spec, structure
 from zoo.train.checkpoint import checkpoint_file, restore, save
+from zoo.train.engines import ENGINES, Decision, Wanted, decide, release_memory
+from zoo.train.gate import one_line
 from zoo.train.precision import set_policy
 from zoo.train.run import EpochRecord, Run
 from zoo.train.training import DivergedError, Training
@@ -30,11 +32,23 @@ from zoo.train.training import DivergedError, Training
 CHECKPOINT_VARIABLE = "ZOO_CHECKPOINT_EVERY"
 
 
-def execute(run: Run, registry: Registry, device: str, checkpoints: Path | None = None) -> Iterator[EpochRecord | Run]:
+def execute(
+    run: Run,
+    registry: Registry,
+    device: str,
+    checkpoints: Path | None = None,
+    *,
+    engine: Wanted = "auto",
+    alone: bool = True,
+) -> Iterator[EpochRecord | Run]:
     """Train a planned run: yield a record for each epoch, and last the run as it ended, without its epochs.
 
     Where `checkpoints` names a folder, the run's state is saved there once a minute, and a run that was killed goes on
     from it; the records of the epochs before are yielded again.
+
+    What another engine than the sequential one raises does not fail the run: it goes on from its last checkpoint with
+    the sequential one. Where the run is not `alone` on the device, running out of the device's memory is raised, and
+    the checkpoint kept, since the run may go on when fewer are trained at once.
 
     Nothing that the run does wrong is raised: a run that diverges or fails says so in its status and reason. The first
     line of a reason is for people; a traceback may follow.
@@ -49,17 +63,46 @@ def execute(run: Run, registry: Registry, device: str, checkpoints: Path | None 
         data = dataset(spec, registry, device)
         if data.digest != run.key.dataset:
             raise DataError(f"the data set {run.dataset} has changed since the run was planned: run the command again")
-        training = Training(spec, run.key.seed, data, device=device, registry=registry, precision=run.key.precision)
-        run = attrs.evolve(
-            run, seconds_setup=training.seconds_setup, parameters=training.parameters, flops=training.flops
-        )
-        yield from _epochs(training, file)
+        decision = decide(engine, spec, run.key, data, device=device, registry=registry)
+        told = 0
+        training: Training | None = None
+        while True:
+            try:
+                training = ENGINES[decision.engine](
+                    spec, run.key.seed, data, device=device, registry=registry, precision=run.key.precision
+                )
+                run = attrs.evolve(
+                    run,
+                    seconds_setup=training.seconds_setup,
+                    parameters=training.parameters,
+                    flops=training.flops,
+                    provenance={**run.provenance, **decision.provenance},
+                )
+                for record in _epochs(training, file):
+                    if record.epoch > told:
+                        told = record.epoch
+                        yield record
+                break
+            except (DivergedError, ZooError):
+                raise
+            except Exception as error:
+                out_of_memory = isinstance(error, torch.OutOfMemoryError)
+                if decision.engine == "sequential" or (out_of_memory and not alone):
+                    raise
+                why = "the device's memory does not suffice to record its steps" if out_of_memory else one_line(error)
+                decision = Decision("sequential", f"{spec.name} goes on one step at a time: {why}")
+            training = None  # its memory is needed
+            release_memory(device)
     except DivergedError as error:
         run = attrs.evolve(run, status="diverged", reason=str(error))
     except ZooError as error:
         run = attrs.evolve(run, status="failed", reason=str(error))
     except (KeyboardInterrupt, GeneratorExit):
         raise
+    except torch.OutOfMemoryError as error:
+        if not alone:
+            raise
+        run = attrs.evolve(run, status="failed", reason=f"the memory of {device} does not suffice: {one_line(error)}")
     except BaseException as error:  # a plugin may also call sys.exit
         run = attrs.evolve(run, status="failed", reason=f"{_explain(error, spec, registry)}\n{traceback.format_exc()}")
     else:

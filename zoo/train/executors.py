@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 
 from zoo.registry import Registry
+from zoo.train.engines import Wanted
 from zoo.train.execute import execute, make_deterministic
 from zoo.train.run import EpochRecord, Run
 
@@ -36,7 +37,7 @@ class Ended:
 
 @attrs.frozen
 class Lost:
-    """The process that trained a run is gone, and the run with it; it begins anew."""
+    """The process that trained a run is gone, or its memory, and the run with it; it begins anew."""
 
     run: Run
     reason: str
@@ -45,10 +46,12 @@ class Lost:
 Event = Started | EpochFinished | Ended | Lost
 
 
-def here(runs: Iterable[Run], registry: Registry, device: str, checkpoints: Path | None = None) -> Iterator[Event]:
+def here(
+    runs: Iterable[Run], registry: Registry, device: str, checkpoints: Path | None = None, *, engine: Wanted = "auto"
+) -> Iterator[Event]:
     """Train the runs in this process, one after another, and tell what happens."""
     make_deterministic(device)
     for run in runs:
         yield Started(run)
-        for outcome in execute(run, registry, device, checkpoints):
+        for outcome in execute(run, registry, device, checkpoints, engine=engine):
             yield Ended(outcome) if isinstance(outcome, Run) else EpochFinished(run, outcome)

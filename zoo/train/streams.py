@@ -7,12 +7,16 @@ and a run does not depend on which other runs share its process.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from zoo.spec import canonical_json
+
+exclusive = threading.RLock()
+"""Held while torch's global generators, of which a process has one for each device, draw for one run."""
 
 
 def derive(seed: int, *purpose: str | int) -> int:
@@ -40,16 +44,53 @@ def seeded(seed: int, *purpose: str | int, device: torch.device | str = "cpu") -
         *purpose: what the numbers are for.
         device: "cuda" (the current one) or "mps", whose global generator is seeded too; the CPU's always is.
 
-    On leaving, also by an exception, both are as they were before.
+    On leaving, also by an exception, both are as they were before. Other threads wait meanwhile.
     """
     # Not torch.manual_seed, which would seed all devices for good, nor fork_rng, which does not know mps.
     kind = torch.device(device).type
     modules = {"cpu": torch, kind: getattr(torch, kind)} if kind != "cpu" else {"cpu": torch}
-    before = {name: module.get_rng_state() for name, module in modules.items()}
-    try:
-        for name, module in modules.items():
-            module.set_rng_state(generator(name, seed, *purpose).get_state())
-        yield
-    finally:
-        for name, module in modules.items():
-            module.set_rng_state(before[name])
+    with exclusive:
+        before = {name: module.get_rng_state() for name, module in modules.items()}
+        try:
+            for name, module in modules.items():
+                module.set_rng_state(generator(name, seed, *purpose).get_state())
+            yield
+        finally:
+            for name, module in modules.items():
+                module.set_rng_state(before[name])
+
+
+class Resumed:
+    """A stream that torch's global generator of one device draws from at several times, going on where it was.
+
+    What a CUDA graph recorded meanwhile draws from the stream whenever it is replayed, without the global generator.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.generator = torch.Generator(device)
+
+    def begin(self, seed: int, *purpose: str | int) -> None:
+        """Go to the start of the stream of a seed and a purpose."""
+        self.generator.manual_seed(derive(seed, *purpose))
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Let what draws from the device's global generator draw from this stream. Other threads wait meanwhile."""
+        with exclusive:
+            if self.generator.device.type == "cuda":
+                # The state is shared, not copied: a graph reads the very one that it was recorded with.
+                shared = torch.cuda.default_generators[torch.cuda.current_device()]
+                held = shared.graphsafe_get_state()
+                shared.graphsafe_set_state(self.generator.graphsafe_get_state())
+                try:
+                    yield
+                finally:
+                    shared.graphsafe_set_state(held)
+            else:
+                state = torch.get_rng_state()
+                torch.set_rng_state(self.generator.get_state())
+                try:
+                    yield
+                finally:
+                    self.generator.set_state(torch.get_rng_state())
+                    torch.set_rng_state(state)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -137,20 +138,31 @@ class Training:
         if not self.spec.training.shuffle:
             yield from zip(torch.split(images, size), torch.split(labels, size), strict=True)
             return
-        # Drawn on the CPU, so that the order does not depend on the device.
-        order = torch.randperm(len(labels), generator=streams.generator("cpu", self.seed, "order", epoch))
-        for chosen in torch.split(order.to(self.device), size):
+        for chosen in torch.split(self._shuffled(epoch).to(self.device), size):
             yield images[chosen], labels[chosen]
 
+    def _shuffled(self, epoch: int) -> Tensor:
+        """Draw the epoch's order of the images, on the CPU, so that it does not depend on the device."""
+        count = len(self.dataset.train.labels)
+        return torch.randperm(count, generator=streams.generator("cpu", self.seed, "order", epoch))
+
     def set_learning_rate(self, step: int) -> None:
-        """Set the learning rate of a step of the whole run (from 0): linear warm-up, then the schedule."""
+        """Set the learning rate of a step of the whole run (from 0)."""
+        for group, learning_rate in zip(self.optimizer.param_groups, self.learning_rates(step), strict=True):
+            group["lr"] = learning_rate
+
+    def learning_rates(self, step: int) -> list[float]:
+        """Return each parameter group's learning rate in a step of the whole run: linear warm-up, then the schedule.
+
+        On CUDA they are numbers of float32, which fused optimizers read from the device; so every engine has the same.
+        """
         after_warmup = max(0, step - self._warmup_steps)
         progress = after_warmup / max(1, self._steps - self._warmup_steps)
         factor = self._schedule(progress=progress)
         if step < self._warmup_steps:
             factor *= (step + 1) / self._warmup_steps
-        for group, learning_rate in zip(self.optimizer.param_groups, self._learning_rates, strict=True):
-            group["lr"] = learning_rate * factor
+        rates = [learning_rate * factor for learning_rate in self._learning_rates]
+        return [float(np.float32(rate)) for rate in rates] if self.device.type == "cuda" else rates
 
     def estimate(self) -> float:
         """Return about how many seconds the whole run will take, from a few steps, which spoil the run.
@@ -231,8 +243,11 @@ class Training:
         return epoch == self.spec.training.epochs or (every > 0 and epoch % every == 0)
 
     def _synchronize(self) -> None:
-        if self.device.type in ("cuda", "mps"):
-            getattr(torch, self.device.type).synchronize()
+        if self.device.type == "cuda":
+            # Not the whole device: another run may be recording, which that would spoil.
+            torch.cuda.current_stream().synchronize()
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
 
 
 class _Bound:

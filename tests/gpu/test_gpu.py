@@ -1,0 +1,135 @@
+"""What only a CUDA device can show: recorded steps, streams side by side, and running out of memory."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from made_images import on_made_images, registered_specs
+from small_runs import DRAWING, PLUGIN, figures, planned_run, small
+
+from zoo.registry import Registry
+from zoo.train import execute as execute_module
+from zoo.train import streams
+from zoo.train.captured import CapturedTraining
+from zoo.train.checkpoint import restore, save
+from zoo.train.concurrent import concurrent
+from zoo.train.execute import dataset, execute, make_deterministic
+from zoo.train.executors import Ended, EpochFinished, Started
+from zoo.train.gate import gate
+from zoo.train.training import Training
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+REGISTRY = Registry(files=[PLUGIN]).require_sound()
+SETS = DRAWING | {
+    "training.epochs": 6,
+    "training.shuffle": True,
+    "training.schedule": "cosine",
+    "network.features.*.normalization": "batch",
+}
+SHORT_CHAIN = partial(CapturedTraining, chain=2)
+
+
+@pytest.fixture(autouse=True)
+def _deterministic():
+    make_deterministic("cuda")
+
+
+def make(kind, sets=SETS, *, seed=0):
+    spec = small(REGISTRY, sets=sets)
+    return kind(spec, seed, dataset(spec, REGISTRY, "cuda"), device="cuda", registry=REGISTRY)
+
+
+@pytest.mark.parametrize("name", registered_specs())
+def test_every_registered_spec_passes_the_gate(registry, name):
+    spec, data = on_made_images(name, registry, device="cuda")
+    assert gate(spec, data, device="cuda", registry=registry) == ""
+
+
+@pytest.mark.parametrize("optimizer", REGISTRY.variants("optimizer"))
+def test_every_optimizer_passes_the_gate(optimizer):
+    spec = small(REGISTRY, sets=SETS | {"training.optimizer": optimizer})
+    assert gate(spec, dataset(spec, REGISTRY, "cuda"), device="cuda", registry=REGISTRY) == ""
+
+
+def test_a_layer_that_counts_in_python_does_not_pass():
+    spec = small(REGISTRY, sets={"network.features.0.activation": {"name": "explodes", "step": 9}})
+    assert gate(spec, dataset(spec, REGISTRY, "cuda"), device="cuda", registry=REGISTRY) != ""
+
+
+def test_a_layer_that_looks_at_values_cannot_be_recorded_and_does_no_harm():
+    def looks(module, inputs):
+        return inputs[0] * inputs[0].abs().max().item()
+
+    training = make(SHORT_CHAIN)
+    training.network.features.register_forward_pre_hook(looks)
+    with pytest.raises(RuntimeError):
+        list(training.epochs())
+    assert len(list(make(SHORT_CHAIN).epochs())) == 6
+
+
+def test_the_same_run_twice_is_the_same_bit_for_bit():
+    assert figures(make(SHORT_CHAIN).epochs()) == figures(make(SHORT_CHAIN).epochs())
+
+
+def test_dropout_goes_on_where_it_was():
+    device = torch.device("cuda", torch.cuda.current_device())
+    drawing = streams.Resumed(device)
+    drawing.begin(3, "dropout", 1)
+    before = torch.cuda.get_rng_state()
+    parts = []
+    for _ in range(2):
+        with drawing.current():
+            parts.append(torch.rand(5, device=device))
+        torch.rand(7, device=device)
+    torch.cuda.set_rng_state(before)
+    with streams.seeded(3, "dropout", 1, device="cuda"):
+        for part in parts:
+            assert torch.equal(part, torch.rand(5, device=device))
+
+
+@pytest.mark.parametrize("engine", ["sequential", "captured"])
+def test_a_run_in_company_is_the_run_alone(engine):
+    runs = [planned_run(small(REGISTRY, sets=SETS), REGISTRY, seed) for seed in range(4)]
+    together = {run.key: [] for run in runs}
+    for event in concurrent(runs, REGISTRY, "cuda", 4, engine=engine):
+        if isinstance(event, EpochFinished):
+            together[event.run.key].append(event.record)
+    for run in runs:
+        *alone, _ = execute(run, REGISTRY, "cuda", engine=engine)
+        assert figures(together[run.key]) == figures(alone)
+
+
+@pytest.mark.parametrize("optimizer", REGISTRY.variants("optimizer"))
+def test_a_run_goes_on_from_its_checkpoint(tmp_path, optimizer):
+    sets = SETS | {"training.optimizer": {"name": optimizer, "learning_rate": 0.01}}
+    whole, file, records = make(SHORT_CHAIN, sets), tmp_path / "run.safetensors", []
+    for record in whole.epochs():
+        records.append(record)
+        if record.epoch == 4:
+            save(file, whole, records)
+    resumed = make(SHORT_CHAIN, sets)
+    list(resumed.epochs())
+    held = restore(file, resumed)
+    assert figures(held + list(resumed.epochs(first=5))) == figures(records)
+
+
+def test_out_of_memory(monkeypatch, tmp_path):
+    """The device really has none left for one of the runs, once."""
+    monkeypatch.setenv(execute_module.CHECKPOINT_VARIABLE, "0")
+    tried = []
+    original = Training.train_epoch
+
+    def hungry(self, epoch):
+        if epoch == 3 and not tried:
+            tried.append(epoch)
+            torch.empty(2**45, dtype=torch.uint8, device="cuda")
+        return original(self, epoch)
+
+    monkeypatch.setattr(Training, "train_epoch", hungry)
+    runs = [planned_run(small(REGISTRY, sets=SETS), REGISTRY, seed) for seed in range(2)]
+    events = list(concurrent(runs, REGISTRY, "cuda", 2, tmp_path, engine="sequential"))
+    assert sum(isinstance(event, Started) for event in events) == 3
+    assert [event.run.status for event in events if isinstance(event, Ended)] == ["finished"] * 2

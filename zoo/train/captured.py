@@ -1,0 +1,171 @@
+"""Training by replaying recorded steps: on CUDA a step is hundreds of launches, and a replay is one.
+
+A step reads all that changes from tensors that stay where they are: the epoch's order of the images, how many are
+behind, the learning rates of each step. So one recording serves every step of the run, and several in a row (a chain)
+are one recording too. On the CPU nothing is recorded: the same functions are called, which is what the tests compare
+with `Training`.
+
+The recording itself has not yet been run on a GPU.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+
+import torch
+
+from zoo.data import Dataset
+from zoo.registry import Registry
+from zoo.spec import Spec
+from zoo.train import streams
+from zoo.train.precision import Precision
+from zoo.train.training import Training
+
+CHAIN = 16
+"""Steps in one recording."""
+WARM_UP = 3
+"""Steps of each batch size made before one is recorded: they create the optimizer's state, and libraries begin."""
+
+
+class CapturedTraining(Training):
+    """A training whose steps are recorded once and replayed.
+
+    The first steps are made one by one and count: recording makes none, so that it leaves no trace.
+
+    Args:
+        chain: how many steps one replay makes; what is left of an epoch is made by recordings of single steps.
+        warm_up: how many steps of a batch size are made before it is recorded.
+
+    The others, and what is raised, are as for `Training`. What cannot be recorded, such as a layer that looks at
+    values, is raised by `train_epoch` as torch's RuntimeError.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        seed: int,
+        dataset: Dataset,
+        *,
+        device: str,
+        registry: Registry,
+        precision: Precision = "fp32",
+        chain: int = CHAIN,
+        warm_up: int = WARM_UP,
+    ) -> None:
+        super().__init__(spec, seed, dataset, device=device, registry=registry, precision=precision)
+        self._chain, self._warm_up = chain, warm_up
+        on_cuda = self.device.type == "cuda"
+        groups = len(self.optimizer.param_groups)
+        self._order = torch.arange(len(dataset.train.labels), device=self.device)
+        self._images_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
+        self._steps_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
+        # The CPU's optimizers take a rate as a Python number. On CUDA they compute with the tensor, and fused ones
+        # read float32, to which `learning_rates` rounds there.
+        fused = any(group.get("fused") for group in self.optimizer.param_groups)
+        rate_dtype = (torch.float32 if fused else self._dtype) if on_cuda else torch.float64
+        self._rates = torch.zeros(self._steps_per_epoch, groups, dtype=rate_dtype, device=self.device)
+        self._rate = [torch.zeros((), dtype=rate_dtype, device=self.device) for _ in range(groups)]
+        self._total = torch.zeros((), dtype=self._dtype, device=self.device)
+        self._augmenting = torch.Generator(self.device)
+        self._drawing = streams.Resumed(self.device)
+        self._made: Counter[int] = Counter()
+        self._recordings: dict[tuple[int, int], Callable[[], None]] = {}
+        # A restored optimizer has other tensors than those that were recorded.
+        self.optimizer.register_load_state_dict_post_hook(partial(_forget, self._made, self._recordings))
+        self._stream = torch.cuda.Stream() if on_cuda else None  # type: ignore[no-untyped-call]
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream())
+
+    def train_epoch(self, epoch: int) -> float:
+        """Train one epoch (from 1) and return the mean loss per image."""
+        images, size = len(self.dataset.train.labels), self.spec.training.batch_size
+        whole, last = divmod(images, size)
+        self.network.train()
+        with self._on_stream():
+            self._begin(epoch)
+            for _ in range(whole // self._chain):
+                self._advance(size, self._chain)
+            for _ in range(whole % self._chain):
+                self._advance(size, 1)
+            if last:
+                self._advance(last, 1)
+            return self._total.item() / images
+
+    def _on_stream(self) -> AbstractContextManager[object]:
+        """Return the context that steps are made in: nothing can be recorded on CUDA's default stream."""
+        if self._stream is None:
+            return nullcontext()
+        self._stream.wait_stream(torch.cuda.current_stream())
+        return torch.cuda.stream(self._stream)
+
+    def _begin(self, epoch: int) -> None:
+        """Fill the tensors that the steps of an epoch read, and seed the streams that they draw from."""
+        if self.spec.training.shuffle:
+            self._order.copy_(self._shuffled(epoch))
+        first = (epoch - 1) * self._steps_per_epoch
+        rates = [self.learning_rates(first + step) for step in range(self._steps_per_epoch)]
+        self._rates.copy_(torch.tensor(rates, dtype=self._rates.dtype))
+        for group, rate in zip(self.optimizer.param_groups, self._rate, strict=True):
+            group["lr"] = rate
+        for tensor in (self._images_behind, self._steps_behind, self._total):
+            tensor.zero_()
+        self._augmenting.manual_seed(streams.derive(self.seed, "augmentation", epoch))
+        self._drawing.begin(self.seed, "dropout", epoch)
+
+    def _advance(self, size: int, steps: int) -> None:
+        """Make `steps` steps, each of the next `size` images."""
+        work = partial(self._make_steps, size, steps)
+        if self._made[size] < self._warm_up:
+            self._made[size] += steps
+            with self._drawing.current():
+                work()
+            return
+        if (size, steps) not in self._recordings:
+            self._recordings[size, steps] = self.record(work)
+        self._recordings[size, steps]()
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Return what does the work again on each call; on CUDA a graph's replay, which calls no Python.
+
+        The branch for CUDA has not yet been run on a GPU.
+        """
+        if self._stream is None:
+            return self._drawing.current()(work)
+        graph = torch.cuda.CUDAGraph()
+        # Meanwhile the device's global generator draws from this run's stream; torch registers that with the graph.
+        with self._drawing.current():
+            graph.register_generator_state(self._augmenting)
+            # In this mode what other threads do at the same time, such as allocating memory, is allowed.
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                work()
+        replay: Callable[[], None] = graph.replay
+        return replay
+
+    def _make_steps(self, size: int, steps: int) -> None:
+        # The backward pass in this thread, for that of several runs at once would share one.
+        with torch.autograd.set_multithreading_enabled(False):
+            for _ in range(steps):
+                self._make_step(size)
+
+    def _make_step(self, size: int) -> None:
+        """Make one step from what the tensors say, with no value that the host must know."""
+        place = self._images_behind + torch.arange(size, device=self.device)
+        chosen = self._order.index_select(0, place)
+        rates = self._rates.index_select(0, self._steps_behind)
+        for index, rate in enumerate(self._rate):
+            rate.copy_(rates[0, index])
+        images = self.dataset.train.images.index_select(0, chosen)
+        loss = self.step(images, self.dataset.train.labels.index_select(0, chosen), self._augmenting)
+        self._total.add_(loss * size)
+        self._images_behind.add_(size)
+        self._steps_behind.add_(1)
+
+
+def _forget(
+    made: Counter[int], recordings: dict[tuple[int, int], Callable[[], None]], optimizer: torch.optim.Optimizer
+) -> None:
+    made.clear()
+    recordings.clear()
