@@ -330,3 +330,27 @@ def test_a_lazy_layer_starts_from_its_own_stream(install: Install) -> None:
     again = network_of(registry, network__features__0__filter="mine")
     assert torch.equal(first.features[0].filter.weight, again.features[0].filter.weight)
     assert F.relu(first(torch.zeros(1, *CIFAR))).shape == (1, 10)
+
+
+PROMISES = {
+    "activation": ("lambda: Half()", "an? activation must keep the shape"),
+    "normalization": ("lambda: Half()", "a normalization must keep the shape"),
+    "pooling": ("lambda: Half()", "a pooling must keep the channels"),
+    "filter": ("lambda: nn.Conv2d(1, 7, 3)", "a filter must give 24 channels"),
+}
+
+
+@pytest.mark.parametrize("kind", PROMISES)
+def test_a_part_that_breaks_the_promise_of_its_kind_is_refused(tmp_path, kind):
+    factory, message = PROMISES[kind]
+    file = tmp_path / f"broken_{kind}.py"
+    plural = {"filter": "filters", "pooling": "poolings"}.get(kind, f"{kind}s")
+    file.write_text(
+        "import zoo\nfrom torch import nn\n\n"
+        "class Half(nn.Module):\n    def forward(self, x):\n        return x[:, : x.shape[1] // 2]\n\n"
+        f"@zoo.hookimpl\ndef zoo_register_{plural}(register):\n    register('broken', {factory})\n"
+    )
+    registry = Registry(files=[file]).require_sound()
+    spec = {"base": "starter/default", "set": {f"network.features.0.{kind}": {"name": "broken"}}}
+    with pytest.raises(BuildError, match=message):
+        build(spec, (1, 8, 8), 10, registry=registry)

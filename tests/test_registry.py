@@ -434,3 +434,25 @@ assert not loaded, f"imported: {loaded}"
 def test_listing_and_refusing_import_no_torch() -> None:
     ended = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_hook_that_is_not_marked_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "forgetful.py"
+    file.write_text("def zoo_register_activations(register):\n    register('a', lambda: None)\n")
+    registry = Registry(files=[file])
+    with pytest.raises(
+        PluginError, match=r"zoo_register_activations is not marked as a hook: put @zoo\.hookimpl above it"
+    ):
+        registry.require_sound()
+
+
+def test_a_lambda_is_a_factory(tmp_path: Path) -> None:
+    from zoo.resolve import resolve
+
+    file = tmp_path / "short.py"
+    file.write_text(
+        "import zoo\n@zoo.hookimpl\ndef zoo_register_activations(register):\n    register('short', lambda: None)\n"
+    )
+    registry = Registry(files=[file]).require_sound()
+    spec = resolve({"base": "starter/default", "set": {"activation": "short"}}, registry=registry)
+    assert spec.network.features[0].activation.name == "short"

@@ -16,7 +16,7 @@ from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.source import source_digest
 from zoo.spec import Spec, unstructure
-from zoo.train.concurrent import JOBS, concurrent
+from zoo.train.concurrent import concurrent
 from zoo.train.engines import Wanted
 from zoo.train.execute import dataset, make_deterministic
 from zoo.train.executors import Ended, EpochFinished, Event, Lost, Started, here
@@ -82,7 +82,7 @@ def make_plan(
         ledger: what it holds is not trained again.
         jobs: how many runs are trained at once; on the CPU each in a process of its own, where 1 means in this
             process, and None one for each core, if that is worth the start of the processes. On a GPU all in this
-            process; None is then 4 for "cuda", and 1 for "mps".
+            process; None is then 1.
         precision: of every run.
 
     Raises:
@@ -137,8 +137,7 @@ def make_plan(
     ]
     missing = {run.key: run for run in runs if run.key not in ended}
     if jobs is None:
-        worth = {"cpu": available_cores() if sum(costs.values()) > WORKERS_PAY_ABOVE else 1, "cuda": JOBS}
-        jobs = worth.get(device, 1)
+        jobs = available_cores() if device == "cpu" and sum(costs.values()) > WORKERS_PAY_ABOVE else 1
     return Plan(tuple(runs), tuple(missing.values()), waiting, unfit, tuple(notes), costs, jobs)
 
 
@@ -192,7 +191,7 @@ def carry_out(
     ledger: Ledger,
     watch: Callable[[Event], None],
     say: Callable[[str], None],
-    engine: Wanted = "auto",
+    engine: Wanted = "sequential",
 ) -> list[Run]:
     """Train what is missing, store every epoch as it comes, and return all planned runs as they ended.
 

@@ -182,7 +182,9 @@ class _Builder:
             streams.seeded(self.seed, "initialization", path),
         ):
             module = variant.make(choice.values(), shape=shape, **supplied)
-            return module, self.note(module, str(choice), shape, path)
+            after = self.note(module, str(choice), shape, path)
+            _check_contract(choice.kind, shape, after, supplied.get("filters"))
+            return module, after
 
     def linear(self, shape: Shape, units: int, path: str) -> tuple[nn.Module, Shape]:
         with streams.seeded(self.seed, "initialization", path):
@@ -251,6 +253,14 @@ def _sizes(shape: Iterable[int]) -> str:
 
 def _trainable(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def _check_contract(kind: str, before: Shape, after: Shape, filters: int | None) -> None:
+    """Refuse a part whose output is not of the shape that its kind promises (see `zoo.hookspecs`)."""
+    expected = {"filter": (filters, *after[1:]), "pooling": (before[0], *after[1:])}.get(kind, before)
+    if after != expected:
+        promise = {"filter": f"give {filters} channels", "pooling": "keep the channels"}.get(kind, "keep the shape")
+        raise ValueError(f"it makes {_sizes(after)} of {_sizes(before)}, and a {kind} must {promise}")
 
 
 def _probe(module: nn.Module, shape: Shape) -> tuple[Shape, int]:

@@ -96,7 +96,7 @@ def options_class(name: str, factory: Callable[..., object], given: tuple[str, .
     options = [p for p in parameters if p.name not in given]
     types_ = _option_types(name, factory, {p.name: p.annotation for p in options})
     fields = {p.name: attrs.field(type=types_[p.name], default=p.default) for p in options}
-    cls = attrs.make_class(f"{factory.__name__}_options", fields, frozen=True, kw_only=True)
+    cls = attrs.make_class("Options", fields, frozen=True, kw_only=True)
     taken = tuple(p.name for p in parameters if p.name in given)
     return cls, taken
 

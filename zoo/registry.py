@@ -175,10 +175,12 @@ class Registry:
             self.plugins[plugin.name] = plugin
 
     def _check_hook_names(self, plugin: Plugin, module: ModuleType) -> None:
-        """Refuse a marked function whose name is no hook (pluggy's `check_pending` without the nearest name)."""
+        """Refuse a marked function whose name is no hook (as pluggy's `check_pending` does), and a hook unmarked."""
         hooks = [name for name in vars(hookspecs) if name.startswith("zoo_")]
         for name in dir(module):
             marked = self._manager.parse_hookimpl_opts(module, name) is not None
+            if not marked and name in hooks and inspect.isfunction(getattr(module, name)):
+                raise PluginError(f"its function {name} is not marked as a hook: put @zoo.hookimpl above it")
             if marked and name not in hooks:
                 raise _FatalError(
                     f"plugin {plugin} implements a hook that zoo does not have: {name}{near_misses(name, hooks)} "

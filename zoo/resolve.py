@@ -84,21 +84,30 @@ def vary(specs: Iterable[Spec], variations: Mapping[str, list[Any]], *, registry
             varied = spec
             labels = []
             for path, value in zip(variations, values, strict=True):
-                labels.append(f"{path}={_label(value)}")
+                labels.append(change_label(path, value))
                 try:
                     varied = paths.apply(varied, {path: value}, registry)
                 except paths.NoChangeError:
                     continue
-            name = f"{spec.name}[{', '.join(labels)}]" if labels else spec.name
+            name = changed_name(spec.name, labels)
             varied_specs[name] = attrs.evolve(varied, name=name, reference=spec.reference if varied == spec else None)
     return list(varied_specs.values())
 
 
-def _label(value: Any) -> str:
+def change_label(path: str, value: Any) -> str:
+    """Write one change: "activation=mish", "dropout=dropout(rate=0.3)"."""
     if isinstance(value, Mapping):
         options = ",".join(f"{k}={v}" for k, v in value.items() if k != "name")
-        return f"{value.get('name', '')}({options})"
-    return str(value)
+        value = f"{value.get('name', '')}({options})"
+    return f"{path}={value}"
+
+
+def changed_name(name: str, changes: list[str]) -> str:
+    """Return the name of a spec with changes made to it: "starter/default[activation=mish, filter.size=5]"."""
+    if not changes:
+        return name
+    before = f"{name[:-1]}, " if name.endswith("]") else f"{name}["
+    return f"{before}{', '.join(changes)}]"
 
 
 def _registered(name: str, registry: Registry, below: tuple[str, ...]) -> Spec:

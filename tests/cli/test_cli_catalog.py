@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+import zoo_plugins
 from zoo.cli import layout
 from zoo.data import Described, load, source, takes_path
 from zoo.hookspecs import KINDS
@@ -70,7 +71,8 @@ def test_an_unknown_kind_is_refused(zoo: Zoo) -> None:
 def test_what_is_listed_fits_the_terminal(zoo: Zoo, narrow: int, arguments: list[str]) -> None:
     result = zoo(*arguments)
     assert result.exit_code == 0
-    assert not too_wide(result.stdout.replace(str(Path(__file__).parents[2]), ""), narrow)
+    # A path is as long as it is, and is not broken.
+    assert not too_wide(result.stdout.replace(str(Path(zoo_plugins.__file__).parents[1]), ""), narrow)
 
 
 def test_a_folded_description_hangs_below_itself(zoo: Zoo, narrow: int) -> None:

@@ -112,12 +112,20 @@ def test_runs_of_a_plugin_that_is_not_loaded_are_not_called_stale(zoo: Zoo, ledg
     assert [row["stale"] for row in json.loads(result.stdout)] == [False, False]
 
 
-def test_specs_of_one_name_are_told_apart(zoo: Zoo, ledger: Path) -> None:
+def test_a_changed_spec_has_the_change_in_its_name(zoo: Zoo, ledger: Path) -> None:
     zoo("benchmark", "starter/default", "--epochs", "1", "--seeds", "1", "--set", "learning_rate=0.02", "--jobs", "1")
-    assert specs(zoo("results", "starter/default", "--json")) == [
-        "starter/default (learning_rate=0.05)",
-        "starter/default (learning_rate=0.02)",
+    assert specs(zoo("results", "starter/default*", "--json")) == [
+        "starter/default",
+        "starter/default[learning_rate=0.02]",
     ]
+
+
+def test_runs_of_one_spec_under_several_names_are_one_row(zoo: Zoo, ledger: Path) -> None:
+    run = stored(ledger)[0]
+    store(ledger, attrs.evolve(run, key=attrs.evolve(run.key, seed=7), name=f"{run.name}[activation=relu]"))
+    rows = {row["spec"]: row for row in json.loads(zoo("results", "--json").stdout)}
+    assert f"{run.name}[activation=relu]" not in rows
+    assert 7 in rows[run.name]["seeds"]
 
 
 def test_failed_and_diverged_runs_say_why(zoo: Zoo, ledger: Path) -> None:

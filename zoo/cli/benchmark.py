@@ -13,7 +13,7 @@ from zoo.cli.changes import overridden, varied
 from zoo.cli.common import Duration, ledger_option, print_table, say, table_options
 from zoo.cli.completion import complete_dataset, complete_spec, complete_variant
 from zoo.cli.main import Plugins
-from zoo.errors import INTERRUPTED, WORK_FAILED, DataError
+from zoo.errors import INTERRUPTED, WORK_FAILED, DataError, SpecError
 from zoo.report.text import counted
 
 if TYPE_CHECKING:
@@ -62,15 +62,16 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--engine",
-    default="auto",
+    default="sequential",
     show_default=True,
     type=click.Choice(["auto", "sequential", "captured"]),
-    help="How steps are made; captured replays recorded ones, on NVIDIA GPUs, and auto is the faster one.",
+    help="How steps are made; captured replays recorded ones, on NVIDIA GPUs, and auto is the faster one. "
+    "Only sequential has been tried.",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
-    help="Runs at once: on a CPU one core each, on an NVIDIA GPU side by side.  [default: all cores; 4]",
+    help="Runs at once: on a CPU one core each, on an NVIDIA GPU side by side.  [default: all cores; 1]",
 )
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before a long benchmark.")
 @click.option(
@@ -117,6 +118,8 @@ def benchmark_command(
     check(format_, sort)
     registry: Registry = plugins.registry()
     specs, broken = _specs(registry, patterns, epochs, data, sets, variations)
+    if not specs:
+        raise SpecError("\n".join(["there is no valid spec to train", *broken]))
 
     # From here on torch is needed.
     from zoo.benchmark import make_plan, within_budget

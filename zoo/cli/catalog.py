@@ -12,7 +12,7 @@ from zoo.cli import layout
 from zoo.cli.changes import overridden
 from zoo.cli.completion import complete_dataset, complete_kind, complete_plugin, complete_shown, complete_variant
 from zoo.cli.main import Plugins
-from zoo.errors import UnknownNameError, near_misses
+from zoo.errors import UnknownNameError, ZooError, near_misses
 from zoo.hookspecs import KINDS
 from zoo.registry import Registry, Variant
 from zoo.resolve import resolve
@@ -50,19 +50,17 @@ def list_command(plugins: Plugins, kind: str | None, as_json: bool) -> None:
 
 def _records(registry: Registry, kind: str) -> list[dict[str, Any]]:
     if kind == "spec":
-        specs = [(resolve(name, registry=registry), entry.plugin) for name, entry in registry.specs.items()]
-        return [
-            {
-                "kind": "spec",
-                "name": spec.name,
-                "description": spec.description,
-                "dataset": spec.data.dataset,
-                "identity": spec.identity,
-                "plugin": plugin.name,
-            }
-            for spec, plugin in specs
-        ]
+        return [_spec_record(name, registry) for name in registry.specs]
     return [_variant_record(variant) for variant in registry.variants(kind).values()]
+
+
+def _spec_record(name: str, registry: Registry) -> dict[str, Any]:
+    record = {"kind": "spec", "name": name, "plugin": registry.specs[name].plugin.name}
+    try:
+        spec = resolve(name, registry=registry)
+    except ZooError as error:  # it may need a plugin that failed or was left out
+        return {**record, "description": f"not valid: {error}", "dataset": "", "identity": ""}
+    return {**record, "description": spec.description, "dataset": spec.data.dataset, "identity": spec.identity}
 
 
 def _variant_record(variant: Variant) -> dict[str, Any]:

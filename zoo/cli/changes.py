@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import attrs
+
 from zoo.errors import SpecError
 from zoo.paths import NoChangeError, apply, parse_set, parse_values
 from zoo.registry import Registry
-from zoo.resolve import vary
+from zoo.resolve import change_label, changed_name, vary
 from zoo.spec import Spec
+
+_IN_TITLE = ("training.epochs", "data.dataset", "data.resize", "data.validation")
+"""What the title of a table says, so that a spec's name need not."""
 
 
 def overridden(
@@ -34,12 +39,16 @@ def overridden(
 
 
 def _overridden(spec: Spec, overrides: dict[str, Any], registry: Registry) -> Spec:
+    """Return the spec with the values set; what --set changed stands in its name, and leaves it without a reference."""
+    changes = []
     for path, value in overrides.items():
         try:
             spec = apply(spec, {path: value}, registry)
         except NoChangeError:
             continue
-    return spec
+        if path not in _IN_TITLE:
+            changes.append(change_label(path, value))
+    return attrs.evolve(spec, name=changed_name(spec.name, changes), reference=None if changes else spec.reference)
 
 
 def varied(specs: Sequence[Spec], registry: Registry, *, variations: Sequence[str], sets: Sequence[str]) -> list[Spec]:

@@ -79,9 +79,9 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic before
         """Return the duration in seconds."""
         if isinstance(value, float):
             return value
-        match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", str(value).strip())
+        match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?|(\d+)", str(value).strip())
         seconds = (
-            sum(float(n or 0) * unit for n, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
+            sum(float(n or 0) * unit for n, unit in zip(match.groups(), (3600, 60, 1, 1), strict=True)) if match else 0
         )
         if not seconds:
             self.fail(f"expected a duration above 0, such as 90s, 30m or 1h30m, got {value!r}", param, ctx)

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 
 from zoo.cli.common import ledger_option, print_table, table_options
@@ -66,11 +67,20 @@ def results_command(
         what = f"of {' '.join(patterns)!r}" if patterns else "that has ended"
         on = f" on {data}" if data else ""
         raise LedgerError(f"there is no run {what}{on} in {path}; it holds runs of {len(known)} specs")
+    chosen = _under_one_name(chosen)
     if failed:
         click.echo(_reasons([run for run in chosen if run.status != "finished"], as_json=format_ == "json"))
         return
     registry = plugins.registry()
     print_table(chosen, registry, format_=format_, sort=sort, is_stale=_stale(registry))
+
+
+def _under_one_name(runs: Sequence[Run]) -> list[Run]:
+    """Give runs of one spec, which may have been stored under several names, the shortest of them."""
+    names: dict[str, str] = {}
+    for run in runs:
+        names[run.key.spec] = min(names.get(run.key.spec, run.name), run.name, key=len)
+    return [attrs.evolve(run, name=names[run.key.spec]) for run in runs]
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -39,8 +39,11 @@ class Row:
     test_recall_interval: float | None
     train_recall: float
     train_recall_interval: float | None
+    validation_recall: float
+    validation_recall_interval: float | None
     reference_test_recall: float | None
     reference_train_recall: float | None
+    reference_runtime: str | None
     seconds_training: float
     parameters: int
     flops: int
@@ -126,6 +129,7 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
     test = tuple(measured(run, "test") for run in finished)
     test_mean, test_interval = mean_interval(test)
     train_mean, train_interval = mean_interval([measured(run, "train") for run in finished])
+    validation_mean, validation_interval = mean_interval([measured(run, "validation") for run in finished])
     first = runs[0]
     known = finished[0] if finished else first
     reference = first.spec.get("reference") or {}
@@ -135,8 +139,11 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
         test_recall_interval=test_interval,
         train_recall=train_mean,
         train_recall_interval=train_interval,
+        validation_recall=validation_mean,
+        validation_recall_interval=validation_interval,
         reference_test_recall=reference.get("test_recall"),
         reference_train_recall=reference.get("train_recall"),
+        reference_runtime=reference.get("runtime"),
         seconds_training=mean_interval([run.seconds_training for run in finished])[0],
         parameters=known.parameters,
         flops=known.flops,
@@ -174,6 +181,12 @@ COLUMNS = {
         lambda r: with_interval(r.train_recall, r.train_recall_interval),
         lambda r: _last(-r.train_recall),
     ),
+    "validation": Column(
+        "validation",
+        lambda r: with_interval(r.validation_recall, r.validation_recall_interval),
+        lambda r: _last(-r.validation_recall),
+        optional=True,
+    ),
     "reference": Column(
         "reference",
         lambda r: with_interval(r.reference_test_recall, None),
@@ -186,6 +199,9 @@ COLUMNS = {
         lambda r: _last(-(r.reference_train_recall or math.nan)),
         optional=True,
     ),
+    "reference-time": Column(
+        "ref. time", lambda r: r.reference_runtime or "", lambda r: r.reference_runtime or "", optional=True
+    ),
     "time": Column("training", lambda r: duration(r.seconds_training), lambda r: _last(r.seconds_training)),
     "parameters": Column(
         "parameters", lambda r: quantity(r.parameters) if r.parameters else "", lambda r: r.parameters or math.inf
@@ -197,7 +213,7 @@ COLUMNS = {
     "diverged": Column("diverged", lambda r: str(r.diverged or ""), lambda r: -r.diverged, optional=True),
     "failed": Column("failed", lambda r: str(r.failed or ""), lambda r: -r.failed, optional=True),
 }
-_LEFT_OUT_FIRST = ("reference-train", "flops", "parameters", "train", "time", "reference")
+_LEFT_OUT_FIRST = ("reference-time", "reference-train", "flops", "parameters", "train", "time", "reference")
 """Columns that a narrow terminal does without, the least important first."""
 
 

@@ -22,9 +22,6 @@ from zoo.train.execute import execute, make_deterministic
 from zoo.train.executors import Ended, EpochFinished, Event, Lost, Started
 from zoo.train.run import EpochRecord, Run
 
-JOBS = 4
-"""Runs at once on a GPU where none are asked for; not measured yet."""
-
 
 def concurrent(
     runs: Iterable[Run],
@@ -33,7 +30,7 @@ def concurrent(
     jobs: int,
     checkpoints: Path | None = None,
     *,
-    engine: Wanted = "auto",
+    engine: Wanted = "sequential",
 ) -> Iterator[Event]:
     """Train up to `jobs` runs at once in this process, and tell what happens in all of them.
 

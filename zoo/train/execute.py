@@ -38,7 +38,7 @@ def execute(
     device: str,
     checkpoints: Path | None = None,
     *,
-    engine: Wanted = "auto",
+    engine: Wanted = "sequential",
     alone: bool = True,
 ) -> Iterator[EpochRecord | Run]:
     """Train a planned run: yield a record for each epoch, and last the run as it ended, without its epochs.

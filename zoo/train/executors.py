@@ -47,7 +47,12 @@ Event = Started | EpochFinished | Ended | Lost
 
 
 def here(
-    runs: Iterable[Run], registry: Registry, device: str, checkpoints: Path | None = None, *, engine: Wanted = "auto"
+    runs: Iterable[Run],
+    registry: Registry,
+    device: str,
+    checkpoints: Path | None = None,
+    *,
+    engine: Wanted = "sequential",
 ) -> Iterator[Event]:
     """Train the runs in this process, one after another, and tell what happens."""
     make_deterministic(device)

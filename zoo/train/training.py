@@ -181,7 +181,8 @@ class Training:
             self.step(images[-last:], labels[-last:], augmenting)
             step = self._seconds(lambda: self.step(images[:size], labels[:size], augmenting))
             evaluation = self._seconds(lambda: self.predict(some)) / len(some)
-        evaluations = sum(self._due(epoch) for epoch in range(1, self.spec.training.epochs + 1))
+        epochs, every = self.spec.training.epochs, self.spec.evaluation.every
+        evaluations = -(-epochs // every) if every else 1
         evaluated = evaluations * sum(map(len, self._parts().values()))
         return self._steps * step + evaluated * evaluation
 
