@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -147,6 +148,8 @@ def benchmark_command(
             jobs=jobs,
             precision=choose_precision(precision, device),
         )
+        if sys.stderr.isatty():
+            say(f"Planning {counted(len(specs), 'spec')} ...")
         plan = plan_for(specs, seed_list)
         lines = broken
         if budget is not None and plan.estimate > budget:

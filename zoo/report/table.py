@@ -242,7 +242,7 @@ def render(
     if sort is not None:
         tables = [(heading, sorted(table, key=COLUMNS[sort].order)) for heading, table in tables]
     if format_ in ("csv", "json"):
-        records = [{**attrs.asdict(heading), **attrs.asdict(row)} for heading, table in tables for row in table]
+        records = [_record(heading, row) for heading, table in tables for row in table]
         return _json(records) if format_ == "json" else _csv(records)
     alike = Counter(str(heading) for heading, _ in tables)
     width = width if format_ == DEFAULT_FORMAT else None
@@ -338,11 +338,13 @@ def _fit(cells: dict[str, list[str]], width: int, *, keep: str | None) -> list[s
     return left_out
 
 
+def _record(heading: Heading, row: Row) -> dict[str, Any]:
+    """Return a row as plain data; a figure that there is not is None."""
+    record = {**attrs.asdict(heading), **attrs.asdict(row)}
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+
+
 def _json(records: list[dict[str, Any]]) -> str:
-    for record in records:
-        for key, value in record.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                record[key] = None
     return json.dumps(records, indent=2, allow_nan=False)
 
 
