@@ -41,6 +41,7 @@ def test_the_overview_says_the_same_as_each_command_s_help(zoo: Callable[..., Re
     overview = " ".join(zoo("--help").stdout.split())
     for command, (_, text) in COMMANDS.items():
         assert f"{command} {text}" in overview
+        assert f" {text}" in " ".join(zoo(command, "--help").stdout.split()), f"zoo {command} --help says otherwise"
 
 
 def seconds_of_processor(arguments: list[str], environment: Mapping[str, str]) -> float:

@@ -15,9 +15,9 @@ from zoo.errors import INTERRUPTED, ZooError
 # The module that defines each command, and its one-line help: `zoo --help` imports none of them.
 COMMANDS = {
     "benchmark": ("zoo.cli.benchmark", "Train specs, several seeds each, and print the table."),
-    "results": ("zoo.cli.results", "Print the table of what the ledger holds, without training."),
-    "list": ("zoo.cli.catalog", "List specs, variants or kinds."),
-    "show": ("zoo.cli.catalog", "Show a spec's layers, with shapes, parameters and FLOPs, or a variant's options."),
+    "results": ("zoo.cli.results", "Print the table of the runs in the ledger, without training."),
+    "list": ("zoo.cli.catalog", "List specs and variants."),
+    "show": ("zoo.cli.catalog", "Show a spec's layers, or one variant's options."),
     "plugins": ("zoo.cli.catalog", "List plugins, what each registered, and why one failed."),
     "data": ("zoo.cli.data", "List data sets and get those that are not at hand."),
 }
