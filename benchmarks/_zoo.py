@@ -14,17 +14,25 @@ from zoo.ledger import Ledger
 from zoo.paths import NoChangeError, apply
 from zoo.registry import Registry
 from zoo.spec import Spec
-from zoo.train.run import Run
+from zoo.train.run import Precision, Run
 
 
-def train(specs: Sequence[Spec], seeds: Sequence[int], *, registry: Registry, device: str, jobs: int = 1) -> list[Run]:
+def train(
+    specs: Sequence[Spec],
+    seeds: Sequence[int],
+    *,
+    registry: Registry,
+    device: str,
+    jobs: int = 1,
+    precision: Precision = "fp32",
+) -> list[Run]:
     """Plan and train every spec with every seed, and store the runs in a new ledger; return them as it holds them.
 
     Raises:
         ZooError: a run did not finish.
     """
     with TemporaryDirectory(prefix="zoo-benchmark-") as folder, Ledger(Path(folder) / "zoo.sqlite") as ledger:
-        plan = make_plan(specs, seeds, registry=registry, device=device, ledger=ledger, jobs=jobs)
+        plan = make_plan(specs, seeds, registry=registry, device=device, ledger=ledger, jobs=jobs, precision=precision)
         runs = carry_out(
             plan, registry=registry, device=device, ledger=ledger, watch=lambda event: None, say=click.echo
         )

@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import gc
 import logging
+import multiprocessing
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from importlib.util import find_spec
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +32,13 @@ from _zoo import changed, train
 from tabulate import tabulate
 from torch import nn
 
+from zoo.errors import ZooError
 from zoo.registry import default_registry
 from zoo.resolve import resolve
 from zoo.study.statistics import mean_interval
 from zoo.train import metrics
 from zoo.train.execute import choose_device
+from zoo.train.run import Precision
 
 SIDE = 32
 """What the study's network is made for, in pixels."""
@@ -69,9 +75,15 @@ def contestants(device: str) -> list[Contestant]:
         )
     ]
     if device == "cpu":
-        found.append(
-            Contestant("zoo, two at once", "the same with --jobs 2: two runs in two processes", zoo_runs(2), runs=2)
-        )
+        found += [
+            Contestant("zoo, two at once", "the same with --jobs 2: two runs in two processes", zoo_runs(2), runs=2),
+            Contestant(
+                "zoo, two at once, bf16",
+                "the same with --precision bf16: convolutions and matrix products in bfloat16",
+                zoo_runs(2, "bf16"),
+                runs=2,
+            ),
+        ]
     found += [
         Contestant(
             "study's loop",
@@ -127,28 +139,95 @@ def plain(function: Callable[[Task, int], nn.Module]) -> Callable[[Task, int], C
     return train_and_ask
 
 
-def zoo_runs(jobs: int) -> Callable[[Task, int], Callable[[], float]]:
+def zoo_runs(jobs: int, precision: Precision = "fp32") -> Callable[[Task, int], Callable[[], float]]:
     """Return the contestant that trains as many runs at once: the seed's, and others beside it."""
 
     def train_and_ask(task: Task, seed: int) -> Callable[[], float]:
         seeds = [seed + 1000 * job for job in range(jobs)]
-        runs = train([task.spec], seeds, registry=task.registry, device=task.device, jobs=jobs)
+        runs = train([task.spec], seeds, registry=task.registry, device=task.device, jobs=jobs, precision=precision)
         return lambda: metrics.macro_recall(runs[0].epochs[-1].evaluations["test"].confusion)
 
     return train_and_ask
 
 
-def take_turn(contestant: Contestant, task: Task, seed: int, threads: int) -> Turn:
-    """Train once, from a clean slate: zoo sets the threads and cuDNN's switches of its process."""
+@attrs.frozen
+class Setting:
+    """What every contestant trains on."""
+
+    data: str
+    images: int | None
+    epochs: int
+    device: str
+    verbose: bool
+
+
+def take_turn(name: str, setting: Setting, seed: int) -> Turn:
+    """Train once."""
+    contestant = next(contestant for contestant in contestants(setting.device) if contestant.name == name)
+    task = _task(setting)  # reads the data, the first time
     gc.collect()
-    torch.set_num_threads(threads)
-    with torch.backends.cudnn.flags(enabled=True):
-        start = time.perf_counter()
-        ask = contestant.train(task, seed)
-        if task.device in ("cuda", "mps"):
-            getattr(torch, task.device).synchronize()
-        seconds = time.perf_counter() - start
-        return Turn(seconds / (contestant.runs * task.epochs), ask())
+    start = time.perf_counter()
+    ask = contestant.train(task, seed)
+    if task.device in ("cuda", "mps"):
+        getattr(torch, task.device).synchronize()
+    seconds = time.perf_counter() - start
+    return Turn(seconds / (contestant.runs * task.epochs), ask())
+
+
+@contextmanager
+def _process(name: str) -> Iterator[Callable[[Setting, int], Turn]]:
+    """Start a process that takes a contestant's turns, each when it is asked to."""
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=_serve, args=(name, there, multiprocessing.get_start_method()))
+    process.start()
+    there.close()
+
+    def take(setting: Setting, seed: int) -> Turn:
+        here.send((setting, seed))
+        taken = here.recv()
+        if isinstance(taken, ZooError):
+            raise taken
+        assert isinstance(taken, Turn)
+        return taken
+
+    try:
+        yield take
+    finally:
+        here.close()
+        process.join()
+
+
+def _serve(name: str, connection: Connection, start_method: str) -> None:
+    # Else the workers of a data loader would be started as this process was, and not as they are elsewhere.
+    multiprocessing.set_start_method(start_method, force=True)
+    while True:
+        try:
+            setting, seed = connection.recv()
+        except EOFError:
+            return
+        try:
+            connection.send(take_turn(name, setting, seed))
+        except ZooError as error:
+            connection.send(error)
+
+
+@cache
+def _task(setting: Setting) -> Task:
+    if setting.verbose:
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("benchmarks").setLevel(logging.INFO)
+    registry = default_registry()
+    limited = _IN_USE.enter_context(shelf(registry))
+    name = limited.first(setting.data, setting.images, setting.images, side=SIDE)
+    spec = resolve("eq2425/default", registry=registry)
+    return Task.of(
+        changed(spec, registry, training__epochs=setting.epochs, data__dataset=name), registry, setting.device
+    )
+
+
+_IN_USE = ExitStack()
+"""Data sets that this process has on its shelf until it ends."""
 
 
 @click.command()
@@ -163,28 +242,20 @@ def main(
     each on a few images comes before and is not counted. Lightning and skorch take part where they are installed:
     pip install '.[benchmarks]'.
     """
-    if verbose:
-        logging.basicConfig(format="%(message)s")
-        logging.getLogger("benchmarks").setLevel(logging.INFO)
     device = choose_device(device)
     surroundings = environment(device)
-    threads = torch.get_num_threads()
-    registry = default_registry()
-    spec = changed(resolve("eq2425/default", registry=registry), registry, training__epochs=epochs)
-    with shelf(registry) as limited:
-        few = min(images or WARM_UP_IMAGES, WARM_UP_IMAGES)
-        warm_up, task = (
-            Task.of(
-                changed(spec, registry, data__dataset=limited.first(data, number, number, side=SIDE)), registry, device
-            )
-            for number in (few, images)
-        )
-        everyone = {contestant.name: contestant for contestant in contestants(device)}
-        for contestant in everyone.values():
-            take_turn(contestant, warm_up, 0, threads)
-        taken: dict[str, list[Turn]] = {name: [] for name in everyone}
+    setting = Setting(data, images, epochs, device, verbose)
+    warm_up = attrs.evolve(setting, images=min(images or WARM_UP_IMAGES, WARM_UP_IMAGES), verbose=False)
+    everyone = {contestant.name: contestant for contestant in contestants(device)}
+    taken: dict[str, list[Turn]] = {name: [] for name in everyone}
+    with ExitStack() as open_:
+        # A process for each, for zoo sets the threads, the allocator and cuDNN's switches of its own.
+        processes = {name: open_.enter_context(_process(name)) for name in everyone}
+        for process in processes.values():
+            process(warm_up, 0)
         for seed, name in turns(list(everyone), seeds):
-            taken[name].append(take_turn(everyone[name], task, seed, threads))
+            taken[name].append(processes[name](setting, seed))
+    task = _task(setting)
     settings = {
         "data": data,
         "train_images": len(task.train.labels),
