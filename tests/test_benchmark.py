@@ -395,10 +395,10 @@ def test_plugins_are_told_what_happens_and_their_errors_are_reported_once_for_ea
             ("started", seed), ("epoch", seed, 1), ("epoch", seed, 2), ("finished", seed)
         ]  # fmt: skip
     assert len(benchmark.said) == 3
-    line = "plugin watcher: its hook zoo_epoch_finished raised ValueError: epoch 1 of seed "
+    line = "plugin watcher: its hook zoo_epoch_finished for small raised ValueError: epoch 1 of seed "
     assert sum(said.startswith(line) and said.endswith("; going on") for said in benchmark.said) == 1
-    assert "plugin watcher: its hook zoo_run_finished raised SystemExit: enough; going on" in benchmark.said
-    assert "plugin second: its hook zoo_run_finished raised RuntimeError: no; going on" in benchmark.said
+    assert "plugin watcher: its hook zoo_run_finished for small raised SystemExit: enough; going on" in benchmark.said
+    assert "plugin second: its hook zoo_run_finished for small raised RuntimeError: no; going on" in benchmark.said
 
 
 def test_tell_returns_what_the_plugins_return(watched):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 from zoo.errors import ZooError
-from zoo.hookspecs import Register, RegisterSpec, hookimpl
+from zoo.hookspecs import Register, RegisterSpec, RegisterStudy, hookimpl
 from zoo.options import (
     BlockChoice,
     Choice,
@@ -30,6 +30,8 @@ from zoo.spec import Spec, chosen
 if TYPE_CHECKING:
     from zoo.builder import Parts, Shape, build
     from zoo.data import Arrays, Dataset, Source, Split
+    from zoo.notebook import Findings, OpenStudy, load_study
+    from zoo.study.result import StudyResult
     from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
 
 __all__ = [
@@ -39,16 +41,19 @@ __all__ = [
     "Dataset",
     "EpochRecord",
     "Evaluation",
+    "Findings",
     "Float",
     "Fraction",
     "NonNegativeFloat",
     "NonNegativeInt",
+    "OpenStudy",
     "Parts",
     "PositiveFloat",
     "PositiveInt",
     "Probability",
     "Register",
     "RegisterSpec",
+    "RegisterStudy",
     "Registry",
     "Run",
     "RunKey",
@@ -56,12 +61,14 @@ __all__ = [
     "Source",
     "Spec",
     "Split",
+    "StudyResult",
     "ZooError",
     "__version__",
     "build",
     "chosen",
     "default_registry",
     "hookimpl",
+    "load_study",
     "resolve",
 ]
 
@@ -74,6 +81,10 @@ _LATER = {
     "Dataset": "zoo.data",
     "Source": "zoo.data",
     "Split": "zoo.data",
+    "Findings": "zoo.notebook",
+    "OpenStudy": "zoo.notebook",
+    "StudyResult": "zoo.study.result",
+    "load_study": "zoo.notebook",
     "EpochRecord": "zoo.train.run",
     "Evaluation": "zoo.train.run",
     "Run": "zoo.train.run",

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from zoo import paths
-from zoo.data import source
+from zoo.data import Dataset, source
 from zoo.errors import BuildError, DataError, PluginError
 from zoo.ledger import Ledger
 from zoo.registry import Registry
@@ -104,6 +104,11 @@ def make_plan(
         if data.sorted_by_class and not spec.training.shuffle:
             notes[
                 f"{spec.name}: the images of {spec.data.dataset} are sorted by class, and training.shuffle is false"
+            ] = None
+        if len(data.train) % spec.training.batch_size == 1 < spec.training.batch_size:
+            notes[
+                f"{spec.data.dataset}: the last batch of an epoch is a single image, on which batch normalization learns "
+                "noise; change training.batch_size or data.validation"
             ] = None
         try:
             digest = source_digest(spec, registry)
@@ -208,6 +213,7 @@ def carry_out(
     reported: set[str] = set()
     attempts: dict[RunKey, int] = {}
     failed: dict[RunKey, Run] = {}
+    at_once = str(min(plan.jobs, len(plan.missing)))
     with closing(_events(plan, registry, device, ledger.checkpoints, engine)) as events:
         for event in events:
             key = event.run.key
@@ -221,6 +227,7 @@ def carry_out(
                 case Lost(run, reason):
                     ledger.finish(attempts.pop(key), attrs.evolve(run, status="failed", reason=reason))
                 case Ended(run):
+                    run = attrs.evolve(run, provenance={**run.provenance, "runs_at_once": at_once})
                     ledger.finish(attempts.pop(key), run)
                     why_not = run.provenance.get("engine_why_not", "")
                     if why_not and why_not not in reported:
@@ -239,7 +246,31 @@ def _events(plan: Plan, registry: Registry, device: str, checkpoints: Path, engi
     elif device == "cuda":
         yield from concurrent(plan.missing, registry, device, plan.jobs, checkpoints, engine=engine)
     else:
-        yield from workers(plan.missing, registry, device, plan.jobs, checkpoints)
+        yield from workers(_longest_first(plan), registry, device, plan.jobs, checkpoints)
+
+
+def _longest_first(plan: Plan) -> list[Run]:
+    """Order the runs of each seed so that no long one is begun last, while other cores have nothing left to do."""
+    seeds = list(dict.fromkeys(run.key.seed for run in plan.missing))
+    return sorted(plan.missing, key=lambda run: (seeds.index(run.key.seed), -plan.costs[run.key]))
+
+
+def stored_runs(
+    specs: Iterable[Spec],
+    seeds: Sequence[int],
+    data: Dataset,
+    *,
+    registry: Registry,
+    ledger: Ledger,
+    precision: Precision = "fp32",
+) -> list[Run]:
+    """Return those of the runs that the ledger holds, under the specs' names, without training or planning."""
+    found = []
+    for spec in specs:
+        key = RunKey(spec.identity, 0, data.digest, source_digest(spec, registry), precision)
+        runs = (ledger.find(attrs.evolve(key, seed=seed)) for seed in seeds)
+        found += [attrs.evolve(run, name=spec.name) for run in runs if run]
+    return found
 
 
 def planned(runs: Iterable[Run], ledger: Ledger, failed: Mapping[RunKey, Run]) -> list[Run]:
@@ -278,5 +309,6 @@ def tell(
             what = f"plugin {implementation.plugin_name}: its hook {hook}"
             if what not in reported:
                 reported.add(what)
-                say(f"{what} raised {type(error).__name__}: {error}; going on")
+                spec = f" for {happened['run'].name}" if "run" in happened else ""
+                say(f"{what}{spec} raised {type(error).__name__}: {error}; going on")
     return results

@@ -39,6 +39,13 @@ class RegisterSpec(Protocol):
         """Register a spec: a mapping of the form in docs/reference/specs.md, or the path of a TOML file."""
 
 
+class RegisterStudy(Protocol):
+    """Registers one study: `register("mine", {"base": "starter/default", "changes": {...}})`."""
+
+    def __call__(self, name: str, study: Mapping[str, Any] | Path) -> None:
+        """Register a study: a mapping of the form in docs/reference/studies.md, or the path of a TOML file."""
+
+
 @attrs.frozen
 class VariantKind:
     """A slot that variants fill.
@@ -162,6 +169,11 @@ def zoo_register_datasets(register: Register) -> None:
 @hookspec
 def zoo_register_specs(register: RegisterSpec) -> None:
     """Register specs."""
+
+
+@hookspec
+def zoo_register_studies(register: RegisterStudy) -> None:
+    """Register studies."""
 
 
 @hookspec

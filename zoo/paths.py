@@ -2,7 +2,9 @@
 
 `network.features.*.activation = leaky_relu` sets the activation of every feature block. Steps are field names,
 list positions, `*` for all of a level, and a last `+` that appends to a list. A path that does not begin at a
-section stands for every place in the spec that ends like it: `activation`, `filter.size`, `learning_rate`.
+section stands for every place in the spec that ends like it: `activation`, `filter.size`, `learning_rate`. One that
+begins at a section but names nothing directly in it stands for every place in the section that ends like it:
+`network.activation`.
 
 A bare name put where a variant is chosen changes the variant and keeps those options that old and new share; a
 table without `name` changes the options that it states; a table with `name` replaces all. A table put where a section
@@ -120,7 +122,9 @@ def _matches(spec: Spec, path: str) -> list[Steps]:
 
 def _find(spec: Spec, steps: tuple[str, ...]) -> list[Steps]:
     if steps[0] in SECTIONS:
-        return list(_match(spec, steps, ()))
+        below = [start for start in _inner_places(spec) if start[0] == steps[0]]
+        anywhere = [place for start in below for place in _match(_node(spec, start), steps[1:], start)]
+        return list(_match(spec, steps, ())) or anywhere
     return [place for start in _inner_places(spec) for place in _match(_node(spec, start), steps, start)]
 
 

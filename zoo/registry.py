@@ -89,8 +89,8 @@ class Variant:
 
 
 @attrs.frozen
-class RegisteredSpec:
-    """A spec as its plugin gave it, not yet resolved: a mapping, or the path of a TOML file."""
+class Registered:
+    """A spec or a study as its plugin gave it, not yet read: a mapping, or the path of a TOML file."""
 
     name: str
     source: Mapping[str, Any] | Path
@@ -121,7 +121,8 @@ class Registry:
         self._manager = pluggy.PluginManager("zoo")
         self._manager.add_hookspecs(hookspecs)
         self._variants: dict[str, dict[str, Variant]] = {kind: {} for kind in KINDS}
-        self._specs: dict[str, RegisteredSpec] = {}
+        self._specs: dict[str, Registered] = {}
+        self._studies: dict[str, Registered] = {}
         self._seen: set[str] = set()
         self.plugins: dict[str, Plugin] = {}
         self.failures: list[Failure] = []
@@ -148,9 +149,9 @@ class Registry:
         self._seen |= names
         if names & self._block:
             return
-        before = self._variants, self._specs
+        before = self._variants, self._specs, self._studies
         self._variants = {kind: dict(variants) for kind, variants in self._variants.items()}
-        self._specs = dict(self._specs)
+        self._specs, self._studies = dict(self._specs), dict(self._studies)
         try:
             if plugin.name in self.plugins:
                 raise _FatalError(
@@ -161,7 +162,7 @@ class Registry:
             self._manager.register(module, name=plugin.name)
             self._ask(plugin, module)
         except (Exception, SystemExit) as error:
-            self._variants, self._specs = before
+            self._variants, self._specs, self._studies = before
             if plugin.name not in self.plugins and self._manager.has_plugin(plugin.name):
                 self._manager.unregister(name=plugin.name)
             reason = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
@@ -188,12 +189,16 @@ class Registry:
                 )
 
     def _ask(self, plugin: Plugin, module: ModuleType) -> None:
-        """Let one plugin register its variants and specs."""
+        """Let one plugin register its variants, specs and studies."""
         others = [other for other in self._manager.get_plugins() if other is not module]
         for kind in KINDS.values():
             caller = self._manager.subset_hook_caller(kind.hook, others)
             caller(register=_register_for(plugin, kind.name, self._variants[kind.name]))
-        self._manager.subset_hook_caller("zoo_register_specs", others)(register=_register_spec_for(plugin, self._specs))
+        for hook, what, registered in (
+            ("zoo_register_specs", "spec", self._specs),
+            ("zoo_register_studies", "study", self._studies),
+        ):
+            self._manager.subset_hook_caller(hook, others)(register=_register_tree_for(plugin, what, registered))
 
     def require_sound(self) -> Registry:
         """Return this registry, or raise the first of its problems."""
@@ -229,11 +234,11 @@ class Registry:
         return self.variant(choice.kind, choice.name).make(choice.values(), **supplied)
 
     @property
-    def specs(self) -> Mapping[str, RegisteredSpec]:
+    def specs(self) -> Mapping[str, Registered]:
         """All registered specs by name, each plugin's in the order in which it registered them."""
         return self._specs
 
-    def spec(self, name: str) -> RegisteredSpec:
+    def spec(self, name: str) -> Registered:
         """Return one registered spec.
 
         Raises:
@@ -243,8 +248,23 @@ class Registry:
             raise self._unknown("spec", name, self._specs)
         return self._specs[name]
 
+    @property
+    def studies(self) -> Mapping[str, Registered]:
+        """All registered studies by name, each plugin's in the order in which it registered them."""
+        return self._studies
+
+    def study(self, name: str) -> Registered:
+        """Return one registered study.
+
+        Raises:
+            UnknownNameError: nothing is registered under that name.
+        """
+        if name not in self._studies:
+            raise self._unknown("study", name, self._studies)
+        return self._studies[name]
+
     def _unknown(self, kind: str, name: str, known: Mapping[str, object]) -> UnknownNameError:
-        command = f"zoo list --kind {kind}"
+        command = "zoo study list" if kind == "study" else f"zoo list --kind {kind}"
         text = f"no {kind} is called {name!r}{near_misses(name, known)} `{command}` shows all {len(known)}."
         failed = [f"\nIt may be in one that failed to load: {failure}" for failure in self.failures]
         return UnknownNameError(text + "".join(failed))
@@ -277,20 +297,22 @@ def _register_for(plugin: Plugin, kind: str, variants: dict[str, Variant]) -> ho
     return register
 
 
-def _register_spec_for(plugin: Plugin, specs: dict[str, RegisteredSpec]) -> hookspecs.RegisterSpec:
-    def register(name: str, spec: Mapping[str, Any] | Path) -> None:
-        _check_name("spec", name)
-        if name in specs:
-            raise _taken("spec", name, specs[name].plugin, plugin)
-        if not isinstance(spec, Mapping | Path):
-            raise PluginError(f"spec {name!r}: expected a mapping or the pathlib.Path of a TOML file, got {spec!r}")
-        specs[name] = RegisteredSpec(name, spec, plugin)
+def _register_tree_for(
+    plugin: Plugin, what: str, registered: dict[str, Registered]
+) -> Callable[[str, Mapping[str, Any] | Path], None]:
+    def register(name: str, tree: Mapping[str, Any] | Path) -> None:
+        _check_name(what, name)
+        if name in registered:
+            raise _taken(what, name, registered[name].plugin, plugin)
+        if not isinstance(tree, Mapping | Path):
+            raise PluginError(f"{what} {name!r}: expected a mapping or the pathlib.Path of a TOML file, got {tree!r}")
+        registered[name] = Registered(name, tree, plugin)
 
     return register
 
 
 def _check_name(kind: str, name: object) -> None:
-    allowed = "/-_." if kind == "spec" else "_"
+    allowed = "/-_." if kind in ("spec", "study") else "_"
     if not isinstance(name, str) or not name or not all(c.isalnum() or c in allowed for c in name):
         raise PluginError(f"{kind}: {name!r} is not a name; use letters, digits and {' '.join(allowed)}")
 

@@ -224,11 +224,27 @@ def structure(tree: Mapping[str, Any], name: str, registry: Registry) -> Spec:
 
 
 def _read(value: object, cls: type, path: str, name: str, registry: Registry) -> Any:
+    return read_as(cls, value, f"spec {name!r}", registry, path=path)
+
+
+def read_as(cls: type, value: object, what: str, registry: Registry, *, path: str = "") -> Any:
+    """Turn plain data into an attrs class, checking every value.
+
+    Args:
+        cls: the class.
+        value: the data.
+        what: it is of, for the message.
+        registry: where variants are looked up.
+        path: of the value within `what`.
+
+    Raises:
+        SpecError: names every wrong value by its path, with what was expected.
+    """
     try:
         return _converter(registry).structure(value, cls)
     except (cattrs.BaseValidationError, _ExpectedError) as error:
         lines = _messages(error, path)
-        heading = f"spec {name!r} is not valid:\n  " if len(lines) > 1 else f"spec {name!r}: "
+        heading = f"{what} is not valid:\n  " if len(lines) > 1 else f"{what}: "
         raise SpecError(heading + "\n  ".join(lines)) from None
 
 

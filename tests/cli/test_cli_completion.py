@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from zoo.cli import main
+from zoo.cli.main import COMMANDS
 from zoo.hookspecs import KINDS
 from zoo.registry import Registry
 
@@ -27,16 +28,24 @@ def complete(*words: str, shell: str = "bash") -> list[str]:
 
 
 def test_commands() -> None:
-    assert complete("") == ["benchmark", "results", "list", "show", "plugins", "data"]
+    assert complete("") == list(COMMANDS)
     assert sorted(complete("data", "")) == ["get", "list"]
+    assert sorted(complete("study", "")) == ["list", "plan", "report", "run", "show"]
 
 
-@pytest.mark.parametrize("command", ["benchmark", "results", "show"])
+@pytest.mark.parametrize("command", ["benchmark", "results", "show", "time"])
 def test_specs(command: str, registry: Registry) -> None:
     expected = [name for name in registry.specs if name.startswith("starter/4")]
     assert len(expected) > 3
     assert complete(command, "starter/4") == expected
     assert complete(command, "starter/default", "starter/4") == (expected if command != "show" else [])
+
+
+@pytest.mark.parametrize("command", ["show", "plan", "run", "report"])
+def test_studies(command: str, registry: Registry) -> None:
+    assert complete("study", command, "eq2425-") == [name for name in registry.studies if name.startswith("eq2425-")]
+    assert complete("study", command, "--base", "modern/") == ["modern/residual"]
+    assert complete("study", command, "min") == ["file,min"]
 
 
 def test_what_is_no_spec_may_be_a_file() -> None:
@@ -79,7 +88,7 @@ def test_data_sets() -> None:
 
 
 def test_plugins() -> None:
-    assert complete("plugins", "zoo_plugins.st") == ["zoo_plugins.starter"]
+    assert complete("plugins", "zoo_plugins.st") == ["zoo_plugins.starter", "zoo_plugins.studies"]
 
 
 def test_choices_and_options() -> None:

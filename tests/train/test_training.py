@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from zoo.data import Dataset, Split
 from zoo.errors import BuildError
 from zoo.registry import Registry
-from zoo.report.table import measured
+from zoo.study.measure import measured
 from zoo.train import metrics, streams
 from zoo.train import training as training_module
 from zoo.train.execute import dataset as load_dataset

@@ -13,6 +13,7 @@ import click
 from zoo.cli.changes import overridden, varied
 from zoo.cli.common import Duration, ledger_option, print_table, say, table_options
 from zoo.cli.completion import complete_dataset, complete_spec, complete_variant
+from zoo.cli.layout import paragraph
 from zoo.cli.main import Plugins
 from zoo.errors import INTERRUPTED, WORK_FAILED, DataError, SpecError
 from zoo.report.text import counted
@@ -118,7 +119,7 @@ def benchmark_command(
     format_ = "json" if as_json else format_
     check(format_, sort)
     registry: Registry = plugins.registry()
-    specs, broken = _specs(registry, patterns, epochs, data, sets, variations)
+    specs, families, broken = _specs(registry, patterns, epochs, data, sets, variations)
     if not specs:
         raise SpecError("\n".join(["there is no valid spec to train", *broken]))
 
@@ -165,6 +166,11 @@ def benchmark_command(
             return
         runs = _train(plan, registry, device, ledger, path, engine)
     print_table(runs, registry, format_=format_, sort=sort)
+    if families and format_ not in ("csv", "json"):
+        from zoo.report.verdict import verdicts
+
+        for line in ("", *verdicts(runs, families)):
+            click.echo(paragraph(line))
     failed = sum(run.status == "failed" for run in runs)
     if failed:
         where = f" --ledger {ledger_path}" if ledger_path else ""
@@ -179,8 +185,10 @@ def _specs(
     data: str | None,
     sets: Sequence[str],
     variations: Sequence[str],
-) -> tuple[list[Spec], list[str]]:
+) -> tuple[list[Spec], list[list[str]], list[str]]:
     """Return the specs that the command line describes, and a line about each that a pattern named but is broken.
+
+    Between the two stand the names of those that differ in nothing but what --vary says, together.
 
     Raises:
         ZooError: the command line is not valid, or the data of a spec that was named itself is not at hand.
@@ -195,7 +203,10 @@ def _specs(
         reason = source(spec.data.dataset, registry).missing()
         if reason is not None and (spec.name in named or data is not None):
             raise DataError(f"{spec.name}: the data set {spec.data.dataset} is not at hand: {reason}")
-    return varied(specs, registry, variations=variations, sets=sets), broken
+    if not variations:
+        return specs, [], broken
+    families = [varied([spec], registry, variations=variations, sets=sets) for spec in specs]
+    return [spec for family in families for spec in family], [[s.name for s in family] for family in families], broken
 
 
 def _train(plan: Plan, registry: Registry, device: str, ledger: Ledger, path: Path, engine: Wanted) -> list[Run]:

@@ -24,6 +24,12 @@ def complete_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return names or [CompletionItem(incomplete, type="file")]
 
 
+def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete the name of a study, or the path of a TOML file."""
+    names = [CompletionItem(name) for name in _registry(ctx).studies if name.startswith(incomplete)]
+    return names or [CompletionItem(incomplete, type="file")]
+
+
 def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """Complete the name of a kind."""
     kinds = {"spec": "a network and its training", **{name: kind.purpose for name, kind in KINDS.items()}}

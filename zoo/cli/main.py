@@ -15,6 +15,8 @@ from zoo.errors import INTERRUPTED, ZooError
 # The module that defines each command, and its one-line help: `zoo --help` imports none of them.
 COMMANDS = {
     "benchmark": ("zoo.cli.benchmark", "Train specs, several seeds each, and print the table."),
+    "study": ("zoo.cli.study", "Find out which changes help, alone and together."),
+    "time": ("zoo.cli.time", "Compare how long training steps and evaluation take."),
     "results": ("zoo.cli.results", "Print the table of the runs in the ledger, without training."),
     "list": ("zoo.cli.catalog", "List specs and variants."),
     "show": ("zoo.cli.catalog", "Show a spec's layers, or one variant's options."),

@@ -17,10 +17,10 @@ from tabulate import tabulate, tabulate_formats
 
 from zoo.errors import ZooError, near_misses
 from zoo.report.labels import distinct
-from zoo.report.text import GAP, column_width, counted, duration, folded, pieces, quantity, with_interval
+from zoo.report.text import counted, duration, fit, quantity, seed_span, with_interval
+from zoo.study.measure import measured
 from zoo.study.statistics import mean_interval
-from zoo.train import metrics
-from zoo.train.run import EpochRecord, Run
+from zoo.train.run import Run
 
 FORMATS = ("csv", "json", *tabulate_formats)
 DEFAULT_FORMAT = "simple"
@@ -78,25 +78,6 @@ class Heading:
         resized = f", resized to {self.resize}x{self.resize}" if self.resize else ""
         held_out = f", {self.validation:.0%} of training held out" if self.validation else ""
         return f"{self.dataset}{resized}{held_out}, {self.device}, {self.precision}"
-
-
-def measured(run: Run, part: str) -> float:
-    """Return a run's recall on a part of the data, by the measure that its spec asks for.
-
-    "final" is macro recall after the last epoch; "eq2425" the mean over evaluated epochs of the mean over batches of
-    each batch's macro recall.
-    """
-    evaluated = [epoch.evaluations[part] for epoch in run.epochs if part in epoch.evaluations]
-    if not evaluated:
-        return math.nan
-    if run.spec["evaluation"]["measure"] == "eq2425":
-        return math.fsum(evaluation.batch_recall or 0.0 for evaluation in evaluated) / len(evaluated)
-    return metrics.macro_recall(evaluated[-1].confusion)
-
-
-def epoch_recall(epoch: EpochRecord, part: str) -> float:
-    """Return macro recall after one epoch; NaN where it was not evaluated."""
-    return metrics.macro_recall(epoch.evaluations[part].confusion) if part in epoch.evaluations else math.nan
 
 
 def headings(runs: Sequence[Run]) -> dict[Heading, list[Run]]:
@@ -281,7 +262,7 @@ def title(heading: Heading, table: Sequence[Row], *, told_apart: bool = True) ->
     if len(measures) > 1:
         measures = {measure: f"{text} ({measure})" for measure, text in measures.items()}
     return [
-        f"{heading}{digest}; {counted(len(seeds), 'seed')} ({_seeds(seeds)}), {span}",
+        f"{heading}{digest}; {counted(len(seeds), 'seed')} ({seed_span(seeds)}), {span}",
         f"mean ± 95% interval over seeds; recall: {'; '.join(sorted(measures.values()))}",
     ]
 
@@ -298,14 +279,15 @@ def _section(
     names = [name for name, column in COLUMNS.items() if not column.optional or any(map(column.cell, table))]
     # What is the same for all rows is in the title.
     names = [name for name in names if name not in ("epochs", "measure") or len({getattr(r, name) for r in table}) > 1]
-    cells = {name: [COLUMNS[name].cell(row) for row in table] for name in names}
+    cells = {COLUMNS[name].title: [COLUMNS[name].cell(row) for row in table] for name in names}
     above, below = title(heading, table, told_apart=told_apart), []
     if any(row.stale for row in table):
         below.append("stale: the source of its variants is no longer what it was; `zoo benchmark` trains it anew")
     if width is not None:
-        left_out = _fit(cells, width, keep=sort)
+        left_out_first = [COLUMNS[name].title for name in _LEFT_OUT_FIRST if name != sort]
+        left_out = fit(cells, width, folding=("spec",), left_out_first=left_out_first)
         if left_out:
-            below.append(f"No room for: {', '.join(COLUMNS[name].title for name in left_out)}; --format csv has all.")
+            below.append(f"No room for: {', '.join(left_out)}; --format csv has all.")
         above, below = ([textwrap.fill(line, width) for line in lines] for lines in (above, below))
     if format_.startswith("latex"):
         above, below = ([f"% {line}" for line in lines] for lines in (above, below))
@@ -315,27 +297,11 @@ def _section(
 def _tabulate(cells: dict[str, list[str]], format_: str) -> str:
     return tabulate(
         list(zip(*cells.values(), strict=True)),
-        headers=[COLUMNS[name].title for name in cells],
+        headers=list(cells),
         tablefmt=format_,
-        colalign=["left" if name in ("spec", "measure") else "right" for name in cells],
+        colalign=["left" if title in ("spec", "measure") else "right" for title in cells],
         disable_numparse=True,
     )
-
-
-def _fit(cells: dict[str, list[str]], width: int, *, keep: str | None) -> list[str]:
-    """Make a table fit a width: leave out columns, fold names. Returns the columns that were left out."""
-    longest_piece = max(len(piece) for name in cells["spec"] for piece in pieces(name))
-    left_out = []
-    for candidate in (*_LEFT_OUT_FIRST, None):
-        others = [column_width(COLUMNS[name].title, cells[name]) for name in cells if name != "spec"]
-        room = width - sum(others) - GAP * len(others)
-        if room >= longest_piece or candidate is None:
-            break
-        if candidate in cells and candidate != keep:
-            del cells[candidate]
-            left_out.append(candidate)
-    cells["spec"] = [folded(name, max(room, longest_piece)) for name in cells["spec"]]
-    return left_out
 
 
 def _record(heading: Heading, row: Row) -> dict[str, Any]:
@@ -361,9 +327,3 @@ def _csv(records: list[dict[str, Any]]) -> str:
 def _last(value: float) -> float:
     """Return what puts a row without the figure behind all others."""
     return math.inf if math.isnan(value) else value
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
-        return f"{seeds[0]} to {seeds[-1]}"
-    return ", ".join(map(str, seeds))

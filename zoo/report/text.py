@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 GAP = 2
 """Characters between two columns of tabulate's formats "simple" and "plain"."""
@@ -15,6 +15,20 @@ def with_interval(value: float | None, interval: float | None) -> str:
     if value is None or math.isnan(value):
         return ""
     return f"{value:.4f}" + ("" if interval is None else f" ± {interval:.4f}")
+
+
+def difference(value: float, low: float | None, high: float | None) -> str:
+    """Write a difference in recall with its interval: "+0.0123 [+0.0045, +0.0201]"; nothing for NaN."""
+    if math.isnan(value):
+        return ""
+    return f"{value:+.4f}" + ("" if low is None or high is None else f" [{low:+.4f}, {high:+.4f}]")
+
+
+def probability(p: float | None) -> str:
+    """Write a p value: "0.0312", "<0.0001"; nothing for none."""
+    if p is None:
+        return ""
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
 def duration(seconds: float) -> str:
@@ -51,6 +65,13 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def seed_span(seeds: Sequence[int]) -> str:
+    """Write which seeds: "0 to 4", "0, 2, 7"."""
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
 def column_width(title: str, cells: Iterable[str]) -> int:
     """Return how wide tabulate makes a column, which is at least two characters wider than its title."""
     return max(len(title) + 2 if title else 0, *map(len, cells))
@@ -72,3 +93,41 @@ def folded(text: str, width: int) -> str:
             lines.append("")
         lines[-1] += piece
     return "\n".join(line.strip() for line in lines)
+
+
+def fit(cells: dict[str, list[str]], width: int, *, folding: Sequence[str], left_out_first: Sequence[str]) -> list[str]:
+    """Make the columns of a table, by title, fit a width: leave out columns, fold others.
+
+    Args:
+        cells: the columns; changed in place.
+        width: how many characters a line may have.
+        folding: titles of the columns that may be folded; the widest gives way first.
+        left_out_first: titles of the columns that may be left out, the least important first.
+
+    Returns:
+        Titles of the columns that were left out.
+    """
+    folding = [title for title in folding if title in cells]
+    least = {
+        title: column_width(title, [piece.rstrip() for cell in cells[title] for piece in pieces(cell)])
+        for title in folding
+    }
+    left_out = []
+    for candidate in (*left_out_first, None):
+        fixed = [column_width(title, column) for title, column in cells.items() if title not in folding]
+        room = width - sum(fixed) - GAP * (len(cells) - 1)
+        if sum(least[title] for title in folding if title in cells) <= room or candidate is None:
+            break
+        if candidate in cells:
+            del cells[candidate]
+            left_out.append(candidate)
+    folding = [title for title in folding if title in cells]
+    widths = {title: column_width(title, cells[title]) for title in folding}
+    while sum(widths.values()) > room:
+        wider = [title for title in folding if widths[title] > least[title]]
+        if not wider:
+            break
+        widths[max(wider, key=lambda title: widths[title])] -= 1
+    for title in folding:
+        cells[title] = [folded(cell, widths[title]) for cell in cells[title]]
+    return left_out

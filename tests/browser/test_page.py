@@ -1,0 +1,214 @@
+"""A study's page in a browser: it opens, sorts, fits a phone, and can be read in light and dark and by everyone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from made_results import CHANGES, factorial, one_at_a_time
+
+from zoo.registry import Registry
+from zoo.report.study.page import page as study_page
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium")
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+SCHEMES = ("light", "dark")
+LONG = "a name that is long, and has many words in it, as no name should"
+
+
+@pytest.fixture(scope="module")
+def files(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return pages of two studies."""
+    folder = tmp_path_factory.mktemp("pages")
+    changes = {
+        **CHANGES,
+        LONG.replace(",", ""): {"network.classifier.0.dropout": "dropout"},
+        "<b>": {"training.shuffle": True},
+    }
+    results = {"factorial": factorial(registry), "single": one_at_a_time(registry, changes=changes)}
+    paths = {name: folder / f"{name}.html" for name in results}
+    for name, result in results.items():
+        paths[name].write_text(study_page(result), encoding="utf-8")
+    return paths
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.Browser]:
+    with playwright.sync_playwright() as driver:
+        # Its profile is a fresh folder each time.
+        browser = driver.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """A page that was opened, with all that its console and its network said."""
+
+    def __init__(
+        self, browser: playwright.Browser, path: Path, scheme: str, viewport: dict[str, int], **more: object
+    ) -> None:
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.context = browser.new_context(color_scheme=scheme, viewport=viewport, **more)
+        self.page = self.context.new_page()
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(path.as_uri())
+
+    def column(self, title: str) -> list[str]:
+        """Return the cells of a column of the first table, from the top."""
+        table = self.page.locator("table").first
+        titles = table.locator("thead th").all_inner_texts()
+        place = next(i for i, text in enumerate(titles) if text.startswith(title))
+        return [row.locator("th, td").nth(place).inner_text() for row in table.locator("tbody tr").all()]
+
+    def sort(self, title: str) -> playwright.Locator:
+        return self.page.locator("table").first.get_by_role("button", name=title)
+
+
+@pytest.fixture
+def opened(browser: playwright.Browser, request: pytest.FixtureRequest) -> Iterator[type[Opened]]:
+    contexts = []
+
+    def open_(*args: object, **more: object) -> Opened:
+        page = Opened(browser, *args, **more)
+        contexts.append(page.context)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+
+
+each_scheme = pytest.mark.parametrize("scheme", SCHEMES)
+each_study = pytest.mark.parametrize("study", ["factorial", "single"])
+
+
+@each_scheme
+@each_study
+def test_it_opens_without_an_error_and_asks_for_nothing_else(study, scheme, files, opened):
+    page = opened(files[study], scheme, DESKTOP)
+    assert page.said == []
+    assert [url for url in page.asked if not url.startswith("data:")] == [files[study].as_uri()]
+    assert page.page.locator("h1").inner_text().startswith("Study made-up")
+    assert page.page.locator("svg").count() >= 5
+
+
+@each_study
+@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_the_page_never_scrolls_sideways(study, viewport, files, opened):
+    page = opened(files[study], "light", viewport).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    wide = page.evaluate("[...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)")
+    assert wide is (viewport is PHONE), "on a phone tables scroll in their own container"
+
+
+def test_text_in_plots_can_be_read_on_a_phone(files, opened):
+    page = opened(files["single"], "light", PHONE).page
+    smallest = page.evaluate(
+        """Math.min(...[...document.querySelectorAll('svg text')].map(
+            e => Math.hypot(e.getScreenCTM().c, e.getScreenCTM().d) * parseFloat(getComputedStyle(e).fontSize)))"""
+    )
+    assert smallest > 7
+
+
+@each_study
+def test_no_text_of_a_plot_is_cut_off(study, files, opened):
+    page = opened(files[study], "light", DESKTOP).page
+    cut = page.evaluate(
+        """[...document.querySelectorAll('svg text')].filter(e => {
+            const t = e.getBoundingClientRect(), s = e.ownerSVGElement.getBoundingClientRect();
+            return t.left < s.left - 2 || t.right > s.right + 2 || t.top < s.top - 2 || t.bottom > s.bottom + 2;
+        }).map(e => e.textContent)"""
+    )
+    assert cut == []
+
+
+def test_a_click_sorts_by_number_and_a_second_turns_it_round(files, opened):
+    page = opened(files["single"], "light", DESKTOP)
+    first = page.column("difference")
+    numbers = [float(text.split()[0]) for text in first]
+    assert numbers != sorted(numbers), "or else sorting would change nothing"
+    page.sort("difference").click()
+    assert [float(text.split()[0]) for text in page.column("difference")] == sorted(numbers)
+    head = page.page.locator("table").first.locator("th[aria-sort]")
+    assert head.get_attribute("aria-sort") == "ascending"
+    page.sort("difference").click()
+    assert [float(text.split()[0]) for text in page.column("difference")] == sorted(numbers, reverse=True)
+    assert head.get_attribute("aria-sort") == "descending"
+    assert head.count() == 1
+
+
+@pytest.mark.parametrize("key", ["Enter", " "])
+def test_the_keyboard_sorts_texts(key, files, opened):
+    page = opened(files["single"], "light", DESKTOP)
+    names = page.column("change")
+    for _ in range(20):
+        page.page.keyboard.press("Tab")
+        if page.page.evaluate("document.activeElement.tagName") == "BUTTON":
+            break
+    page.page.keyboard.press(key)
+    expected = page.page.evaluate(
+        "names => names.sort((a, b) => a.localeCompare(b, undefined, {numeric: true}))", names
+    )
+    assert page.column("change") == expected
+    assert names != expected
+
+
+def test_without_its_script_a_table_is_a_table(files, opened):
+    page = opened(files["single"], "light", DESKTOP, java_script_enabled=False).page
+    assert page.locator("button").count() == 0
+    assert page.locator("table").first.locator("tbody tr").count() == 7
+
+
+@each_scheme
+def test_text_and_background_follow_the_scheme(scheme, files, opened):
+    page = opened(files["single"], scheme, DESKTOP).page
+
+    def brightness(color: str) -> float:
+        return sum(map(int, color[4:-1].split(",")))
+
+    text, ground, tick = page.evaluate(
+        """[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor,
+            getComputedStyle(document.querySelector('svg text')).fill]"""
+    )
+    assert (brightness(text) > brightness(ground)) is (scheme == "dark")
+    assert tick == text, "a plot's text is the page's"
+
+
+@each_scheme
+@each_study
+@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_there_is_no_serious_fault_of_accessibility(study, scheme, viewport, files, opened):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    found = axe.Axe().run(opened(files[study], scheme, viewport).page).response
+    assert found["passes"], "it looked at something"
+    serious = [
+        (fault["id"], fault["help"], [node["html"][:120] for node in fault["nodes"]])
+        for fault in found["violations"]
+        if fault["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+def test_it_can_be_printed(files, opened):
+    page = opened(files["factorial"], "dark", DESKTOP).page
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 36)", "dark ink also of a dark screen"
+    assert page.pdf()[:4] == b"%PDF"

@@ -1,0 +1,174 @@
+"""`zoo study`: real training of a small study, and what the command says of bad input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import Result
+
+from zoo.ledger import Ledger
+
+Zoo = Callable[..., Result]
+
+CHANGES = ("--change", "leaky:activation=leaky_relu", "--change", "bn:network.features.*.normalization=batch")
+SMALL = ("--base", "starter/default", *CHANGES, "--epochs", "1", "--seeds", "2", "--ledger", "own.sqlite")
+
+
+def test_list_names_all_registered(zoo: Zoo) -> None:
+    result = zoo("study", "list", "--json")
+    names = {record["study"] for record in json.loads(result.stdout)}
+    assert names == {
+        "activations", "dropouts", "normalizations", "poolings",
+        "eq2425", "eq2425-corrected", "eq2425-factorial", "eq2425-stepwise", "starter-factorial",
+    }  # fmt: skip
+    assert "starter-factorial" in zoo("study", "list").stdout
+
+
+def test_show_says_what_each_change_does(zoo: Zoo) -> None:
+    text = zoo("study", "show", "starter-factorial").stdout
+    assert "+ BatchNorm2d(24) after features.0.filter" in text
+    assert "training.shuffle: false -> true" in text
+
+
+def test_plan_then_run_then_report(zoo: Zoo, folder: Path) -> None:
+    planned = zoo("study", "plan", *SMALL)
+    assert planned.exit_code == 0
+    assert "3 combinations with 2 seeds: 6 runs; 0 are in own.sqlite already" in planned.stdout
+    assert "standard deviations for a change (of a paired difference, which is not known yet)" in planned.stdout
+
+    ran = zoo("study", "run", *SMALL, "--jobs", "1", "-o", "report.html")
+    assert ran.exit_code == 0, ran.stderr
+    assert "leaky" in ran.stdout
+    assert "Written to report.html." in ran.stderr
+    page = Path("report.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert "bn:network.features.*.normalization=batch" in page
+
+    with Ledger(Path("own.sqlite")) as ledger:
+        runs = ledger.runs()
+    assert len(runs) == 6
+    assert all("validation" in run.epochs[-1].evaluations for run in runs)
+
+    again = zoo("study", "plan", *SMALL)
+    assert "6 are in own.sqlite already" in again.stdout
+    assert "from runs in the ledger" in again.stdout
+    repeated = zoo("study", "run", *SMALL, "--jobs", "1")
+    assert repeated.stdout == ran.stdout
+    reported = zoo("study", "report", *SMALL)
+    assert reported.stdout == ran.stdout
+    with Ledger(Path("own.sqlite")) as ledger:
+        assert len(ledger.runs()) == 6, "something was trained again"
+
+    for ending in ("md", "tex", "csv", "json", "parquet"):
+        assert zoo("study", "report", *SMALL, "-o", f"report.{ending}").exit_code == 0
+    frame = pd.read_parquet("report.parquet")
+    assert {"leaky", "bn"} <= set(frame["name"])
+    assert len(json.loads(Path("report.json").read_text())) == len(pd.read_csv("report.csv")) == len(frame)
+
+
+def test_seeds_are_added_by_auto(zoo: Zoo, folder: Path) -> None:
+    arguments = (*SMALL[:-4], "--seeds", "auto", "--max-seeds", "5", "--ledger", "own.sqlite")
+    result = zoo("study", "run", *arguments, "--jobs", "1")
+    assert result.exit_code == 0, result.stderr
+    with Ledger(Path("own.sqlite")) as ledger:
+        seeds = {run.key.seed for run in ledger.runs()}
+    assert {0, 1, 2} <= seeds <= {0, 1, 2, 3, 4}
+    assert zoo("study", "report", *arguments).stdout == result.stdout
+
+
+def test_stepwise(zoo: Zoo, folder: Path) -> None:
+    result = zoo("study", "run", *SMALL, "--design", "stepwise", "--jobs", "1", "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    assert any(record["name"].startswith("leaky") for record in json.loads(result.stdout))
+
+
+def test_levels_and_a_change_of_several_paths(zoo: Zoo) -> None:
+    result = zoo(
+        "study", "show", "--base", "starter/default",
+        "--change", "size:network.features.1.filter.size=5,7",
+        "--change", "both:activation=mish", "--change", "both:network.classifier.0.dropout=dropout",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    assert "size=5\n" in result.stdout
+    assert "size=7\n" in result.stdout
+    assert "+ Dropout(p=0.5) after classifier.0.activation" in result.stdout
+
+
+def test_a_budget_takes_fewer_seeds(zoo: Zoo, folder: Path) -> None:
+    few = (*SMALL[:-4], "--ledger", "own.sqlite", "--jobs", "1")
+    result = zoo("study", "run", *few, "--seeds", "500", "--budget", "3s")
+    assert "Cut down to the budget:" in result.stderr
+    refused = zoo("study", "run", *few, "--epochs", "100", "--seeds", "5", "--budget", "1s", "--set", "batch_size=1")
+    assert refused.exit_code == 2
+    assert "two seeds take about" in refused.stderr
+
+
+UNFIT = ("--change", "bn:network.classifier.*.normalization=batch")
+ONE_LEFT = ("--set", "batch_size=360")
+"""Of 1,081 training images in batches of 360 the last batch is one image."""
+
+
+def test_what_cannot_be_trained_is_left_out_or_said(zoo: Zoo, folder: Path) -> None:
+    rest = ("--epochs", "1", "--seeds", "2", "--jobs", "1", *ONE_LEFT)
+    leaky = ("--base", "starter/default", "--change", "leaky:activation=leaky_relu")
+    result = zoo("study", "run", *leaky, *UNFIT, *rest)
+    assert result.exit_code == 0, result.stderr
+    assert "Left out: starter/default[bn]: a layer cannot be trained on a batch of a single image" in result.stdout
+    assert zoo("study", "run", *leaky, *UNFIT, *rest, "--design", "stepwise").exit_code == 0
+    refused = zoo("study", "run", *leaky, *UNFIT, *rest, "--design", "factorial")
+    assert refused.exit_code == 2
+    assert "starter/default[bn]: a layer cannot be trained on a batch of a single image" in refused.stderr
+
+
+MISTAKES = [
+    (("study", "run"), 2, "name a study (`zoo study list`), a TOML file, or describe one by --base and --change"),
+    (
+        ("study", "run", "starter-factorail"),
+        2,
+        "no study is called 'starter-factorail'; did you mean starter-factorial",
+    ),
+    (("study", "run", "--base", "starter/default"), 2, "study 'study': changes: required, but not there"),
+    (("study", "run", *SMALL, "--change", "leaky"), 2, "expected NAME:PATH=VALUE after --change, got 'leaky'"),
+    (
+        ("study", "run", *SMALL, "--change", "bn:filter.size=3,5"),
+        2,
+        "--change bn: a change of several paths cannot be a choice among values, 3,5",
+    ),
+    (("study", "run", *SMALL, "--design", "full"), 2, "Invalid value for '--design'"),
+    (("study", "run", *SMALL, "--max-seeds", "3"), 2, "--max-seeds is for --seeds auto"),
+    (("study", "run", *SMALL, "--seeds", "none"), 2, "expected a number of seeds, from 1, or auto, got 'none'"),
+    (
+        ("study", "run", *SMALL, "--design", "stepwise", "--seeds", "auto"),
+        2,
+        "seeds cannot be added to a stepwise search",
+    ),
+    (("study", "run", *SMALL, "--format", "parquet"), 2, "--format parquet is not for a terminal"),
+    (("study", "run", *SMALL, "--format", "tabel"), 2, "no format of a study is called 'tabel'"),
+    (("study", "run", *SMALL, "-o", "no/where.html"), 2, "--output no/where.html: there is no folder no"),
+    (("study", "run", *SMALL, "--set", "batch_size=1", "--set", "batch_size=2"), 2, "batch_size is set twice"),
+    (("study", "report", *SMALL), 1, "there is no ledger own.sqlite"),
+    (
+        ("study", "run", "--base", "starter/default", "--change", "seed:activation=mish"),
+        2,
+        "'seed' cannot be the name of a change",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), MISTAKES, ids=[m[:30] for _, _, m in MISTAKES])
+def test_mistakes_get_one_message(zoo: Zoo, folder: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+    result = zoo(*arguments)
+    assert message in result.stderr
+    assert result.exit_code == code
+    assert "Traceback" not in result.stderr
+
+
+def test_a_ledger_without_the_studys_runs(zoo: Zoo, folder: Path) -> None:
+    Ledger(Path("own.sqlite")).close()
+    result = zoo("study", "report", *SMALL)
+    assert result.exit_code == 2
+    assert "study 'study': there is no run to judge; `zoo study run` trains, with the same options" in result.stderr

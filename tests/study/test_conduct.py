@@ -1,0 +1,285 @@
+"""Studies carried out with a trainer that makes recalls up, so that what is found is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+from made_results import _run as made_run
+
+from zoo.data import Dataset
+from zoo.errors import SpecError, ZooError
+from zoo.registry import Registry, default_registry
+from zoo.spec import Spec
+from zoo.study.conduct import Auto, conduct, deviation
+from zoo.study.definition import Study, read_study
+from zoo.study.plan import first_specs
+from zoo.train.execute import dataset
+from zoo.train.run import Run
+
+CHANGES: dict[str, Any] = {
+    "leaky": {"activation": "leaky_relu"},
+    "bn": {"network.features.*.normalization": "batch"},
+    "slow": {"learning_rate": 0.01},
+}
+Truth = Callable[[set[str]], float]
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return default_registry()
+
+
+@pytest.fixture(scope="module")
+def digits(registry: Registry) -> Dataset:
+    return dataset(a_study(registry).base, registry, "cpu")
+
+
+def a_study(registry: Registry, **stated: Any) -> Study:
+    return read_study({"base": "starter/default", "changes": CHANGES, **stated}, registry=registry, name="s")
+
+
+class Trainer:
+    """Makes runs whose recall is the truth of their changes, and a little of each seed's own."""
+
+    def __init__(self, truth: Truth, noise: float = 0.001, spoil: Callable[[Run], Run] = lambda run: run) -> None:
+        self.truth, self.noise, self.spoil = truth, noise, spoil
+        self.trained: list[tuple[str, int]] = []
+
+    def __call__(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
+        runs = []
+        for spec in specs:
+            changes = set(spec.name.partition("[")[2].rstrip("]").split(", ")) - {""}
+            for seed in seeds:
+                self.trained.append((spec.name, seed))
+                own = np.random.default_rng([seed, *map(ord, spec.name)]).normal(0, self.noise)
+                recall = self.truth(changes) + own + np.random.default_rng(seed).normal(0, 0.01)
+                run = made_run(spec, seed, recall, seconds=1.0, parameters=1000)
+                runs.append(self.spoil(run))
+        return runs
+
+
+def gains(**by_change: float) -> Truth:
+    return lambda changes: 0.8 + sum(by_change.get(change, 0.0) for change in changes)
+
+
+def verdicts(result: Any) -> dict[str, str]:
+    return {claim.change: claim.comparison.verdict for claim in result.claims}
+
+
+def test_what_helps_and_what_hurts_is_found(registry: Registry, digits: Dataset) -> None:
+    trainer = Trainer(gains(leaky=0.0, bn=0.05, slow=-0.05))
+    result = conduct(a_study(registry), range(8), trainer, dataset=digits, registry=registry)
+    assert verdicts(result)["bn"] == "helps"
+    assert verdicts(result)["slow"] == "hurts"
+    assert result.chosen == "bn"
+    assert result.confirmation is not None
+    assert result.confirmation.difference == pytest.approx(0.05, abs=0.02)
+    assert [arm.name for arm in result.arms] == ["base", "leaky", "bn", "slow"]
+    assert result.proofs["bn"][0].startswith("+ BatchNorm2d(24) after features.0.filter")
+    assert sorted(trainer.trained) == sorted(set(trainer.trained)), "a run was trained twice"
+
+
+def test_test_recall_is_kept_from_what_was_not_chosen(registry: Registry, digits: Dataset) -> None:
+    result = conduct(a_study(registry), range(4), Trainer(gains(bn=0.05)), dataset=digits, registry=registry)
+    shown = {arm.name for arm in result.arms if "test" in arm.recalls}
+    assert shown == {"base", "bn"}
+    selected = conduct(
+        a_study(registry, select="test"), range(4), Trainer(gains(bn=0.05)), dataset=digits, registry=registry
+    )
+    assert all("test" in arm.recalls for arm in selected.arms)
+    assert selected.confirmation is None
+    assert any("Selected on the test part" in note for note in selected.notes)
+
+
+def test_pairs_are_those_of_one_seed(registry: Registry, digits: Dataset) -> None:
+    """Without noise of an arm's own, all pairs differ by the gain, however much seeds differ."""
+    result = conduct(a_study(registry), range(5), Trainer(gains(bn=0.05), noise=0.0), dataset=digits, registry=registry)
+    base, bn = (result.arm(name).recalls["validation"] for name in ("base", "bn"))
+    claim = next(claim for claim in result.claims if claim.change == "bn")
+    assert claim.comparison.difference == pytest.approx(np.mean([bn[s] - base[s] for s in range(5)]))
+
+
+def test_stepwise_goes_on_from_what_it_kept(registry: Registry, digits: Dataset) -> None:
+    trainer = Trainer(gains(leaky=0.02, bn=-0.05, slow=0.03))
+    study = a_study(registry, design="stepwise")
+    result = conduct(study, range(3), trainer, dataset=digits, registry=registry)
+    assert [(step.tried, step.upon, step.kept) for step in result.steps] == [
+        ("leaky", "base", True),
+        ("bn", "leaky", False),
+        ("slow", "leaky", True),
+    ]
+    assert result.chosen == "leaky + slow"
+
+
+def test_factorial_finds_the_interaction_and_what_simpler_designs_miss(registry: Registry, digits: Dataset) -> None:
+    def truth(changes: set[str]) -> float:
+        # Each helps alone; together they hurt.
+        return 0.8 + 0.04 * ("leaky" in changes) + 0.05 * ("bn" in changes) - 0.12 * ({"leaky", "bn"} <= changes)
+
+    changes = {name: CHANGES[name] for name in ("leaky", "bn")}
+    study = a_study(registry, design="factorial", changes=changes)
+    result = conduct(study, range(6), Trainer(truth), dataset=digits, registry=registry)
+    effects = {effect.name: effect for effect in result.effects}
+    assert effects["leaky x bn"].comparison.difference == pytest.approx(-0.12, abs=0.03)
+    assert effects["leaky x bn"].comparison.verdict == "hurts"
+    assert effects["leaky x bn"].sentence
+    assert result.chosen == "bn"
+    assert "would have chosen leaky + bn" in result.found_by[0]
+    assert "would have found the best combination" in result.found_by[2]
+
+
+def test_fractional_names_what_it_cannot_tell_apart(registry: Registry, digits: Dataset) -> None:
+    study = a_study(registry, design="fractional", resolution=3)
+    result = conduct(
+        study, range(4), Trainer(gains(leaky=0.03, bn=0.05, slow=-0.04)), dataset=digits, registry=registry
+    )
+    assert len(result.arms) == 4
+    assert result.arms[0].name == "base"
+    effects = {effect.name: effect for effect in result.effects}
+    assert set(effects) == {"leaky", "bn", "slow"}
+    assert all(effect.aliases for effect in effects.values())
+    assert effects["bn"].comparison.difference == pytest.approx(0.05, abs=0.02)
+
+
+def test_seeds_are_added_where_a_claim_is_undecided(registry: Registry, digits: Dataset) -> None:
+    trainer = Trainer(gains(leaky=0.004, bn=0.15), noise=0.004)
+    result = conduct(
+        a_study(registry), range(9), trainer, dataset=digits, registry=registry, auto=Auto(first=3, batch=3, most=9)
+    )
+    seeds = {arm.name: len(arm.runs) for arm in result.arms}
+    assert seeds["bn"] < 9, "a claim that was decided got more seeds"
+    assert seeds["leaky"] == 9
+    assert verdicts(result)["bn"] == "helps"
+    assert result.look_level < 0.05
+    assert len(trainer.trained) == len(set(trainer.trained))
+
+
+def test_no_seeds_are_added_when_time_is_up(registry: Registry, digits: Dataset) -> None:
+    auto = Auto(first=3, batch=3, most=9, go_on=lambda: False)
+    trainer = Trainer(gains(leaky=0.004), noise=0.02)
+    result = conduct(a_study(registry), range(9), trainer, dataset=digits, registry=registry, auto=auto)
+    assert {len(arm.runs) for arm in result.arms} == {3}
+
+
+def test_seeds_are_added_to_a_factorial_design_too(registry: Registry, digits: Dataset) -> None:
+    study = a_study(registry, design="factorial", changes={name: CHANGES[name] for name in ("leaky", "bn")})
+    trainer = Trainer(gains(leaky=0.003, bn=0.1), noise=0.01)
+    result = conduct(study, range(6), trainer, dataset=digits, registry=registry, auto=Auto(first=2, batch=2, most=6))
+    assert {len(arm.runs) for arm in result.arms} == {6}
+    assert next(effect for effect in result.effects if effect.name == "bn").comparison.verdict == "helps"
+
+
+def test_a_search_takes_no_seeds_on_the_way(registry: Registry, digits: Dataset) -> None:
+    with pytest.raises(SpecError, match="study 's': seeds cannot be added to a stepwise search"):
+        conduct(
+            a_study(registry, design="stepwise"),
+            range(9),
+            Trainer(gains()),
+            dataset=digits,
+            registry=registry,
+            auto=Auto(3, 3, 9),
+        )
+
+
+def test_a_change_is_compared_with_a_base_as_large(registry: Registry, digits: Dataset) -> None:
+    changes = {"wide": {"network.features.2.filters": 160}, "leaky": CHANGES["leaky"]}
+    study = a_study(registry, changes=changes, match="parameters")
+    trainer = Trainer(lambda changes: 0.8 + 0.05 * ("wide" in changes or any("width" in c for c in changes)))
+    result = conduct(study, range(6), trainer, dataset=digits, registry=registry)
+    assert verdicts(result)["wide"] == "helps"
+    name = "base, as many parameters as wide"
+    matched = next(claim for claim in result.claims if claim.control == name)
+    assert matched.change == "wide, at equal parameters"
+    assert matched.comparison.verdict != "helps"
+    assert result.matched == {name: "wide"}
+    assert result.arm(name).cell is None
+
+
+def diverge(run: Run) -> Run:
+    if "slow" in run.name and run.key.seed == 1:
+        return attrs.evolve(run, status="diverged", reason="diverged at epoch 1", epochs=())
+    if "leaky" in run.name and run.key.seed == 2:
+        return attrs.evolve(run, status="failed", reason="RuntimeError: no", epochs=())
+    return run
+
+
+def test_diverged_runs_count_as_chance_and_failed_ones_not_at_all(registry: Registry, digits: Dataset) -> None:
+    result = conduct(a_study(registry), range(4), Trainer(gains(), spoil=diverge), dataset=digits, registry=registry)
+    assert result.arm("slow").recalls["validation"][1] == 0.1
+    assert result.arm("slow").diverged == 1
+    assert result.arm("leaky").failed == 1
+    assert sorted(result.arm("leaky").recalls["validation"]) == [0, 1, 3]
+    claims = {claim.change: claim.comparison.n for claim in result.claims}
+    assert claims == {"leaky": 3, "bn": 4, "slow": 4}
+    assert "slow: 1 of 4 runs diverged; each counts with the recall of chance, 0.1000." in result.notes
+    assert "leaky: 1 of 4 runs failed and count nowhere." in result.notes
+
+
+def test_when_all_fail_the_reason_is_said(registry: Registry, digits: Dataset) -> None:
+    def fail(run: Run) -> Run:
+        return attrs.evolve(run, status="failed", reason="plugin x raised RuntimeError: no\ntrace", epochs=())
+
+    for design in ("one-at-a-time", "factorial", "stepwise"):
+        with pytest.raises(ZooError, match=r"runs failed, the first because: plugin x raised RuntimeError: no$"):
+            conduct(
+                a_study(registry, design=design),
+                range(2),
+                Trainer(gains(), spoil=fail),
+                dataset=digits,
+                registry=registry,
+            )
+    with pytest.raises(ZooError, match="there is no run to judge; `zoo study run` trains"):
+        conduct(a_study(registry), range(2), lambda specs, seeds: [], dataset=digits, registry=registry)
+
+
+def test_times_of_runs_that_shared_the_machine_are_not_compared(registry: Registry, digits: Dataset) -> None:
+    def share(run: Run) -> Run:
+        return attrs.evolve(run, provenance={**run.provenance, "runs_at_once": "2"})
+
+    alone = conduct(a_study(registry), range(2), Trainer(gains()), dataset=digits, registry=registry)
+    shared = conduct(a_study(registry), range(2), Trainer(gains(), spoil=share), dataset=digits, registry=registry)
+    assert set(alone.pareto) == {"seconds", "parameters", "flops"}
+    assert set(shared.pareto) == {"parameters", "flops"}
+    assert any("shared the machine, 2 at once: they are not compared" in note for note in shared.notes)
+
+
+def test_references_stand_beside_what_repeats_them(registry: Registry, digits: Dataset) -> None:
+    faithful = read_study("eq2425", registry=registry)
+    result = conduct(faithful, range(2), Trainer(gains()), dataset=_thirty_two(), registry=registry)
+    assert {arm.name: arm.spec.reference.test_recall for arm in result.arms if arm.spec.reference} == {
+        "base": 0.5245,
+        "4a1": 0.5713,
+        "4a2": 0.4956,
+        "4b": 0.5126,
+        "4c": 0.5329,
+        "4d": 0.5379,
+        "4e": 0.6633,
+        "5a": 0.3606,
+        "5b": 0.1011,
+        "5c": 0.5434,
+    }
+    shorter = read_study("eq2425", registry=registry, overrides={"training.epochs": 3})
+    result = conduct(shorter, range(2), Trainer(gains()), dataset=_thirty_two(), registry=registry)
+    assert not any(arm.spec.reference for arm in result.arms), "of 3 epochs the publication says nothing"
+
+
+def _thirty_two() -> Dataset:
+    registry = default_registry()
+    study = read_study("eq2425", registry=registry, overrides={"data.dataset": "digits", "data.resize": 32})
+    return dataset(study.base, registry, "cpu")
+
+
+def test_deviation_is_pooled_over_what_the_ledger_holds(registry: Registry) -> None:
+    study = a_study(registry)
+    specs = first_specs(study, registry)
+    trainer = Trainer(gains(bn=0.1), noise=0.01)
+    runs: dict[str, dict[int, Run]] = {}
+    for run in trainer(specs, range(6)):
+        runs.setdefault(run.key.spec, {})[run.key.seed] = run
+    found = deviation(study, runs, study.base.identity, 10)
+    assert found == pytest.approx(0.01 * np.sqrt(2), rel=0.5)
+    assert deviation(study, {}, study.base.identity, 10) is None

@@ -1,0 +1,233 @@
+"""Times compared side by side: the ratios are right, and chance is not taken for a difference."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from small_runs import PLUGIN, small
+
+from zoo.errors import BuildError, DataError, PluginError, ZooError
+from zoo.registry import Registry
+from zoo.spec import Spec
+from zoo.timing import FEWEST, Timings, measure, ratio_interval
+from zoo.train.training import Training
+
+NAPS = '''
+import time
+
+import zoo
+from zoo.options import NonNegativeFloat
+
+
+@zoo.hookimpl
+def zoo_register_activations(register):
+    register("naps", naps)
+
+
+def naps(*, training: NonNegativeFloat = 0.0, evaluation: NonNegativeFloat = 0.0):
+    """Sleeps so many milliseconds in each forward pass."""
+    from torch import nn
+
+    class Naps(nn.Module):
+        def forward(self, x):
+            time.sleep((training if self.training else evaluation) / 1000)
+            return x
+
+    return Naps()
+'''
+
+
+@pytest.fixture(scope="module")
+def napping(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """A registry with small images, and a layer that takes as long as one likes."""
+    file = tmp_path_factory.mktemp("plugin") / "naps.py"
+    file.write_text(NAPS, encoding="utf-8")
+    return Registry(files=[PLUGIN, file]).require_sound()
+
+
+def naps(registry: Registry, name: str, **milliseconds: float) -> Spec:
+    return small(registry, name, {"network.classifier.0.activation": {"name": "naps", **milliseconds}})
+
+
+def measured(registry: Registry, *specs: Spec, rounds: int = FEWEST) -> Timings:
+    return measure(specs, registry=registry, device="cpu", rounds=rounds)
+
+
+# The interval.
+
+
+def disturbed(generator: np.random.Generator, rounds: int, after: float) -> npt.NDArray[np.float64]:
+    """Draw disturbances of which each round keeps the share `after` of the one before."""
+    draws = generator.normal(0, 0.05, rounds)
+    for index in range(1, rounds):
+        draws[index] += after * draws[index - 1]
+    return draws
+
+
+@pytest.mark.parametrize("after", [0.0, 0.5])
+def test_the_interval_holds_the_true_ratio_as_often_as_it_says(after: float) -> None:
+    generator = np.random.default_rng(0)
+    inside = {"blocks": 0, "single rounds": 0}
+    for _ in range(500):
+        noise = disturbed(generator, 200, after)
+        common = generator.uniform(1, 3, 200)
+        ratio, low, high = ratio_interval((common * 1.3 * np.exp(noise)).tolist(), common.tolist())
+        inside["blocks"] += low <= 1.3 <= high
+        assert ratio == pytest.approx(1.3 * math.exp(noise.mean()))
+        half = 1.96 * noise.std(ddof=1) / math.sqrt(200)
+        inside["single rounds"] += abs(noise.mean()) <= half
+    # Blocks of ten rounds still depend on each other a little.
+    assert 0.92 <= inside["blocks"] / 500 <= 0.98, inside
+    if after:
+        assert inside["single rounds"] / 500 < 0.8, "the disturbances are such that blocks are needed"
+
+
+def test_what_slows_both_down_alike_leaves_the_ratio() -> None:
+    slow = np.random.default_rng(0).uniform(1, 50, 60)
+    assert ratio_interval((2 * slow).tolist(), slow.tolist()) == pytest.approx((2, 2, 2))
+
+
+def test_rounds_that_fill_no_block_are_left_out_at_the_beginning() -> None:
+    times = [7.0] * 15 + [3.0] * 40
+    assert ratio_interval(times, [1.0] * 55) == pytest.approx((3, 3, 3))
+
+
+# Times of networks.
+
+
+def test_ratios_are_those_of_the_work(napping: Registry) -> None:
+    specs = [
+        naps(napping, "quick", training=4.0, evaluation=2.0),
+        naps(napping, "slow", training=12.0, evaluation=2.0),
+        naps(napping, "slow evaluation", training=4.0, evaluation=8.0),
+    ]
+    quick, slow, slow_evaluation = measured(napping, *specs).specs
+    assert [t.spec for t in (quick, slow, slow_evaluation)] == [spec.name for spec in specs]
+    assert (quick.training.ratio, quick.evaluation.low) == (None, None), "the reference has nothing to be compared with"
+    assert quick.training.milliseconds >= 4
+    assert slow.training.milliseconds >= 12
+    for pace, theirs, extra in (
+        (slow.training, quick.training, 8.0),
+        (slow_evaluation.evaluation, quick.evaluation, 6.0),
+    ):
+        assert pace.ratio is not None
+        assert pace.low is not None
+        assert pace.high is not None
+        # The network itself takes both of them equally long.
+        assert pace.ratio == pytest.approx(1 + extra / theirs.milliseconds, rel=0.15)
+        assert 1.2 < pace.low <= pace.ratio <= pace.high < 4.5
+        assert pace.differs
+        assert pace.milliseconds / theirs.milliseconds == pytest.approx(pace.ratio, rel=0.2)
+    # Five images in a batch, and all thirteen test images at once.
+    assert slow.training.images_per_second == pytest.approx(5000 / slow.training.milliseconds)
+    assert slow.evaluation.images_per_second == pytest.approx(13000 / slow.evaluation.milliseconds)
+
+
+def test_a_network_does_not_differ_from_itself(napping: Registry) -> None:
+    one = small(napping, "one")
+    seen = [
+        getattr(measured(napping, one, attrs.evolve(one, name="two")).specs[1], kind).differs
+        for _ in range(8)
+        for kind in ("training", "evaluation")
+    ]
+    # Of 16 intervals 0.8 leave 1 out by chance; more than 5 do with probability 0.0001.
+    assert sum(seen) <= 5, seen
+
+
+def test_ratios_are_of_the_time_for_one_image(napping: Registry) -> None:
+    one = naps(napping, "one", training=5.0)
+    two = attrs.evolve(small(napping, "two", {"training.batch_size": 10}), network=one.network)
+    _, both = measured(napping, one, two).specs
+    assert both.training.ratio is not None
+    assert 0.4 < both.training.ratio < 0.75, "a step of twice as many images takes about as long"
+
+
+def test_one_spec_has_times_and_no_ratio(napping: Registry) -> None:
+    (only,) = measured(napping, small(napping)).specs
+    assert only.training.milliseconds > 0
+    assert only.training.ratio is None
+    assert not only.training.differs
+
+
+def test_batches_that_are_not_whole_are_left_out(napping: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = set()
+    original = Training.step
+
+    def step(self: Training, images: torch.Tensor, labels: torch.Tensor, augmenting: torch.Generator) -> object:
+        sizes.add(len(labels))
+        return original(self, images, labels, augmenting)
+
+    monkeypatch.setattr(Training, "step", step)
+    measured(napping, small(napping))
+    assert sizes == {5}, "27 images in batches of 5 leave two"
+    sizes.clear()
+    measured(napping, small(napping, sets={"training.batch_size": 100}))
+    assert sizes == {27}, "fewer images than a batch holds are one batch"
+
+
+def test_rounds_and_seconds(napping: Registry) -> None:
+    assert measured(napping, small(napping), rounds=45).rounds == 45
+    short = measure([small(napping)], registry=napping, device="cpu", seconds=0.001)
+    assert short.rounds == FEWEST
+    longer = measure([naps(napping, "naps", training=1.0)], registry=napping, device="cpu", seconds=0.5)
+    assert FEWEST < longer.rounds <= 500
+
+
+def test_a_measurement_draws_from_a_stream_of_its_own(napping: Registry) -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    measured(napping, small(napping, sets={"network.classifier.0.dropout": "dropout"}))
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize(("average", "busy"), [(0.1, False), (3.9, True), (None, False)])
+def test_a_busy_machine_is_noticed(
+    napping: Registry, monkeypatch: pytest.MonkeyPatch, average: float | None, busy: bool
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    if average is None:
+        monkeypatch.delattr("os.getloadavg")
+    else:
+        monkeypatch.setattr("os.getloadavg", lambda: (average, 9.0, 9.0))
+    found = measured(napping, small(napping))
+    assert found.load == (None if average is None else average / 4)
+    assert found.busy is busy
+
+
+# What cannot be timed.
+
+
+def test_what_cannot_be_compared_is_one_error(napping: Registry, registry: Registry) -> None:
+    spec = small(napping)
+    with pytest.raises(ZooError, match=r"^there is no spec to time$"):
+        measured(napping)
+    with pytest.raises(ZooError, match=r"^two of the specs to be timed have one name; give each a name of its own$"):
+        measured(napping, spec, spec)
+    other = small(napping, "other", {"data.dataset": "digits"})
+    with pytest.raises(ZooError) as caught:
+        measured(napping, spec, other)
+    assert str(caught.value) == (
+        "times are compared on one data set, and these specs are for digits and squares; say --data squares"
+    )
+    with pytest.raises(
+        ZooError, match=r"^there must be at least 40 rounds, got 39: fewer give no interval to rely on$"
+    ):
+        measured(napping, spec, rounds=39)
+    with pytest.raises(DataError, match=r"^the data set absent is not at hand: nobody has them$"):
+        measured(napping, small(napping, sets={"data.dataset": "absent"}))
+    with pytest.raises(BuildError, match="does not fit its input of 3x6x6"):
+        measured(napping, small(napping, sets={"network.features.0.pooling.size": 7}))
+
+
+@pytest.mark.parametrize(("name", "raised"), [("raises", "KeyError: 'no such\\nkey'"), ("exits", "SystemExit: 3")])
+def test_a_layer_that_raises_is_one_error(napping: Registry, name: str, raised: str) -> None:
+    spec = small(napping, sets={"network.classifier.0.activation": name})
+    with pytest.raises(PluginError) as caught:
+        measured(napping, spec)
+    assert str(caught.value) == f"small: it cannot be trained: a layer raised {raised}"

@@ -1,0 +1,1 @@
+"""What shows a study: tables, data, plots, and one page with all of it."""

@@ -1,0 +1,524 @@
+"""The tables of a study as text, and its figures as data."""
+
+from __future__ import annotations
+
+import html
+import io
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from tabulate import tabulate
+
+from zoo.errors import ZooError, near_misses
+from zoo.report import table
+from zoo.report.study import arms
+from zoo.report.text import (
+    counted,
+    difference,
+    duration,
+    fit,
+    probability,
+    quantity,
+    seed_span,
+    with_interval,
+)
+from zoo.study.result import Arm, Comparison, Effect, StudyResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_FORMAT = table.DEFAULT_FORMAT
+FORMATS = ("markdown", "parquet", *table.FORMATS)
+_MARKDOWN = ("markdown", "github", "pipe")
+COSTS = {"seconds": "training time", "parameters": "parameters", "flops": "FLOPs"}
+_MOST_TIED = 3
+
+
+@attrs.frozen
+class Cell:
+    """What a cell shows, and the number that its column is sorted by; None for a text."""
+
+    text: str
+    order: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Table:
+    """A table for people.
+
+    Attributes:
+        title: above it.
+        rows: cells by the title of their column; all rows have the same.
+        below: lines that explain it.
+        left_out_first: columns that a narrow terminal does without, the least important first.
+    """
+
+    title: str
+    rows: tuple[dict[str, Cell], ...]
+    below: tuple[str, ...] = ()
+    left_out_first: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """Titles of the columns that are not empty."""
+        return [title for title in self.rows[0] if any(row[title].text for row in self.rows)] if self.rows else []
+
+    def is_text(self, column: str) -> bool:
+        """Tell whether a column holds no numbers."""
+        return all(row[column].order is None for row in self.rows)
+
+
+def check(format_: str) -> None:
+    """Refuse a format that does not exist, before hours are spent on what it should show.
+
+    Raises:
+        ZooError: names what there is.
+    """
+    if format_ not in FORMATS:
+        raise ZooError(
+            f"no format of a study is called {format_!r}{near_misses(format_, FORMATS)} There are {', '.join(FORMATS)}."
+        )
+
+
+def render(result: StudyResult, *, format_: str = DEFAULT_FORMAT, width: int | None = None) -> str:
+    """Return what a study found as text.
+
+    Args:
+        result: what it found.
+        format_: "csv" and "json" are the rows of `frame`; "markdown" or any of tabulate's.
+        width: how many characters a line may have; only the default format is fitted to it.
+
+    Raises:
+        ZooError: there is no such format, or it is no text.
+    """
+    check(format_)
+    if format_ == "parquet":
+        raise ZooError("parquet is no text; give a file to write it to, such as -o study.parquet")
+    if format_ == "csv":
+        text: str = frame(result).to_csv(index=False, lineterminator="\n")
+        return text.rstrip("\n")
+    if format_ == "json":
+        text = frame(result).to_json(orient="records", indent=2, double_precision=15, force_ascii=False)
+        return text
+    width = width if format_ == DEFAULT_FORMAT else None
+    blocks = [
+        _text(heading(result), format_, width),
+        _text([answer(result)], format_, width),
+        *(_table(each, format_, width) for each in (*verdicts(result), *steps(result))),
+        _text(sentences(result), format_, width),
+        _table(arms_table(result), format_, width),
+        _text([*selection(result), *result.found_by], format_, width),
+        *(_table(each, format_, width) for each in (*ranks(result), *references(result))),
+        _text([*fronts(result), *result.notes], format_, width),
+        _text([f"Repeat: {result.command}"] if result.command else [], format_, width),
+    ]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def parquet(result: StudyResult) -> bytes:
+    """Return the rows of `frame` as a Parquet file.
+
+    Raises:
+        ZooError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow  # type: ignore[import-untyped,import-not-found,unused-ignore]  # noqa: F401
+    except ImportError:
+        raise ZooError("parquet needs pyarrow: pip install pyarrow; or take --format csv") from None
+    file = io.BytesIO()
+    frame(result).to_parquet(file, engine="pyarrow", index=False)
+    return file.getvalue()
+
+
+def frame(result: StudyResult) -> pd.DataFrame:
+    """Return what was judged, one row for each claim or effect, and one for the confirmation of what was chosen.
+
+    Columns: `study`, `design`, `kind` ("claim", "main effect", "interaction" or "confirmation"), `name`, `treatment`
+    and `control` (of pairs), `part`, all figures of `zoo.study.result.Comparison`, `margin`, and of effects `aliases`
+    (separated by "; ") and `sentence`. Differences are in recall, from -1 to 1.
+    """
+    import pandas as pd
+
+    design = result.study.design
+    records: list[dict[str, Any]] = [
+        _record(
+            "claim", claim.change, design.select, claim.comparison, treatment=claim.treatment, control=claim.control
+        )
+        for claim in result.claims
+    ]
+    records += [
+        _record(
+            "main effect" if len(effect.levels) == 1 else "interaction",
+            effect.name,
+            design.select,
+            effect.comparison,
+            aliases="; ".join(effect.aliases),
+            sentence=effect.sentence,
+        )
+        for effect in result.effects
+    ]
+    if result.confirmation:
+        pair = {"treatment": result.chosen, "control": result.arms[0].name}
+        records.append(_record("confirmation", result.chosen, "test", result.confirmation, **pair))
+    figures = [field.name for field in attrs.fields(Comparison)]
+    texts = ["name", "treatment", "control", "part"]
+    table_ = pd.DataFrame(records, columns=["kind", *texts, *figures, "aliases", "sentence"])
+    table_.insert(0, "study", result.study.name)
+    table_.insert(1, "design", design.design)
+    table_["margin"] = design.margin
+    numbers = [name for name in figures if name not in ("n", "more_seeds", "verdict")]
+    return table_.astype({**dict.fromkeys(numbers, "float64"), "n": "Int64", "more_seeds": "Int64"})
+
+
+def runs(result: StudyResult) -> pd.DataFrame:
+    """Return one row for each arm and seed, for an analysis of one's own.
+
+    Columns: `arm`, `seed`, `status`, the level of each factor as `change.FACTOR` ("base" where it is not changed), the
+    recall that counts on each part as `recall.PART` (that of chance for a diverged run, none for a failed one),
+    `seconds_training`, `parameters`.
+    """
+    import pandas as pd
+
+    parts = list(dict.fromkeys(part for arm in result.arms for part in arm.recalls))
+    return pd.DataFrame(
+        [
+            {
+                "arm": arm.name,
+                "seed": run.key.seed,
+                "status": run.status,
+                **{f"change.{f.name}": arm.changes.get(f.name, "base") for f in result.study.factors},
+                **{f"recall.{part}": arm.recalls.get(part, {}).get(run.key.seed, math.nan) for part in parts},
+                "seconds_training": run.seconds_training,
+                "parameters": run.parameters,
+            }
+            for arm in result.arms
+            for run in arm.runs
+        ]
+    )
+
+
+def _record(kind: str, name: str, part: str, comparison: Comparison, **more: str) -> dict[str, Any]:
+    return {"kind": kind, "name": name, "part": part, **attrs.asdict(comparison), **more}
+
+
+def heading(result: StudyResult) -> list[str]:
+    """Say in lines what was studied, on what, and with which seeds."""
+    study, design = result.study, result.study.design
+    described = f": {design.description}" if design.description else ""
+    conditions = list(dict.fromkeys(map(str, table.headings([run for arm in result.arms for run in arm.runs]))))
+    seeds = f"{counted(len(result.seeds), 'seed')} ({seed_span(result.seeds)})"
+    trained = f"{design.design} over {study.base.name}; {seeds}, {counted(study.base.training.epochs, 'epoch')}"
+    return [f"Study {study.name}{described}", "; ".join([trained, *conditions])]
+
+
+def answer(result: StudyResult) -> str:
+    """Say in one sentence which changes help."""
+    if result.effects:
+        single = [effect for effect in result.effects if len(effect.levels) == 1]
+        judged = [(effect.name, effect.comparison) for effect in single]
+        pairs = [effect for effect in result.effects if len(effect.levels) > 1]
+        decided = [effect for effect in pairs if effect.comparison.verdict in ("helps", "hurts")]
+        lead = "On average over all combinations, of "
+        tail = f" Clear interactions: {len(decided)} of {len(pairs)}." if pairs else ""
+    else:
+        judged = [(claim.change, claim.comparison) for claim in result.claims]
+        lead, tail = "Of ", ""
+    if not judged:
+        return "Nothing was compared."
+    groups: dict[str, list[str]] = {}
+    for name, comparison in judged:
+        groups.setdefault(comparison.verdict, []).append(name)
+    said = []
+    for verdict, (one, several) in _SAID.items():
+        names = groups.get(verdict, [])
+        if names:
+            said.append(f"{len(names)} {one if len(names) == 1 else several} ({', '.join(names)})")
+    return f"{lead}{counted(len(judged), 'change')}, {_listed(said)}.{tail}"
+
+
+_SAID = {
+    "helps": ("helps", "help"),
+    "hurts": ("hurts", "hurt"),
+    "no practical difference": ("makes no practical difference", "make no practical difference"),
+    "undecided": ("is undecided", "are undecided"),
+}
+
+
+def _listed(texts: Sequence[str]) -> str:
+    """Write a list: "a, b and c"."""
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+_TOGETHER = {"helps": "more together", "hurts": "less together"}
+"""Of two changes, what the verdicts on their interaction mean."""
+
+
+def said(comparison: Comparison, *, is_interaction: bool = False) -> str:
+    """Write a verdict, and what would decide it where it is open; two changes do more or less together."""
+    more = comparison.more_seeds
+    verdict = _TOGETHER.get(comparison.verdict) if is_interaction else None
+    return (verdict or comparison.verdict) + (f" (about {counted(more, 'more seed')})" if more else "")
+
+
+def verdicts(result: StudyResult) -> list[Table]:
+    """Return the verdict table of a design of pairs, or those of main effects and interactions."""
+    tables = []
+    if result.claims:
+        controls = {claim.control for claim in result.claims}
+        rows = [
+            {
+                "change": Cell(claim.change),
+                "against": Cell(claim.control if len(controls) > 1 else ""),
+                **_judged(claim.comparison, result),
+            }
+            for claim in result.claims
+        ]
+        below = [_explained(result, len(rows), "claims")]
+        if len(controls) == 1:
+            below.insert(0, f"Each against {controls.pop()}.")
+        tables.append(_verdict_table("Verdicts", rows, below))
+    for title, size in (("Main effects", 1), ("Interactions", 2)):
+        effects = [effect for effect in result.effects if len(effect.levels) == size]
+        if effects:
+            rows = [
+                {
+                    "change" if size == 1 else "changes": Cell(effect.name),
+                    **_judged(effect.comparison, result, is_interaction=size > 1),
+                    "also holds": Cell(", ".join(effect.aliases)),
+                }
+                for effect in effects
+            ]
+            below = [_EFFECTS[size]]
+            if any(effect.aliases for effect in effects):
+                below.append("also holds: what this design cannot tell from the effect.")
+            if not tables:
+                below.append(_explained(result, len(result.effects), "effects"))
+            tables.append(_verdict_table(title, rows, below))
+    return tables
+
+
+_EFFECTS = {
+    1: "difference: with the change less without it, on average over all combinations of the others.",
+    2: "difference: how much more the first does for recall beside the second than without it.",
+}
+
+
+def _verdict_table(title: str, rows: Sequence[dict[str, Cell]], below: Sequence[str]) -> Table:
+    return Table(
+        title=title,
+        rows=tuple(rows),
+        below=tuple(below),
+        left_out_first=("bootstrap", "seeds", "d", "p"),
+    )
+
+
+def _judged(comparison: Comparison, result: StudyResult, *, is_interaction: bool = False) -> dict[str, Cell]:
+    c = comparison
+    bootstrap = "" if c.bca_low is None or c.bca_high is None else f"[{c.bca_low:+.4f}, {c.bca_high:+.4f}]"
+    return {
+        "verdict": Cell(said(c, is_interaction=is_interaction)),
+        f"difference [{interval(result)}]": Cell(difference(c.difference, c.low, c.high), _number(c.difference)),
+        "bootstrap": Cell(bootstrap, c.bca_low),
+        "p": Cell(probability(c.p_adjusted), c.p_adjusted),
+        "d": Cell("" if c.effect_size is None else f"{c.effect_size:+.2f}", c.effect_size),
+        "seeds": Cell(str(c.n), c.n),
+    }
+
+
+def interval(result: StudyResult) -> str:
+    """Name the intervals of all verdicts: "95% interval"; without a figure where they differ in what they hold."""
+    levels = {claim.comparison.level for claim in result.claims}
+    levels |= {effect.comparison.level for effect in result.effects}
+    return f"{round(100 * (1 - levels.pop()), 2):g}% interval" if len(levels) == 1 else "interval"
+
+
+def _explained(result: StudyResult, count: int, what: str) -> str:
+    design = result.study.design
+    varying = interval(result) == "interval"
+    return (
+        f"difference: in {design.select} recall; p: of no difference, corrected over all {count} {what} (Holm); "
+        f"d: mean difference over its standard deviation; no practical difference: within ±{design.margin:g}."
+        + (" Seeds were added, so an interval holds more than 95%: 1 less the level of its look." if varying else "")
+    )
+
+
+def sentences(result: StudyResult) -> list[str]:
+    """Return what the interactions mean, in words, the strongest first."""
+    return [effect.sentence for effect in strongest(result) if effect.sentence]
+
+
+def strongest(result: StudyResult) -> list[Effect]:
+    """Return the interactions, those that are clear before the others, and the largest first."""
+    pairs = [effect for effect in result.effects if len(effect.levels) == 2]
+    clear = ("helps", "hurts")
+    return sorted(pairs, key=lambda e: (e.comparison.verdict not in clear, -abs(e.comparison.difference)))
+
+
+def steps(result: StudyResult) -> list[Table]:
+    """Return the table of a search's steps; none of another design."""
+    rows = tuple(
+        {
+            "step": Cell(str(number), number),
+            "tried": Cell(step.tried),
+            "upon": Cell(step.upon),
+            "difference": Cell(difference(step.difference, None, None), step.difference),
+            "kept": Cell("yes" if step.kept else "no"),
+        }
+        for number, step in enumerate(result.steps, start=1)
+    )
+    return [Table(title="Steps of the search", rows=rows)] if rows else []
+
+
+def shown_parts(result: StudyResult, arm: Arm) -> tuple[str, ...]:
+    """Return the parts on which an arm's recall is shown: test only of the base and the chosen, unless it selects."""
+    select = result.study.design.select
+    told = (result.arms[0].name, result.chosen)
+    return ("train", select, *(["test"] if arm.name in told and select != "test" else []))
+
+
+def arms_table(result: StudyResult) -> Table:
+    """Return the table of everything that was trained."""
+    select = result.study.design.select
+    # Times are compared only where no run shared the machine.
+    time = "training" if "seconds" in result.pareto else "training (shared)"
+    rows = []
+    for arm in result.arms:
+        recall, half = arms.recall(arm, select)
+        test, test_half = arms.recall(arm, "test") if "test" in shown_parts(result, arm) else (math.nan, None)
+        seconds, parameters = arms.seconds(arm), arms.parameters(arm)
+        rows.append(
+            {
+                "arm": Cell(arm.name + (" (chosen)" if arm.name == result.chosen else "")),
+                f"{select} recall": Cell(with_interval(recall, half), _number(recall)),
+                **({"test recall": Cell(with_interval(test, test_half), _number(test))} if select != "test" else {}),
+                time: Cell(duration(seconds), _number(seconds)),
+                "parameters": Cell("" if math.isnan(parameters) else quantity(parameters), _number(parameters)),
+                "runs": Cell(str(len(arms.finished(arm))), len(arms.finished(arm))),
+                "diverged": Cell(str(arm.diverged or ""), arm.diverged),
+                "failed": Cell(str(arm.failed or ""), arm.failed),
+            }
+        )
+    below = ["mean ± 95% interval over seeds."]
+    if select != "test":
+        below.append("Test recall is looked at for the base and for what was chosen, nothing else.")
+    below += [f"{name}: for comparison with {change}." for name, change in result.matched.items()]
+    return Table(
+        title="Arms", rows=tuple(rows), below=tuple(below), left_out_first=("runs", "parameters", time, "test recall")
+    )
+
+
+def selection(result: StudyResult) -> list[str]:
+    """Say what was chosen, and what its recall on the test part confirms."""
+    select, base = result.study.design.select, result.arms[0]
+    if result.chosen == base.name:
+        lines = [f"Chosen by {select} recall: {base.name}, without a change."]
+    else:
+        lines = [f"Chosen by {select} recall: {result.chosen}."]
+    confirmed = result.confirmation
+    if confirmed:
+        ours, theirs = (with_interval(*arms.recall(arm, "test")) for arm in (result.arm(result.chosen), base))
+        p = probability(confirmed.p)
+        p = f", p {p if p.startswith('<') else f'= {p}'}" if p else ""
+        lines.append(
+            f"On test: {ours} against {theirs} of {base.name}; "
+            f"difference {difference(confirmed.difference, confirmed.low, confirmed.high)}{p}: {said(confirmed)}."
+        )
+    return lines
+
+
+def ranks(result: StudyResult) -> list[Table]:
+    """Return the table of ranks; none where nothing was ranked."""
+    rows = tuple(
+        {
+            "rank": Cell(f"{rank.rank:g}", rank.rank),
+            "95% interval": Cell(f"{rank.low:g} to {rank.high:g}", rank.low),
+            "arm": Cell(rank.arm),
+            "tied with": Cell(_some(rank.tied)),
+        }
+        for rank in result.ranks
+    )
+    below = (f"By {result.study.design.select} recall; tied: cannot be told apart with these seeds.",)
+    return [Table(title="Ranks", rows=rows, below=below)] if rows else []
+
+
+def _some(names: Sequence[str]) -> str:
+    if len(names) <= _MOST_TIED + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:_MOST_TIED])} and {len(names) - _MOST_TIED} more"
+
+
+def references(result: StudyResult) -> list[Table]:
+    """Return the table of what publications report beside what was measured; none where there is no such arm."""
+    rows = []
+    for arm in result.arms:
+        reference = arm.spec.reference
+        if reference is None:
+            continue
+        cells: dict[str, Cell] = {"arm": Cell(arm.name)}
+        for part, reported in (("test", reference.test_recall), ("train", reference.train_recall)):
+            measured, half = arms.recall(arm, part) if part in shown_parts(result, arm) else (math.nan, None)
+            cells[f"{part} reported"] = Cell(with_interval(reported, None), reported)
+            cells[f"{part} measured"] = Cell(with_interval(measured, half), _number(measured))
+        cells["time reported"] = Cell(reference.runtime or "")
+        cells["source"] = Cell(reference.source)
+        cells["note"] = Cell(reference.note or "")
+        rows.append(cells)
+    left_out_first = ("note", "train reported", "train measured", "source", "time reported")
+    return [Table(title="Reported and measured", rows=tuple(rows), left_out_first=left_out_first)] if rows else []
+
+
+def fronts(result: StudyResult) -> list[str]:
+    """Say which arms no other beats in both recall and cost."""
+    return [
+        f"Not beaten in both recall and {COSTS[cost]}: {', '.join(names)}."
+        for cost, names in result.pareto.items()
+        if names
+    ]
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _text(lines: Iterable[str], format_: str, width: int | None) -> str:
+    """Write lines of text in a format."""
+    lines = list(lines)
+    if not lines:
+        return ""
+    if width is not None:
+        return "\n".join(textwrap.fill(line, width, break_long_words=False) for line in lines)
+    if format_.startswith("latex"):
+        return "\n".join(f"% {line}" for line in lines)
+    if format_ in ("html", "unsafehtml"):
+        return "\n".join(f"<p>{html.escape(line)}</p>" for line in lines)
+    return ("\n\n" if format_ in _MARKDOWN else "\n").join(lines)
+
+
+def _table(shown: Table, format_: str, width: int | None) -> str:
+    columns = shown.columns
+    cells = {title: [row[title].text for row in shown.rows] for title in columns}
+    below = list(shown.below)
+    if format_ in _MARKDOWN:
+        cells = {title: [text.replace("|", "\\|") for text in column] for title, column in cells.items()}
+    if width is not None:
+        left_out = fit(
+            cells,
+            width,
+            folding=[title for title in columns if shown.is_text(title)],
+            left_out_first=shown.left_out_first,
+        )
+        if left_out:
+            below.append(f"No room for: {', '.join(left_out)}.")
+    drawn = tabulate(
+        list(zip(*cells.values(), strict=True)),
+        headers=list(cells),
+        tablefmt="github" if format_ == "markdown" else format_,
+        colalign=["left" if shown.is_text(title) else "right" for title in cells],
+        disable_numparse=True,
+    )
+    title = f"### {shown.title}" if format_ in _MARKDOWN else shown.title
+    blocks = [_text([title], format_, width), drawn, _text(below, format_, width)]
+    return "\n\n".join(block for block in blocks if block)

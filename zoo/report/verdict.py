@@ -1,0 +1,80 @@
+"""The verdict below a table of variations: each value against the first, seed by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from zoo.report.text import counted, difference, probability
+from zoo.study.measure import counted_recall
+from zoo.study.paired import compare
+from zoo.study.result import Comparison
+from zoo.train.run import Run
+
+
+def verdicts(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[str]:
+    """Return what the comparisons are about, and a line for each variation.
+
+    Recall is compared on the validation part where all runs have one, on the test part otherwise. Training times are
+    compared only where no run shared the machine.
+
+    Args:
+        runs: ended runs.
+        families: names of the specs that differ in what was varied; the first is what the others are compared with.
+    """
+    by_name: dict[str, dict[int, Run]] = {}
+    for run in runs:
+        by_name.setdefault(run.name, {})[run.key.seed] = run
+    part = "validation" if all(run.spec["data"]["validation"] for run in runs) else "test"
+    recalls = {name: _recalls(own, part, _classes(runs, part)) for name, own in by_name.items()}
+    differences: dict[tuple[str, str], list[float]] = {}
+    for first, *others in families:
+        for other in others:
+            ours, theirs = recalls.get(other, {}), recalls.get(first, {})
+            differences[first, other] = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    if not differences:
+        return []
+    names = {f"{other} against {first}": (first, other) for first, other in differences}
+    compared = compare({text: differences[pair] for text, pair in names.items()})
+    lines = [
+        f"  {text}: {_said(comparison)}{_times(by_name.get(names[text][1], {}), by_name.get(names[text][0], {}))}"
+        for text, comparison in compared.items()
+    ]
+    corrected = f", p corrected for {counted(len(compared), 'comparison')}" if len(compared) > 1 else ""
+    lines = [f"Paired by seed, difference in {part} recall [95% interval]{corrected}:", *lines]
+    if part == "test" and len(compared) > 1:
+        lines.append("To choose among them, hold images out: --set data.validation=0.25.")
+    return lines
+
+
+def _classes(runs: Sequence[Run], part: str) -> int:
+    """Return how many classes were counted; 1 where no run was evaluated, so that none counts."""
+    counted_in = (epoch.evaluations[part] for run in runs for epoch in run.epochs if part in epoch.evaluations)
+    evaluation = next(counted_in, None)
+    return len(evaluation.confusion) if evaluation else 1
+
+
+def _recalls(runs: Mapping[int, Run], part: str, classes: int) -> dict[int, float]:
+    found = {seed: counted_recall(run, part, classes) for seed, run in sorted(runs.items())}
+    return {seed: recall for seed, recall in found.items() if recall is not None}
+
+
+def _said(comparison: Comparison) -> str:
+    if comparison.n == 0:
+        return "no pair of runs"
+    more = f" (about {counted(comparison.more_seeds, 'more seed')} would decide)" if comparison.more_seeds else ""
+    p = "" if comparison.p_adjusted is None else f", p = {probability(comparison.p_adjusted)}".replace("= <", "< ")
+    return (
+        f"{difference(comparison.difference, comparison.low, comparison.high)}{p}, "
+        f"{counted(comparison.n, 'seed')}: {comparison.verdict}{more}"
+    )
+
+
+def _times(ours: Mapping[int, Run], theirs: Mapping[int, Run]) -> str:
+    """Write the ratio of training times: the geometric mean over seeds; nothing where runs shared the machine."""
+    both = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+    alone = all(int(run.provenance.get("runs_at_once", 1)) == 1 for pair in both for run in pair)
+    if not both or not alone or any(run.seconds_training <= 0 for pair in both for run in pair):
+        return ""
+    logs = [math.log(a.seconds_training / b.seconds_training) for a, b in both]
+    return f"; {math.exp(math.fsum(logs) / len(logs)):.2f}x the training time"

@@ -1,0 +1,286 @@
+"""What a study is: a base spec, named changes to it, a design over them, and how its claims are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import attrs
+
+from zoo import paths
+from zoo.errors import SpecError, UnknownNameError, ZooError, near_misses
+from zoo.options import Constraint, PositiveFloat, PositiveInt
+from zoo.registry import Registry
+from zoo.resolve import changed_name, resolve
+from zoo.spec import Spec, read_as, read_toml
+
+DesignName = Literal["one-at-a-time", "leave-one-out", "stepwise", "forward", "backward", "factorial", "fractional"]
+Part = Literal["validation", "test"]
+Matched = Literal["parameters", "flops"]
+Cell = tuple[int, ...]
+"""One combination of the factors' levels; 0 is the base's, 1 the first level that a factor states."""
+
+VALIDATION = 0.25
+"""Share of the training set that changes are chosen on, where the base holds none out."""
+_RESOLUTION = Constraint("3, 4 or 5", lambda number: number in (3, 4, 5))
+
+
+@attrs.frozen
+class Level:
+    """One value of a factor: what it is called, and what it sets in the base."""
+
+    name: str
+    sets: Mapping[str, Any]
+
+
+@attrs.frozen
+class Factor:
+    """A named change of the base, or a choice among several; the base itself is one more level, of index 0."""
+
+    name: str
+    levels: tuple[Level, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Design:
+    """What a study states besides its base and its changes.
+
+    Attributes:
+        description: one line for people.
+        design: which combinations are trained; see `zoo.study.designs`.
+        seeds: how many, from 0.
+        select: the part of the data that claims are about and changes are chosen on. Only a study that repeats a
+            publication's own choice selects on "test".
+        margin: a difference in recall that makes no practical difference.
+        resolution: of a fractional design.
+        match: adds, to each change that makes the network larger, a comparison with a base widened to its size.
+    """
+
+    description: str = ""
+    design: DesignName = "one-at-a-time"
+    seeds: PositiveInt = 5
+    select: Part = "validation"
+    margin: PositiveFloat = 0.005
+    resolution: Annotated[int, _RESOLUTION] = 4
+    match: Matched | None = None
+
+
+attrs.resolve_types(Design)
+
+
+@attrs.frozen(kw_only=True)
+class Study:
+    """A study whose specs are resolved.
+
+    Attributes:
+        name: as registered, or the stem of its file.
+        base: what is changed.
+        factors: the changes, in the order in which a stepwise design tries them.
+        design: what else the study states.
+        notes: what was left out of it, for people.
+    """
+
+    name: str
+    base: Spec
+    factors: tuple[Factor, ...]
+    design: Design
+    notes: tuple[str, ...] = ()
+
+    @property
+    def base_cell(self) -> Cell:
+        """The combination that changes nothing."""
+        return (0,) * len(self.factors)
+
+    def single_changes(self) -> Iterator[Cell]:
+        """Yield the combinations that change one thing: each factor's levels, the factors in order."""
+        for position, factor in enumerate(self.factors):
+            for index in range(1, len(factor.levels) + 1):
+                yield changed(self.base_cell, position, index)
+
+    def levels(self, cell: Cell) -> dict[str, Level]:
+        """Return what a combination changes, by factor."""
+        return {f.name: f.levels[index - 1] for f, index in zip(self.factors, cell, strict=True) if index}
+
+    def arm_name(self, cell: Cell) -> str:
+        """Return a combination's name in the study's tables: "base", "4c", "4c + size=5"."""
+        return " + ".join(self._label(f, index) for f, index in zip(self.factors, cell, strict=True) if index) or "base"
+
+    def spec(self, cell: Cell, registry: Registry) -> Spec:
+        """Return the spec of a combination: the base with the changes made one after another.
+
+        Raises:
+            SpecError: a change is not valid, or makes no difference after those before it.
+        """
+        levels = self.levels(cell)
+        if not levels:
+            return self.base
+        spec = self.base
+        for factor, level in levels.items():
+            try:
+                spec = paths.apply(spec, level.sets, registry)
+            except ZooError as error:
+                raise SpecError(f"study {self.name!r}: change {factor!r} in {self.arm_name(cell)!r}: {error}") from None
+        labels = [self._label(f, index) for f, index in zip(self.factors, cell, strict=True) if index]
+        return attrs.evolve(spec, name=changed_name(self.base.name, labels), reference=None)
+
+    @staticmethod
+    def _label(factor: Factor, index: int) -> str:
+        level = factor.levels[index - 1]
+        return factor.name if level.name == factor.name else f"{factor.name}={level.name}"
+
+
+def changed(cell: Cell, position: int, index: int) -> Cell:
+    """Return a combination with one factor's level replaced."""
+    return (*cell[:position], index, *cell[position + 1 :])
+
+
+_OWN_KEYS = ("base", "set", "changes")
+
+
+def study_tree(study: str | Path, *, registry: Registry) -> Mapping[str, Any]:
+    """Return what a registered study, or a TOML file (a path, or a text ending in .toml), states.
+
+    Raises:
+        SpecError: the file cannot be read.
+        UnknownNameError: nothing is registered under that name.
+    """
+    if isinstance(study, Path) or study.endswith(".toml"):
+        return read_toml(Path(study))
+    source = registry.study(study).source
+    return read_toml(source) if isinstance(source, Path) else source
+
+
+def read_study(
+    study: str | Path | Mapping[str, Any],
+    *,
+    registry: Registry,
+    name: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Study:
+    """Return the study for a registered name, a TOML file (a path, or a text ending in .toml) or a mapping.
+
+    Args:
+        study: which.
+        registry: where names are looked up.
+        name: what it is called; its own name, or the stem of its file, when left out.
+        overrides: paths and values that are set in the base besides those that the study states; a value that the base
+            has already is left as it is.
+
+    Raises:
+        SpecError: it is not valid; the message names what is wrong.
+        UnknownNameError: nothing is registered under a name.
+    """
+    if isinstance(study, Mapping):
+        return _study(name or "(unnamed)", study, registry, overrides or {})
+    own = Path(study).stem if str(study).endswith(".toml") else str(study)
+    return _study(name or own, study_tree(study, registry=registry), registry, overrides or {})
+
+
+def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Mapping[str, Any]) -> Study:
+    stated = {key: value for key, value in tree.items() if key not in _OWN_KEYS}
+    allowed = (*_OWN_KEYS, *(field.name for field in attrs.fields(Design)))
+    for key in stated:
+        if key not in allowed:
+            raise SpecError(
+                f"study {name!r}: unknown key {key!r}{near_misses(str(key), allowed)} It takes {', '.join(allowed)}."
+            )
+    for key, what in (("base", "the name of a spec, or a TOML file"), ("changes", "a table of named changes")):
+        if key not in tree:
+            raise SpecError(f"study {name!r}: {key}: required, but not there; expected {what}")
+    design: Design = read_as(Design, stated, f"study {name!r}", registry)
+    if not isinstance(tree["base"], str | Mapping):
+        raise SpecError(f"study {name!r}: base: expected the name of a spec, got {tree['base']!r}")
+    try:
+        base = resolve(tree["base"], registry=registry)
+        sets = _table(tree.get("set", {}), f"study {name!r}: set", "paths and values")
+        base = paths.apply(base, sets, registry)
+        for path, value in overrides.items():
+            with suppress(paths.NoChangeError):
+                base = paths.apply(base, {path: value}, registry)
+        if design.select == "validation" and not base.data.validation:
+            base = paths.apply(base, {"data.validation": VALIDATION}, registry)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"study {name!r}: {error}") from None
+    except SpecError as error:
+        raise SpecError(f"study {name!r}: {error}") from None
+    notes: list[str] = []
+    changes = _table(tree["changes"], f"study {name!r}: changes", "named changes")
+    factors = tuple(_factor(name, key, change, base, registry, notes) for key, change in changes.items())
+    study = Study(name=name, base=base, factors=factors, design=design, notes=tuple(notes))
+    _check(study, registry)
+    return study
+
+
+def _factor(study: str, name: str, change: object, base: Spec, registry: Registry, notes: list[str]) -> Factor:
+    """Read one change: sets; `levels`, each of them sets; or `every`, the kind whose variants are the levels."""
+    where = f"study {study!r}: changes.{name}"
+    if any(character in name for character in "=+,[]"):
+        raise SpecError(f"{where}: the name of a change must be without = + , [ and ]")
+    table = _table(change, where, "paths and values")
+    if not table:
+        raise SpecError(f'{where}: it changes nothing; expected paths and values, such as activation = "leaky_relu"')
+    if set(table) == {"levels"}:
+        levels = _table(table["levels"], f"{where}.levels", "levels, each a table of paths and values")
+        read = tuple(
+            Level(key, _table(sets, f"{where}.levels.{key}", "paths and values")) for key, sets in levels.items()
+        )
+        if not read:
+            raise SpecError(f"{where}.levels: expected at least one level")
+        return Factor(name, read)
+    if "every" in table and set(table) <= {"every", "path"}:
+        return Factor(name, tuple(_every(where, table, base, registry, notes)))
+    return Factor(name, (Level(name, table),))
+
+
+def _every(where: str, table: Mapping[str, Any], base: Spec, registry: Registry, notes: list[str]) -> Iterator[Level]:
+    """Yield a level for each registered variant of a kind that the base can take and does not have already."""
+    kind, path = table["every"], table.get("path", table["every"])
+    if not isinstance(kind, str) or not isinstance(path, str):
+        raise SpecError(f"{where}: expected the name of a kind, and a path")
+    for name in registry.variants(kind):
+        try:
+            paths.apply(base, {path: name}, registry)
+        except paths.NoChangeError:
+            continue
+        except SpecError as error:
+            notes.append(f"{kind} {name} is left out: {error}")
+            continue
+        yield Level(name, {path: name})
+
+
+def _table(value: object, where: str, of: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise SpecError(f"{where}: expected a table of {of}, got {value!r}")
+    return value
+
+
+def _check(study: Study, registry: Registry) -> None:
+    """Try each level on the base, so that what is wrong with a change is said before anything else is done."""
+    if not study.factors:
+        raise SpecError(f"study {study.name!r}: changes: expected at least one change")
+    cells = list(study.single_changes())
+    for cell in cells:
+        study.spec(cell, registry)
+    names = [study.arm_name(cell) for cell in cells]
+    if len(set(names)) < len(names):
+        raise SpecError(f"study {study.name!r}: two changes or levels have one name")
+    for taken in ("base", "seed", "recall"):
+        if taken in (name for factor in study.factors for name in (factor.name, *(lv.name for lv in factor.levels))):
+            raise SpecError(f"study {study.name!r}: {taken!r} cannot be the name of a change or a level; take another")
+    design = study.design.design
+    if design in ("leave-one-out", "backward", "fractional"):
+        many = [factor.name for factor in study.factors if len(factor.levels) > 1]
+        if many:
+            raise SpecError(
+                f"study {study.name!r}: a {design} design needs changes of one level each, and {many[0]!r} has "
+                "several; make one change of each level, or take another design"
+            )
+    if design in ("leave-one-out", "fractional") and len(study.factors) < 2:
+        raise SpecError(f"study {study.name!r}: a {design} design needs at least two changes")
+
+
+def design_names() -> Sequence[str]:
+    """Return the names of all designs."""
+    return get_args(DesignName)

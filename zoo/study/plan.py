@@ -1,0 +1,130 @@
+"""What a study will cost and what it can show, before anything is spent on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import attrs
+
+from zoo.benchmark import Plan
+from zoo.builder import construct
+from zoo.data import Dataset
+from zoo.ledger import Ledger
+from zoo.registry import Registry
+from zoo.spec import Spec
+from zoo.study import designs
+from zoo.study.conduct import deviation
+from zoo.study.definition import Study
+from zoo.study.paired import detectable
+from zoo.train.run import Run
+
+_BYTES = 4
+
+
+@attrs.frozen(kw_only=True)
+class StudyPlan:
+    """What a study will do.
+
+    Attributes:
+        plan: of the runs that are known beforehand.
+        combinations: how many are trained, at most.
+        runs: how many there are, at most, those that the ledger holds included.
+        is_most: a search may stop before it has tried all of them.
+        seconds: estimated for what is missing, at most.
+        memory: bytes that the largest run takes beside the data set, about.
+        claims: how many verdicts there will be, at most.
+        deviation: of paired differences, as runs in the ledger suggest; None where there are none.
+        detectable: the smallest true difference that is likely (80%) to be found, by what it is about; in recall where
+            `deviation` is known, else in standard deviations of a paired difference.
+    """
+
+    plan: Plan
+    combinations: int
+    runs: int
+    is_most: bool
+    seconds: float
+    memory: int
+    claims: int
+    deviation: float | None
+    detectable: dict[str, float]
+
+
+def study_plan(
+    study: Study, seeds: Sequence[int], plan: Plan, *, dataset: Dataset, registry: Registry, ledger: Ledger
+) -> StudyPlan:
+    """Complete the plan of the runs that a design asks for first.
+
+    Args:
+        study: what is asked.
+        seeds: with which.
+        plan: of the combinations that `first_specs` returns, with these seeds.
+        dataset: that the base is trained on.
+        registry: where variants are looked up.
+        ledger: whose runs suggest how much differences scatter.
+    """
+    combinations = designs.most_cells(study)
+    known = [run for run in plan.runs if run not in plan.missing]
+    by_spec: dict[str, dict[int, Run]] = {}
+    for run in known:
+        stored = ledger.find(run.key)
+        if stored:
+            by_spec.setdefault(run.key.spec, {})[run.key.seed] = stored
+    found = deviation(study, by_spec, study.base.identity, len(dataset.classes))
+    claims = _claims(study)
+    pairs = {"a change": len(seeds)}
+    if designs.is_factorial(study):
+        # An effect compares the mean over all runs with a level with that over all with the base's; an interaction
+        # the differences between two such halves.
+        runs = len(seeds) * combinations
+        most_levels = max(len(factor.levels) for factor in study.factors) + 1
+        pairs = {"a main effect": runs // most_levels, "an interaction": runs // (2 * most_levels**2)}
+    return StudyPlan(
+        plan=plan,
+        combinations=combinations,
+        runs=combinations * len(seeds),
+        is_most=designs.is_adaptive(study),
+        seconds=seconds_with(study, plan, seeds),
+        memory=max((_memory(spec, dataset, registry) for spec in first_specs(study, registry)), default=0),
+        claims=claims,
+        deviation=found,
+        detectable={what: detectable(n, claims=claims, deviation=found or 1.0) for what, n in pairs.items()},
+    )
+
+
+def seconds_with(study: Study, plan: Plan, seeds: Sequence[int]) -> float:
+    """Return the estimated time of what is missing with some of a plan's seeds, at most.
+
+    What a search may come to beyond what is known beforehand is taken to be as long as the longest that is.
+    """
+    known = len({run.key.spec for run in plan.runs})
+    further = max(designs.most_cells(study) - known, 0) * len(seeds)
+    longest = max(plan.costs.values(), default=0.0)
+    return plan.estimate_of(run for run in plan.missing if run.key.seed in seeds) + further * longest / plan.jobs
+
+
+def first_specs(study: Study, registry: Registry) -> list[Spec]:
+    """Return the specs that are known beforehand: all of a design, or what a search can try first.
+
+    Raises:
+        SpecError: a change is not valid in one of the combinations.
+    """
+    cells = next(designs.search(study))
+    if designs.is_adaptive(study):
+        cells = [study.base_cell, *study.single_changes()]
+    return [study.spec(cell, registry) for cell in cells]
+
+
+def _claims(study: Study) -> int:
+    levels = [len(factor.levels) for factor in study.factors]
+    if designs.is_factorial(study):
+        pairs = (sum(levels) ** 2 - sum(count**2 for count in levels)) // 2
+        return sum(levels) + pairs
+    return max(designs.most_cells(study) - 1, 1) if designs.is_adaptive(study) else sum(levels)
+
+
+def _memory(spec: Spec, dataset: Dataset, registry: Registry) -> int:
+    """Return bytes for a batch's activations and their gradients, the parameters, their gradients and momenta."""
+    built = construct(spec, dataset.shape, len(dataset.classes), seed=0, registry=registry)
+    activations = sum(math.prod(layer.output_shape) for layer in built.layers)
+    return _BYTES * (2 * spec.training.batch_size * activations + 3 * built.parameters)
