@@ -107,8 +107,8 @@ def make_plan(
             ] = None
         if len(data.train) % spec.training.batch_size == 1 < spec.training.batch_size:
             notes[
-                f"{spec.data.dataset}: the last batch of an epoch is a single image, on which batch normalization learns "
-                "noise; change training.batch_size or data.validation"
+                f"{spec.data.dataset}: the last batch of an epoch is a single image, on which batch normalization "
+                "learns noise; change training.batch_size or data.validation"
             ] = None
         try:
             digest = source_digest(spec, registry)

@@ -6,9 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.formula.api as smf
 from click.testing import Result
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from zoo.ledger import Ledger
 
@@ -105,6 +109,59 @@ def test_a_budget_takes_fewer_seeds(zoo: Zoo, folder: Path) -> None:
     refused = zoo("study", "run", *few, "--epochs", "100", "--seeds", "5", "--budget", "1s", "--set", "batch_size=1")
     assert refused.exit_code == 2
     assert "two seeds take about" in refused.stderr
+
+
+def recalls(ledger: Path) -> pd.DataFrame:
+    """Return macro recall on the validation images of each run in a ledger, counted without zoo's own figures."""
+    rows = []
+    with Ledger(ledger) as opened:
+        for run in opened.runs():
+            counts = np.array(run.epochs[-1].evaluations["validation"].confusion)
+            right, images = counts.diagonal(), counts.sum(axis=1)
+            occurs = (images + counts.sum(axis=0)) > 0
+            recall = np.mean((right / np.maximum(images, 1))[occurs])
+            changes = run.name.partition("[")[2].rstrip("]").split(", ")
+            rows.append(
+                {
+                    "leaky": float("leaky" in changes),
+                    "bn": float("bn" in changes),
+                    "seed": run.key.seed,
+                    "recall": recall,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def test_pairs_are_what_scipy_says_of_the_ledgers_numbers(zoo: Zoo, folder: Path) -> None:
+    small = (*SMALL[:-4], "--seeds", "4", "--ledger", "own.sqlite", "--jobs", "1", "--format", "json")
+    printed = json.loads(zoo("study", "run", *small).stdout)
+    records = {record["name"]: record for record in printed if record["kind"] != "confirmation"}
+    table = recalls(Path("own.sqlite")).pivot(index="seed", columns=["leaky", "bn"], values="recall")
+    p_values = []
+    for name, column in (("leaky", (1.0, 0.0)), ("bn", (0.0, 1.0))):
+        differences = table[column] - table[0.0, 0.0]
+        assert records[name]["difference"] == pytest.approx(differences.mean(), abs=1e-9)
+        found = stats.ttest_1samp(differences, 0)
+        low, high = found.confidence_interval()
+        assert (records[name]["low"], records[name]["high"]) == pytest.approx((low, high), abs=1e-9)
+        assert records[name]["p"] == pytest.approx(found.pvalue, abs=1e-9)
+        p_values.append(found.pvalue)
+    adjusted = multipletests(p_values, method="holm")[1]
+    assert [records[name]["p_adjusted"] for name in ("leaky", "bn")] == pytest.approx(adjusted, abs=1e-9)
+
+
+def test_effects_are_what_a_formula_says_of_the_ledgers_numbers(zoo: Zoo, folder: Path) -> None:
+    small = (*SMALL, "--design", "factorial", "--jobs", "1", "--format", "json")
+    printed = json.loads(zoo("study", "run", *small).stdout)
+    records = {record["name"]: record for record in printed if record["kind"] != "confirmation"}
+    table = recalls(Path("own.sqlite"))
+    table[["leaky", "bn"]] -= 0.5  # so that each coefficient is an effect averaged over the other factor
+    fitted = smf.ols("recall ~ C(seed) + leaky * bn", table).fit()
+    for name, term in (("leaky", "leaky"), ("bn", "bn"), ("leaky x bn", "leaky:bn")):
+        assert records[name]["difference"] == pytest.approx(fitted.params[term], abs=1e-9)
+        assert records[name]["p"] == pytest.approx(fitted.pvalues[term], abs=1e-9)
+        low, high = fitted.conf_int().loc[term]
+        assert (records[name]["low"], records[name]["high"]) == pytest.approx((low, high), abs=1e-9)
 
 
 UNFIT = ("--change", "bn:network.classifier.*.normalization=batch")
