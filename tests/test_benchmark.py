@@ -12,11 +12,12 @@ import pytest
 import torch
 from small_runs import DRAWING, PLUGIN, figures, small
 
-from zoo.benchmark import Plan, carry_out, make_plan, planned, tell, within_budget
+from zoo.benchmark import Plan, _longest_first, carry_out, make_plan, planned, tell, within_budget
 from zoo.errors import BuildError, DataError
 from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.spec import unstructure
+from zoo.train.execute import dataset
 from zoo.train.executors import Ended, Lost
 from zoo.train.run import Run, RunKey
 
@@ -421,3 +422,25 @@ def test_interrupting_a_hook_is_not_an_error_of_the_plugin(tmp_path):
     registry = Registry(files=[tmp_path / "interrupting.py"])
     with pytest.raises(KeyboardInterrupt):
         tell(registry, "zoo_run_started", print, run=None)
+
+
+def test_the_longest_run_of_a_seed_is_begun_first(registry, plan):
+    made = plan([small(registry), small(registry, "long", {"training.epochs": 40})], [0, 1], jobs=2)
+    costs = {run.key: 10.0 if run.name == "long" else 1.0 for run in made.missing}
+    order = [(run.name, run.key.seed) for run in _longest_first(attrs.evolve(made, costs=costs))]
+    assert order == [("long", 0), ("small", 0), ("long", 1), ("small", 1)]
+
+
+def test_a_last_batch_of_one_image_is_noted(registry, plan):
+    images = len(dataset(small(registry), registry, "cpu").train)
+    one_left = plan([small(registry, sets={"training.batch_size": images - 1})])
+    assert any("the last batch of an epoch is a single image" in note for note in one_left.notes)
+    none_left = plan([small(registry, sets={"training.batch_size": images})])
+    assert not any("single image" in note for note in none_left.notes)
+
+
+def test_runs_say_how_many_shared_the_machine(registry, benchmark):
+    (alone,) = benchmark([small(registry)])
+    assert alone.provenance["runs_at_once"] == "1"
+    shared = benchmark([small(registry)], [1, 2], jobs=2)
+    assert [run.provenance["runs_at_once"] for run in shared] == ["2", "2"]

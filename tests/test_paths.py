@@ -277,3 +277,14 @@ def test_parse_values(text: str, expected: list[Any]) -> None:
 def test_values_are_read_back_as_they_were_written(values: list[Any]) -> None:
     text = ",".join(repr(value).lower() for value in values)
     assert parse_values(text) == values
+
+
+def test_a_path_that_begins_at_a_section_may_end_anywhere_below_it(registry: Registry) -> None:
+    spec = resolve("starter/default", registry=registry)
+    below = paths.apply(spec, {"network.activation": "leaky_relu"}, registry)
+    assert below == paths.apply(spec, {"activation": "leaky_relu"}, registry)
+    assert (
+        paths.apply(spec, {"training.learning_rate": 0.5}, registry).training.optimizer.values()["learning_rate"] == 0.5
+    )
+    with pytest.raises(SpecError, match=r"the path 'training.activation' matches nothing"):
+        paths.apply(spec, {"training.activation": "mish"}, registry)

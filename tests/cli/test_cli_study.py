@@ -188,7 +188,7 @@ MISTAKES = [
         2,
         "no study is called 'starter-factorail'; did you mean starter-factorial",
     ),
-    (("study", "run", "--base", "starter/default"), 2, "study 'study': changes: required, but not there"),
+    (("study", "run", "--base", "starter/default"), 2, "study 'ad-hoc': changes: required, but not there"),
     (("study", "run", *SMALL, "--change", "leaky"), 2, "expected NAME:PATH=VALUE after --change, got 'leaky'"),
     (
         ("study", "run", *SMALL, "--change", "bn:filter.size=3,5"),
@@ -228,4 +228,4 @@ def test_a_ledger_without_the_studys_runs(zoo: Zoo, folder: Path) -> None:
     Ledger(Path("own.sqlite")).close()
     result = zoo("study", "report", *SMALL)
     assert result.exit_code == 2
-    assert "study 'study': there is no run to judge; `zoo study run` trains, with the same options" in result.stderr
+    assert "study 'ad-hoc': there is no run to judge; `zoo study run` trains, with the same options" in result.stderr

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from zoo.train.run import Precision, Run
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-UNNAMED = "study"
+UNNAMED = "ad-hoc"
 """Name of a study that the command line alone describes."""
 
 
