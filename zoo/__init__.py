@@ -30,6 +30,7 @@ from zoo.spec import Spec, chosen
 if TYPE_CHECKING:
     from zoo.builder import Parts, Shape, build
     from zoo.data import Arrays, Dataset, Source, Split
+    from zoo.export.network import load_exported
     from zoo.notebook import Findings, OpenStudy, load_study
     from zoo.study.result import StudyResult
     from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
@@ -68,6 +69,7 @@ __all__ = [
     "chosen",
     "default_registry",
     "hookimpl",
+    "load_exported",
     "load_study",
     "resolve",
 ]
@@ -81,6 +83,7 @@ _LATER = {
     "Dataset": "zoo.data",
     "Source": "zoo.data",
     "Split": "zoo.data",
+    "load_exported": "zoo.export.network",
     "Findings": "zoo.notebook",
     "OpenStudy": "zoo.notebook",
     "StudyResult": "zoo.study.result",

@@ -18,6 +18,7 @@ COMMANDS = {
     "study": ("zoo.cli.study", "Find out which changes help, alone and together."),
     "time": ("zoo.cli.time", "Compare how long training steps and evaluation take."),
     "results": ("zoo.cli.results", "Print the table of the runs in the ledger, without training."),
+    "export": ("zoo.cli.export", "Write a network of the ledger to a file, with a model card."),
     "list": ("zoo.cli.catalog", "List specs and variants."),
     "show": ("zoo.cli.catalog", "Show a spec's layers, or one variant's options."),
     "plugins": ("zoo.cli.catalog", "List plugins, what each registered, and why one failed."),

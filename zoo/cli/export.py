@@ -1,0 +1,125 @@
+"""`zoo export`: a network of the ledger as a file that other programs can load, with a model card."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from zoo.cli.common import ledger_option, say
+from zoo.cli.completion import complete_dataset, complete_spec
+from zoo.cli.main import Plugins
+from zoo.report.text import counted, rough_duration
+
+if TYPE_CHECKING:
+    from zoo.registry import Registry
+
+FORMATS = {"safetensors": ".safetensors", "onnx": ".onnx", "torch-export": ".pt2"}
+"""How a file of each format ends. `zoo.export.formats`, which writes them, imports torch."""
+
+
+class Which(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
+    """A seed, or "best"."""
+
+    name = "which"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Return the seed, or "best"."""
+        if value == "best":
+            return "best"
+        if not str(value).isdecimal():
+            self.fail(f"expected best, or the seed of a run, got {value!r}", param, ctx)
+        return int(value)
+
+
+@click.command()
+@click.argument("spec", shell_complete=complete_spec)
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    metavar="FILE|FOLDER",
+    type=click.Path(path_type=Path),
+    help="The file to write, or a folder for it and its model card.",
+)
+@click.option(
+    "--from-ledger",
+    "which",
+    default="best",
+    show_default=True,
+    type=Which(),
+    metavar="best|SEED",
+    help="Which run: that of highest recall on the validation part (on test, where there is none), or one seed's.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(list(FORMATS)),
+    help="[default: by the ending of --output, else safetensors]",
+)
+@click.option("--data", metavar="DATASET", shell_complete=complete_dataset, help="Only runs on this data set.")
+@click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16"]), help="Only runs in this precision.")
+@click.option("--identity", metavar="DIGEST", help="Only runs whose spec's identity begins so.")
+@ledger_option
+@click.pass_obj
+def export_command(
+    plugins: Plugins,
+    spec: str,
+    output: Path,
+    which: Literal["best"] | int,
+    format_: str | None,
+    data: str | None,
+    precision: str | None,
+    identity: str | None,
+    ledger_path: Path | None,
+) -> None:
+    """Write a network of the ledger to a file, with a model card.
+
+    SPEC is the name of a spec as `zoo results` shows it. The ledger holds no weights: the run is trained again, and
+    must come out as it did. What is written takes uint8 images; it is tried on the test images.
+
+    \b
+    Examples:
+      zoo export starter/default -o digits
+      zoo export 'starter/default[activation=mish]' --from-ledger 3 -o mish.onnx
+    """
+    format_ = format_ or next((name for name, ending in FORMATS.items() if output.suffix == ending), "safetensors")
+    registry: Registry = plugins.registry()
+
+    # From here on torch is needed.
+    from zoo.export.card import model_card
+    from zoo.export.choice import choose, final_recall, of_current_source, on_these_images, stored_runs
+    from zoo.export.destination import destination
+    from zoo.export.formats import check_packages, write
+    from zoo.export.network import check_repeatable, describe
+    from zoo.export.reproduce import device_of, train_again
+    from zoo.ledger import Ledger, default_path
+    from zoo.train.execute import dataset
+
+    check_packages(format_)
+    files = destination(output, FORMATS[format_])
+    with Ledger(ledger_path or default_path(), create=False) as ledger:
+        runs = stored_runs(spec, ledger, registry, dataset=data, identity=identity, precision=precision)
+    resolved, runs = of_current_source(runs, registry)
+    digest = dataset(resolved, registry, "cpu").digest
+    chosen = choose(on_these_images(runs, digest), which, resolved)
+    run = chosen.run
+    device = device_of(run)
+    images = dataset(resolved, registry, device)
+    check_repeatable(resolved, images.shape, len(images.classes), registry)
+    about = rough_duration(run.seconds_training + run.seconds_evaluation)
+    label = f"Training {run.name} seed {run.key.seed} again: {counted(len(run.epochs), 'epoch')}, about {about}"
+    with click.progressbar(length=len(run.epochs), label=label, file=sys.stderr) as bar:
+        training = train_again(run, resolved, images, device=device, registry=registry, watch=lambda: bar.update(1))
+    classifier, description = describe(training, run)
+    test = images.test.images.cpu()
+    content = write(format_, classifier, description, test, registry)
+    files.write(content, model_card(chosen, images, format_=format_, file=files.network.name, registry=registry))
+    click.echo(
+        f"{files.network}: {run.name} seed {run.key.seed}, test recall {final_recall(run, 'test'):.4f}; "
+        f"model card: {files.card}"
+    )
+    if chosen.remark:
+        say(f"Note: {chosen.remark}")

@@ -1,0 +1,163 @@
+"""The model card of an exported network, in the form that Hugging Face's hub reads (Mitchell et al., 2019)."""
+
+from __future__ import annotations
+
+import json
+import math
+from importlib.metadata import PackageNotFoundError, version
+
+from zoo.data import Dataset
+from zoo.export.choice import Chosen, final_recall
+from zoo.export.formats import INPUT, OUTPUT
+from zoo.registry import SINGLE_FILE, Registry
+from zoo.report.text import counted, quantity, seed_span, with_interval
+from zoo.spec import Spec
+from zoo.study.statistics import mean_interval
+from zoo.train.run import Run
+
+_PARTS = ("validation", "test")
+
+
+def model_card(chosen: Chosen, data: Dataset, *, format_: str, file: str, registry: Registry) -> str:
+    """Return a network's model card as Markdown.
+
+    Args:
+        chosen: the run that it came from, and its siblings.
+        data: that it was trained on.
+        format_: that it is written in.
+        file: name of its file.
+        registry: where its variants are looked up.
+    """
+    sections = {
+        f"# {chosen.run.name}": _about(chosen, data, file),
+        "## Use": _use(chosen.spec, data, format_, file),
+        "## Recall": _recall(chosen),
+        "## Data": _data(chosen.run, data),
+        "## Training": _training(chosen, registry),
+        "## Licence": _LICENCE,
+        "## Spec": f"```json\n{json.dumps(chosen.run.spec, indent=2)}\n```",
+    }
+    front = "---\nlibrary_name: zoo\npipeline_tag: image-classification\n---"
+    return "\n\n".join([front, *(f"{title}\n\n{text}" for title, text in sections.items())]) + "\n"
+
+
+_LICENCE = (
+    "zoo is under the MIT licence, which says nothing about these weights. The licence of the images may restrict what "
+    "is done with a network that learned from them: read it, and state a licence here, before you pass the file on."
+)
+
+
+def _about(chosen: Chosen, data: Dataset, file: str) -> str:
+    description = chosen.run.spec["description"]
+    about = f"`{file}` classifies images into {counted(len(data.classes), 'class').replace('classs', 'classes')}."
+    return "\n\n".join([text for text in (description and f"{description}.", about) if text])
+
+
+def _use(spec: Spec, data: Dataset, format_: str, file: str) -> str:
+    shape = ", ".join(map(str, data.shape))
+    side = spec.data.resize
+    resized = f" Images of another size were brought to {side}x{side}." if side else ""
+    lines = {
+        "safetensors": (
+            f'network = zoo.load_exported("{file}")\nwith torch.no_grad():\n    logits = network(images)',
+            "import torch\nimport zoo",
+            "",
+        ),
+        "torch-export": (
+            f'network = torch.export.load("{file}").module()\nwith torch.no_grad():\n    logits = network(images)',
+            "import torch",
+            " `torch.export.load` reads pickled data: load such a file only from those whom you trust.",
+        ),
+        "onnx": (
+            f'session = onnxruntime.InferenceSession("{file}")\n'
+            f'(logits,) = session.run(["{OUTPUT}"], {{"{INPUT}": images.numpy()}})',
+            "import onnxruntime\nimport torch",
+            "",
+        ),
+    }
+    code, imports, warning = lines[format_]
+    return (
+        f"It takes images as uint8, with pixels from 0 to 255, in the shape (batch, {shape}), and returns logits in "
+        f"float32, in the shape (batch, {len(data.classes)}). Normalization is inside.{resized}{warning}\n\n"
+        f"```python\n{imports}\n\nimages = torch.zeros(1, {shape}, dtype=torch.uint8)\n{code}\n```\n\n"
+        f"The classes, in the order of the logits: {', '.join(data.classes)}."
+    )
+
+
+def _recall(chosen: Chosen) -> str:
+    run, siblings = chosen.run, chosen.siblings
+    rows = ["| part | this network | mean over seeds |", "| --- | --- | --- |"]
+    for part in _PARTS:
+        own = final_recall(run, part)
+        if not math.isnan(own):
+            mean, interval = mean_interval([final_recall(sibling, part) for sibling in siblings])
+            rows.append(f"| {part} | {own:.4f} | {with_interval(mean, interval)} |")
+    seeds = [sibling.key.seed for sibling in siblings]
+    how = {
+        None: f"the run with seed {run.key.seed}",
+        "validation": f"the one of highest recall on the validation part, seed {run.key.seed}",
+        "test": f"the one of highest recall on the test images, seed {run.key.seed}",
+    }[chosen.selected_on]
+    notes = [
+        f"Macro recall after the last epoch; ± is half a 95% interval (Student's t) over {counted(len(seeds), 'seed')} "
+        f"({seed_span(seeds)}). It is about the seed, not about other images. This network is {how}."
+    ]
+    notes += [chosen.remark] if chosen.remark else []
+    return "\n".join(rows) + "\n\n" + "\n\n".join(notes)
+
+
+def _data(run: Run, data: Dataset) -> str:
+    parts = {"training": data.train, "validation": data.validation, "test": data.test}
+    counts = ", ".join(f"{len(split)} {name}" for name, split in parts.items() if split is not None)
+    notes = f" Noted: {'; '.join(data.notes)}." if data.notes else ""
+    return (
+        f"{data.title} (`{run.dataset}`): {counts} images. SHA-256 of the data as trained on: `{data.digest}`.{notes}"
+    )
+
+
+def _training(chosen: Chosen, registry: Registry) -> str:
+    run, provenance = chosen.run, chosen.run.provenance
+    facts = {
+        "seed": run.key.seed,
+        "epochs": run.spec["training"]["epochs"],
+        "precision": run.key.precision,
+        "parameters": f"{run.parameters:,}",
+        "FLOPs of one image's forward pass": quantity(run.flops),
+        "identity of the spec": f"`{run.key.spec}`",
+        "SHA-256 of the variants' source": f"`{run.key.source}`",
+        "needs": needs(chosen.spec, registry),
+        **{
+            name: provenance[key]
+            for name, key in (
+                ("zoo", "zoo"),
+                ("torch", "torch"),
+                ("Python", "python"),
+                ("platform", "platform"),
+                ("device", "device_name"),
+                ("engine", "engine"),
+                ("started", "started"),
+            )
+            if key in provenance
+        },
+    }
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    return (
+        f"| | |\n| --- | --- |\n{rows}\n\n"
+        "The weights of runs are not stored: for this file the run was trained again, and its confusion matrices after "
+        "the last epoch are those that were stored."
+    )
+
+
+def needs(spec: Spec, registry: Registry) -> str:
+    """Say which distributions, and which single files, the variants of a spec come from."""
+    found: dict[str, None] = {}
+    for choice in spec.choices():
+        plugin = registry.variant(choice.kind, choice.name).plugin
+        if plugin.distribution == SINGLE_FILE:
+            found[f"the single file {plugin.name}.py"] = None
+            continue
+        try:
+            found[f"{plugin.distribution} {version(plugin.distribution)}"] = None
+        except PackageNotFoundError:  # a plugin that is on the path without being installed
+            found[plugin.distribution] = None
+    return ", ".join(found)

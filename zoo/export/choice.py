@@ -1,0 +1,178 @@
+"""Which run of the ledger is exported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+from zoo.errors import DataError, LedgerError, UnknownNameError, near_misses
+from zoo.ledger import Ledger
+from zoo.registry import Registry
+from zoo.report.text import counted, seed_span
+from zoo.source import source_digest
+from zoo.spec import Spec, structure
+from zoo.study.measure import epoch_recall
+from zoo.train.run import Run
+
+Kind = tuple[str, str, str]
+"""Identity of the spec, name of the data set, precision: runs that differ in one of them are not seeds of one thing."""
+_DIGEST = 7
+"""Characters of an identity that people are shown."""
+
+
+@attrs.frozen(kw_only=True)
+class Chosen:
+    """The run to export, and those that it was chosen from.
+
+    Attributes:
+        run: the chosen one.
+        spec: its spec.
+        siblings: all finished runs of the same spec, images, source and precision, by seed; the chosen one included.
+        selected_on: the part of the data by whose recall it was chosen, "validation" or "test"; None where it was
+            named by its seed, or where there was no other.
+    """
+
+    run: Run
+    spec: Spec
+    siblings: tuple[Run, ...]
+    selected_on: Literal["validation", "test"] | None
+
+    @property
+    def remark(self) -> str:
+        """What is to be said of the choice; empty where it makes no figure look better."""
+        if self.selected_on != "test":
+            return ""
+        return (
+            f"Chosen among {len(self.siblings)} seeds by recall on the test images, for no validation part was held "
+            "out: its test recall is better than that of new images will be. The mean over the seeds is not."
+        )
+
+
+def final_recall(run: Run, part: str) -> float:
+    """Return macro recall of the network that came out of a run, NaN where the part was not evaluated."""
+    return epoch_recall(run.epochs[-1], part)
+
+
+def stored_runs(
+    name: str,
+    ledger: Ledger,
+    registry: Registry,
+    *,
+    dataset: str | None = None,
+    identity: str | None = None,
+    precision: str | None = None,
+) -> list[Run]:
+    """Return the finished runs of one spec on one data set in one precision.
+
+    Args:
+        name: of the spec, as the ledger has it, or a TOML file.
+        ledger: that holds them.
+        registry: names the specs that could have been meant.
+        dataset: only those on the data set of this name.
+        identity: only those whose spec's identity begins so.
+        precision: only those in this precision.
+
+    Raises:
+        UnknownNameError: there is neither a run nor a spec of that name.
+        LedgerError: there is no run, or there are several kinds of run; names what tells them apart.
+    """
+    name = Path(name).stem if name.endswith(".toml") else name
+    known = ledger.names()
+    if name not in known:
+        if name not in registry.specs:
+            raise UnknownNameError(
+                f"no spec is called {name!r}, and {ledger.path} holds no run of that name"
+                f"{near_misses(name, {*known, *registry.specs})}"
+            )
+        raise LedgerError(f"there is no run of {name} in {ledger.path}: `zoo benchmark {name}` trains it")
+    every = ledger.runs(names=[name])
+    runs = [run for run in every if run.status == "finished"]
+    if not runs:
+        raise LedgerError(f"no run of {name} in {ledger.path} has finished: `zoo results --failed {name}` says why")
+    kinds: dict[Kind, list[Run]] = {}
+    for run in runs:
+        kinds.setdefault((run.key.spec, run.dataset, run.key.precision), []).append(run)
+    fitting = {
+        kind: group
+        for kind, group in kinds.items()
+        if kind[0].startswith(identity or "") and dataset in (None, kind[1]) and precision in (None, kind[2])
+    }
+    if len(fitting) == 1:
+        return next(iter(fitting.values()))
+    listed = "".join(f"\n  {_described(kind, group)}" for kind, group in (fitting or kinds).items())
+    if not fitting:
+        raise LedgerError(f"none of the runs of {name} in {ledger.path} is such a one. There are:{listed}")
+    raise LedgerError(
+        f"{ledger.path} holds runs of {name} that are not of one kind. Say which, by what differs:{listed}"
+    )
+
+
+def choose(runs: Sequence[Run], which: Literal["best"] | int, spec: Spec) -> Chosen:
+    """Return the run with a seed, or the best: that with the highest recall on the validation part, else on test.
+
+    Raises:
+        LedgerError: none has that seed.
+    """
+    siblings = tuple(sorted(runs, key=lambda run: run.key.seed))
+    seeds = [run.key.seed for run in siblings]
+    if which == "best":
+        held_out = not any(math.isnan(final_recall(run, "validation")) for run in siblings)
+        part: Literal["validation", "test"] = "validation" if held_out else "test"
+        run = max(siblings, key=lambda run: final_recall(run, part))
+        return Chosen(run=run, spec=spec, siblings=siblings, selected_on=part if len(siblings) > 1 else None)
+    if which not in seeds:
+        raise LedgerError(
+            f"no run of {spec.name} with seed {which} has finished; there {'is' if len(seeds) == 1 else 'are'} "
+            f"{counted(len(seeds), 'seed').partition(' ')[2]} {seed_span(seeds)}"
+        )
+    return Chosen(run=siblings[seeds.index(which)], spec=spec, siblings=siblings, selected_on=None)
+
+
+def of_current_source(runs: Sequence[Run], registry: Registry) -> tuple[Spec, list[Run]]:
+    """Return the spec of runs of one kind, and those of them whose variants have not been edited since.
+
+    Raises:
+        SpecError: a variant is not registered any more.
+        LedgerError: all were trained with another source of the variants.
+    """
+    first = runs[0]
+    spec = structure(first.spec, first.name, registry)
+    digest = source_digest(spec, registry)
+    current = [run for run in runs if run.key.source == digest]
+    if not current:
+        raise LedgerError(
+            f"the source of a variant of {spec.name} is not what it was when its runs were trained, so they cannot be "
+            f"trained again: `zoo benchmark` trains them with the source of now"
+        )
+    return spec, current
+
+
+def on_these_images(runs: Sequence[Run], digest: str) -> list[Run]:
+    """Return those of the runs that were trained on the images of a digest.
+
+    Raises:
+        DataError: none was.
+    """
+    same = [run for run in runs if run.key.dataset == digest]
+    if not same:
+        raise DataError(
+            f"the images of {runs[0].dataset} are not those that {runs[0].name} was trained on: bring those back, or "
+            "train on these with `zoo benchmark`"
+        )
+    return same
+
+
+def _described(kind: Kind, runs: Collection[Run]) -> str:
+    """Say how to name a kind of run, and what it is."""
+    identity, dataset, precision = kind
+    first = next(iter(runs))
+    held_out = first.spec["data"]["validation"]
+    validation = f", {held_out:.0%} of training held out" if held_out else ""
+    return (
+        f"--identity {identity[:_DIGEST]} --data {dataset} --precision {precision}: "
+        f"{counted(first.spec['training']['epochs'], 'epoch')}{validation}; {counted(len(runs), 'run')}"
+    )
