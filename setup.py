@@ -22,7 +22,7 @@ setup(
     packages=[*find_packages(include=["zoo", "zoo.*"]), "zoo_plugins"],
     package_dir={"zoo_plugins": "plugins/zoo_plugins"},
     package_data={
-        "zoo": ["py.typed", "report/study/*.jinja", "report/study/*.js"],
+        "zoo": ["py.typed", "report/study/*.jinja", "report/study/*.js", "templates/new_plugin/**/*.jinja"],
         "zoo_plugins": ["py.typed", "*.toml"],
     },
     install_requires=[
@@ -59,6 +59,9 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.6",
         ],
+        # For the plugins of their own under plugins/, and their tests.
+        "outside": ["alembic>=1.13", "mlflow-skinny>=3", "sqlalchemy>=2", "sqlparse>=0.4", "tensorboard>=2.16"],
+        "check": ["onnx", "onnxruntime", "onnxscript"],
         "export": ["onnx", "onnxruntime", "onnxscript"],
         "benchmarks": ["lightning>=2", "skorch>=1"],
         "dev": ["build", "import-linter>=2", "mypy>=1.14", "pandas-stubs", "pre-commit", "ruff>=0.9", "types-tabulate"],

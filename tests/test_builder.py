@@ -354,3 +354,12 @@ def test_a_part_that_breaks_the_promise_of_its_kind_is_refused(tmp_path, kind):
     spec = {"base": "starter/default", "set": {f"network.features.0.{kind}": {"name": "broken"}}}
     with pytest.raises(BuildError, match=message):
         build(spec, (1, 8, 8), 10, registry=registry)
+
+
+@pytest.mark.parametrize("name", ["layer", "rms"])
+def test_an_initializer_leaves_scale_and_offset_of_a_normalization(registry: Registry, name: str) -> None:
+    sets = {"network.features.*.normalization": name, "network.initializer": "he"}
+    network = build({"base": "eq2425/4e", "set": sets}, (3, 32, 32), 10, registry=registry)
+    scale = network.get_submodule("features.0.normalization").weight
+    assert scale.dim() > 1
+    assert torch.equal(scale, torch.ones_like(scale))

@@ -215,7 +215,8 @@ class _Builder:
     def initialize(self, network: nn.Module, choice: Choice) -> None:
         variant = self.registry.variant("initializer", choice.name)
         for name, weight in network.named_parameters():
-            if weight.dim() < 2:
+            # The scale and offset of a normalization may have as many dimensions as its input, and are no weights.
+            if weight.dim() < 2 or "normalization" in name.split("."):
                 continue
             with (
                 _blaming(f"{self.name}: network.initializer: {choice} on {name}", variant.plugin, tuple(weight.shape)),

@@ -12,3 +12,11 @@ class SquaredReLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map a tensor of any shape, element by element."""
         return F.relu(x).square()
+
+
+class RReLU(nn.RReLU):
+    """torch's, whose evaluation is written as the leaky ReLU that it is, which exporters know."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a tensor of any shape, element by element."""
+        return super().forward(x) if self.training else F.leaky_relu(x, (self.lower + self.upper) / 2)

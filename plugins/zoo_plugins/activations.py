@@ -87,11 +87,11 @@ def rrelu(*, lower: NonNegativeFloat = 0.125, upper: NonNegativeFloat = 1 / 3) -
 
     Paper: Xu et al., 2015, Empirical evaluation of rectified activations in convolutional network (arXiv:1505.00853).
     """
-    from torch import nn
+    from zoo_plugins._activations import RReLU
 
     if lower >= upper:
         raise ValueError(f"lower = {lower} must be below upper = {upper}")
-    return nn.RReLU(lower, upper)
+    return RReLU(lower, upper)
 
 
 def relu6() -> nn.Module:

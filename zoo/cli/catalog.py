@@ -1,4 +1,4 @@
-"""What is registered: `zoo list`, `zoo show`, `zoo plugins`."""
+"""What is registered: `zoo list`, `zoo show`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from zoo.cli import layout
 from zoo.cli.changes import overridden
-from zoo.cli.completion import complete_dataset, complete_kind, complete_plugin, complete_shown, complete_variant
+from zoo.cli.completion import complete_dataset, complete_kind, complete_shown, complete_variant
 from zoo.cli.main import Plugins
 from zoo.errors import UnknownNameError, ZooError, near_misses
 from zoo.hookspecs import KINDS
@@ -183,61 +183,3 @@ def _training_text(spec: Spec) -> str:
 
 def _sizes(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
-
-
-@click.command()
-@click.argument("name", required=False, shell_complete=complete_plugin)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_obj
-def plugins_command(plugins: Plugins, name: str | None, as_json: bool) -> None:
-    """List plugins, what each registered, and why one failed. With NAME: that one, with the trace of its failure.
-
-    \b
-    Examples:
-      zoo plugins
-      zoo plugins zoo_plugins.activations
-      zoo --plugin swishish.py plugins swishish
-    """
-    registry: Registry = plugins.load()
-    records = _plugin_records(registry)
-    if name is not None:
-        chosen = [record for record in records if name in (record["name"], record["name"].rpartition(".")[2])]
-        if not chosen:
-            raise UnknownNameError(f"no plugin is called {name!r}{near_misses(name, [r['name'] for r in records])}")
-        records = chosen
-    if as_json:
-        click.echo(json.dumps(records, indent=2))
-    elif name is not None:
-        click.echo("\n\n".join(_plugin_text(record) for record in records))
-    else:
-        rows = [[r["name"], r["distribution"], _plugin_state(r)] for r in records]
-        click.echo(layout.table(rows, headers=["plugin", "distribution", ""]))
-    registry.require_sound()
-
-
-def _plugin_state(record: dict[str, Any]) -> str:
-    return f"failed: {record['failure']}" if record["failure"] else f"{len(record['registered'])} registered"
-
-
-def _plugin_text(record: dict[str, Any]) -> str:
-    lines = [f"{record['name']} ({record['distribution']}, {record['file']})"]
-    lines += [layout.paragraph(f"registered: {', '.join(record['registered'])}")] if record["registered"] else []
-    lines += [f"failed: {record['failure']}", "", record["trace"].rstrip()] if record["failure"] else []
-    return "\n".join(lines)
-
-
-def _plugin_records(registry: Registry) -> list[dict[str, Any]]:
-    registered: dict[str, list[str]] = {name: [] for name in registry.plugins}
-    for kind in KINDS:
-        for variant in registry.variants(kind).values():
-            registered[variant.plugin.name].append(f"{kind} {variant.name}")
-    for name, spec in registry.specs.items():
-        registered[spec.plugin.name].append(f"spec {name}")
-    records = [
-        {**attrs.asdict(plugin), "registered": registered[name], "failure": "", "trace": ""}
-        for name, plugin in registry.plugins.items()
-    ]
-    records += [
-        {**attrs.asdict(f.plugin), "registered": [], "failure": f.reason, "trace": f.trace} for f in registry.failures
-    ]
-    return records

@@ -21,7 +21,9 @@ COMMANDS = {
     "export": ("zoo.cli.export", "Write a network of the ledger to a file, with a model card."),
     "list": ("zoo.cli.catalog", "List specs and variants."),
     "show": ("zoo.cli.catalog", "Show a spec's layers, or one variant's options."),
-    "plugins": ("zoo.cli.catalog", "List plugins, what each registered, and why one failed."),
+    "check": ("zoo.cli.check", "Check that a variant does what its kind must do."),
+    "new-plugin": ("zoo.cli.new_plugin", "Make a plugin to fill in: a distribution with tests."),
+    "plugins": ("zoo.cli.plugins", "List plugins, what each registered, and why one failed."),
     "data": ("zoo.cli.data", "List data sets and get those that are not at hand."),
 }
 
@@ -33,7 +35,7 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(COMMANDS[name][0]), f"{name}_command")
+        command: click.Command = getattr(import_module(COMMANDS[name][0]), f"{name.replace('-', '_')}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

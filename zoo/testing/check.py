@@ -1,0 +1,109 @@
+"""What a check is, and what comes of running one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import attrs
+
+Result = Literal["passed", "failed", "expected failure", "skipped", "fact"]
+
+NEEDS_SLOW = "it takes seconds; ask for it with --slow"
+
+
+class FailedError(Exception):
+    """What a check found wrong: where, and what it was."""
+
+
+class SkippedError(Exception):
+    """Why a check cannot be made of this subject, or on this machine."""
+
+
+def require(holds: bool, found: str) -> None:
+    """Fail the check unless something holds.
+
+    Raises:
+        FailedError: it does not; with what was found instead.
+    """
+    if not holds:
+        raise FailedError(found)
+
+
+@attrs.frozen
+class Check:
+    """A function that is given a subject, and raises `FailedError` or `SkippedError`, or returns a fact.
+
+    The function's name is the check's. Its docstring says in three paragraphs what is expected, why ("Why: ...") and
+    what to do where it is not so ("Mend: ...").
+
+    Attributes:
+        slow: it takes seconds, and is made only where it is asked for.
+    """
+
+    function: Callable[[Any], str | None]
+    slow: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.function.__name__
+
+    @property
+    def expected(self) -> str:
+        """What is expected, in a sentence."""
+        return self._paragraph("")
+
+    @property
+    def why(self) -> str:
+        """Why that matters."""
+        return self._paragraph("Why: ")
+
+    @property
+    def mend(self) -> str:
+        """What to do where it is not so."""
+        return self._paragraph("Mend: ")
+
+    def _paragraph(self, start: str) -> str:
+        paragraphs = (inspect.getdoc(self.function) or "").split("\n\n")
+        return " ".join(next((text for text in paragraphs if text.startswith(start)), "").removeprefix(start).split())
+
+
+@attrs.frozen
+class Outcome:
+    """What came of a check; `note` is what was found, the reason, or the fact."""
+
+    check: Check
+    result: Result
+    note: str = ""
+
+
+def run(check: Check, subject: Any, *, expected: Mapping[str, str], slow: bool = False) -> Outcome:
+    """Make a check.
+
+    Args:
+        check: the check.
+        subject: what is checked.
+        expected: why the subject is expected to fail checks, by their names. One that passes after all has failed.
+        slow: make it even if it takes seconds.
+    """
+    if check.slow and not slow:
+        return Outcome(check, "skipped", NEEDS_SLOW)
+    reason = expected.get(check.name)
+    try:
+        fact = check.function(subject)
+    except SkippedError as skipped:
+        return Outcome(check, "skipped", str(skipped))
+    except (Exception, SystemExit) as error:
+        if reason is not None:
+            return Outcome(check, "expected failure", reason)
+        return Outcome(check, "failed", str(error) if isinstance(error, FailedError) else raised(error))
+    if reason is not None:
+        return Outcome(check, "failed", f'it passes, but is declared to fail: "{reason}"; delete that declaration')
+    return Outcome(check, "passed") if fact is None else Outcome(check, "fact", fact)
+
+
+def raised(error: BaseException) -> str:
+    """Say in one line what was raised."""
+    return f"it raised {type(error).__name__}: {' '.join(str(error).split())}"[:400]

@@ -1,0 +1,120 @@
+"""Checks of what a variant states about itself: its description and its options."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, get_args, get_origin
+
+import attrs
+
+from zoo.errors import SpecError
+from zoo.options import is_union
+from zoo.spec import canonical_json, read_as, unstructure
+from zoo.testing.check import FailedError, SkippedError, require
+from zoo.testing.subject import VariantSubject
+
+_LONGEST = 120
+
+
+def description(subject: VariantSubject) -> None:
+    """The first line of the factory's docstring is one sentence of at most 120 characters that ends in a period.
+
+    Why: `zoo list` shows that line, and nothing else says what the variant is.
+
+    Mend: begin the docstring with one line that says what the variant computes; a paragraph "Paper: ..." names where it
+    comes from.
+    """
+    text = subject.variant.description
+    # A class without one would be described by that of torch.nn.Module.
+    require(bool(subject.variant.factory.__doc__), "the factory has no docstring of its own")
+    require(text.endswith("."), f"it is {text!r}")
+    require(len(text) <= _LONGEST, f"it has {len(text)} characters: {text!r}")
+
+
+def options_read(subject: VariantSubject) -> None:
+    """The defaults of the options are valid, and come back the same after they are written as JSON and read again.
+
+    Why: a spec's identity is the digest of its options with every default written out; a default that is not valid
+    fails every spec that does not state the option.
+
+    Mend: give each option a default that its own type accepts.
+    """
+    what = str(subject)
+    try:
+        options = read_as(subject.variant.options, {}, what, subject.registry)
+        written = canonical_json(unstructure(options))
+        again = read_as(subject.variant.options, json.loads(written), what, subject.registry)
+    except SpecError as error:
+        raise FailedError(str(error)) from error
+    require(again == options, f"{options} was written as {written} and read as {again}")
+
+
+def options_usable(subject: VariantSubject) -> None:
+    """The factory takes each value that its options accept, or refuses it with a ValueError.
+
+    Why: a value that a spec may state, but that the factory does not know, ends a study in its middle with a traceback.
+
+    Mend: narrow the option's type (`Literal["a", "b"]`, `zoo.PositiveInt`, a `zoo.options.Constraint`) to what the
+    factory can do, or raise a ValueError that says which values go together.
+    """
+    tried = False
+    for field in attrs.fields(subject.variant.options):
+        for value in _examples(field.type):
+            try:
+                options = subject.options(**{field.name: value})
+            except SpecError:
+                continue
+            tried = True
+            try:
+                subject.use(options)
+            except (ValueError, SkippedError):
+                continue
+            except Exception as error:
+                raise FailedError(f"{field.name} = {value!r}: it raised {type(error).__name__}: {error}") from error
+    if not tried:
+        raise SkippedError("it has no options with values to try")
+
+
+def options_swappable(subject: VariantSubject) -> None:
+    """An option that others of its kind have too accepts the defaults that they give it.
+
+    Why: a variant that takes another's place by its bare name takes over the options that both have.
+
+    Mend: let the option accept what the others' does, or give it a name of its own where it means something else.
+    """
+    own = attrs.fields_dict(subject.variant.options)
+    for other in subject.registry.variants(subject.kind).values():
+        for field in attrs.fields(other.options):
+            if field.name in own and other.name != subject.name:
+                _require_accepted(subject, field.name, unstructure(field.default), other.name)
+
+
+def _require_accepted(subject: VariantSubject, option: str, value: Any, other: str) -> None:
+    try:
+        subject.options()
+    except SpecError as error:
+        raise SkippedError("its defaults are not valid; see options_read") from error
+    try:
+        subject.options(**{option: value})
+    except SpecError as error:
+        raise FailedError(f"{option} = {value!r}, the default of {other}: {error}") from error
+
+
+def _examples(type_: Any) -> list[Any]:
+    """Return some values that a type may accept."""
+    origin, arguments = get_origin(type_), get_args(type_)
+    if origin is Literal:
+        return list(arguments)
+    if is_union(type_):
+        return [value for member in arguments for value in _examples(member)]
+    if origin is tuple:
+        return [[], *([value] for value in _examples(arguments[0]))]
+    if hasattr(type_, "__metadata__"):
+        return _examples(arguments[0])
+    examples: dict[Any, list[Any]] = {
+        bool: [False, True],
+        int: [0, 1, 2, 3],
+        float: [-1.0, 0.0, 0.25, 0.5, 1.0, 2.0],
+        type(None): [None],
+    }
+    return examples.get(type_, [])

@@ -1,0 +1,273 @@
+"""Checks of what takes part in training besides layers: initializers, optimizers, schedules, losses, augmentations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.autograd import gradcheck
+
+from zoo.testing.check import FailedError, SkippedError, require
+from zoo.testing.randomness import foreign_untouched
+from zoo.testing.subject import CLASSES, VariantSubject, same, supplied
+from zoo.train import streams
+
+_WEIGHTS = ((16, 8), (16, 8, 3, 3), (8, 1, 1, 1))
+_PROGRESS = [step / 100 for step in range(101)]
+_IMAGES = ((8, 3, 32, 32), (8, 1, 28, 28))
+
+
+def fills_in_place(subject: VariantSubject) -> None:
+    """It fills the weight that it is given, of two to four dimensions, with finite numbers, and returns nothing.
+
+    Why: zoo hands over the weight itself; what is returned is thrown away.
+
+    Mend: use torch's functions that end in an underscore (`nn.init.normal_(weight)`), and mind weights with a single
+    column.
+    """
+    for shape in _WEIGHTS:
+        weight = nn.Parameter(torch.linspace(-1, 1, math.prod(shape)).reshape(shape))
+        place = weight.data_ptr()
+        with streams.seeded(0, "check"), torch.no_grad():
+            result = subject.make(weight=weight)
+        require(result is None or result is weight, f"for {shape} it returned a {type(result).__name__}")
+        require(weight.shape == shape and weight.data_ptr() == place, f"for {shape} the weight was replaced")
+        require(bool(weight.isfinite().all()), f"for {shape} the weight is not finite")
+
+
+def deterministic(subject: VariantSubject) -> None:
+    """Given the same numbers and the same seed twice, it makes the same of them.
+
+    Why: a run could not be repeated.
+
+    Mend: draw random numbers from what is supplied only: torch's global generator in an initializer, `generator` in an
+    augmentation, none elsewhere.
+    """
+    first, second = _result(subject, seed=0), _result(subject, seed=0)
+    for one, other in zip(first, second, strict=True):
+        same(one, other, "the second time", rtol=0, atol=0)
+
+
+def own_stream(subject: VariantSubject) -> None:
+    """It draws from the generator that its kind supplies only, and never seeds torch's global one.
+
+    Why: other generators are not part of a run's seed; one that is seeded repeats its numbers in every step.
+
+    Mend: pass `generator=generator` to each random function in an augmentation; in an initializer use torch's random
+    functions without one; elsewhere draw nothing.
+    """
+    states = []
+    with foreign_untouched("in use"):
+        for seed in (1, 2):
+            before = torch.get_rng_state()
+            try:
+                torch.manual_seed(seed)
+                given = torch.get_rng_state()
+                _make(subject)
+                after = torch.get_rng_state()
+            finally:
+                torch.set_rng_state(before)
+            states.append(after)
+            drew = not torch.equal(after, given)
+            require(subject.kind == "initializer" or not drew, "it drew from torch's global generator, or seeded it")
+    require(not torch.equal(*states), "it seeded torch's global generator")
+
+
+def _make(subject: VariantSubject) -> Any:
+    with torch.set_grad_enabled(subject.kind != "initializer"):
+        return subject.make(**supplied(subject.kind))
+
+
+def _result(subject: VariantSubject, *, seed: int) -> list[Tensor]:
+    """Let the variant do its work, and return the tensors that came of it."""
+    given = supplied(subject.kind)
+    with streams.seeded(seed, "check"), torch.set_grad_enabled(subject.kind != "initializer"):
+        made = subject.make(**given)
+        if subject.kind == "optimizer":
+            _descend(made, given["parameters"], 3)
+            return [weight.detach() for weight in given["parameters"]]
+    return [given["weight"]] if subject.kind == "initializer" else [torch.as_tensor(made).detach()]
+
+
+def learning_rate(subject: VariantSubject) -> None:
+    """An optimizer has the option `learning_rate`, and gives it to each of its groups as "lr".
+
+    Why: the schedule sets `group["lr"]` in every step, and studies vary `training.optimizer.learning_rate`.
+
+    Mend: `def mine(parameters, *, learning_rate: zoo.PositiveFloat = 0.01)`, and pass it on as `lr`.
+    """
+    require("learning_rate" in attrs.fields_dict(subject.variant.options), "there is no such option")
+    parameters = supplied("optimizer")["parameters"]
+    optimizer = subject.make(subject.options(learning_rate=0.125), parameters=parameters)
+    require(isinstance(optimizer, torch.optim.Optimizer), f"the factory returned {optimizer!r}")
+    rates = [group.get("lr") for group in optimizer.param_groups]
+    require(all(rate == 0.125 for rate in rates), f'with learning_rate = 0.125 the groups have "lr" {rates}')
+
+
+def lowers_loss(subject: VariantSubject) -> None:
+    """Thirty steps of an optimizer lower the loss of a quadratic.
+
+    Why: what cannot do that trains no network.
+
+    Mend: look at the sign of the step, and at a default learning rate that is too large.
+    """
+    weight = nn.Parameter(torch.tensor([3.0, -2.0]))
+    optimizer = subject.make(parameters=[weight])
+    losses = _descend(optimizer, [weight], 30)
+    require(losses[-1] < losses[0], f"it went from {losses[0]:g} to {losses[-1]:g}")
+
+
+def state_stored(subject: VariantSubject) -> None:
+    """An optimizer that is given another's `state_dict` goes on as the other would have.
+
+    Why: a run that is stopped goes on from there.
+
+    Mend: keep what the steps depend on in `self.state[parameter]` and in the groups.
+    """
+    whole, parted = (nn.Parameter(torch.tensor([3.0, -2.0])) for _ in range(2))
+    with streams.seeded(0, "check"):
+        _descend(subject.make(parameters=[whole]), [whole], 6)
+        before = subject.make(parameters=[parted])
+        _descend(before, [parted], 3)
+        after = subject.make(parameters=[parted])
+        after.load_state_dict(before.state_dict())
+        _descend(after, [parted], 3)
+    same(parted.detach(), whole.detach(), "three steps, and three after a reload", rtol=0, atol=0)
+
+
+def _descend(optimizer: torch.optim.Optimizer, weights: list[Tensor], steps: int) -> list[float]:
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = torch.stack([weight.square().sum() for weight in weights]).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def factors(subject: VariantSubject) -> None:
+    """From progress 0 to 1 a schedule gives finite Python floats of 0 or more, and not only 0.
+
+    Why: they multiply the learning rate; a negative one climbs.
+
+    Mend: return `float(...)`, and mind the ends: progress is exactly 0 in the first step, and may be exactly 1.
+    """
+    given = [(progress, subject.make(progress=progress)) for progress in _PROGRESS]
+    for progress, factor in given:
+        require(isinstance(factor, float), f"at {progress} it is {factor!r}, of the type {type(factor).__name__}")
+        require(math.isfinite(factor) and factor >= 0, f"at {progress} it is {factor}")
+    require(any(factor > 0 for _, factor in given), "it is 0 throughout: nothing would be learned")
+
+
+def memoryless(subject: VariantSubject) -> None:
+    """A schedule's factor depends on the progress only, not on what it was asked before.
+
+    Why: a run that goes on, and an engine that asks for the rates of an epoch at once, must come to the same rates.
+
+    Mend: compute the factor from `progress` and the options; keep no count of calls.
+    """
+    forwards = [subject.make(progress=progress) for progress in _PROGRESS]
+    backwards = [subject.make(progress=progress) for progress in reversed(_PROGRESS)]
+    for progress, one, other in zip(_PROGRESS, forwards, reversed(backwards), strict=True):
+        require(one == other, f"at {progress} it is {one}, and {other} when asked for in another order")
+
+
+def finite_scalar(subject: VariantSubject) -> None:
+    """A loss is one finite number with a finite gradient, for logits of 0, of usual and of large (10^4) size.
+
+    Why: one step with a gradient that is not a number destroys the network.
+
+    Mend: use `log_softmax`, not the logarithm of a softmax; return the mean over the batch.
+    """
+    for scale in (0.0, 1.0, 1e4):
+        given = supplied("loss")
+        logits = (given["logits"].detach() * scale).requires_grad_()
+        loss = subject.make(logits=logits.clone(), labels=given["labels"])
+        require(isinstance(loss, Tensor) and loss.shape == (), f"it is {loss!r}")
+        require(bool(loss.isfinite()), f"for logits of size {scale:g} it is {loss.item()}")
+        loss.backward()
+        require(bool(logits.grad.isfinite().all()), f"for logits of size {scale:g} the gradient is not finite")
+
+
+def prefers_true_class(subject: VariantSubject) -> None:
+    """A loss is lower for logits that favour the true classes than for logits that favour others.
+
+    Why: training would learn the wrong answers.
+
+    Mend: look at the sign, and at what the labels index.
+    """
+    labels = torch.arange(CLASSES)
+    right = torch.eye(CLASSES) * 3
+    good, bad = (subject.make(logits=logits, labels=labels).item() for logits in (right, right.roll(1, 1)))
+    require(good < bad, f"it is {good:g} for right logits and {bad:g} for wrong ones")
+
+
+def mean_over_batch(subject: VariantSubject) -> None:
+    """A loss is a mean over the batch: the batch twice has the same loss.
+
+    Why: the learning rate would depend on the batch size, and the loss that is shown would not be that of an image.
+
+    Mend: `mean()` over the images, not `sum()`.
+    """
+    given = supplied("loss")
+    once = subject.make(**given)
+    twice = subject.make(logits=given["logits"].repeat(2, 1), labels=given["labels"].repeat(2))
+    same(twice, once, "the batch twice")
+
+
+def gradient(subject: VariantSubject) -> None:
+    """In float64 the gradient of a loss is that of finite differences.
+
+    Why: with a wrong gradient training goes somewhere else.
+
+    Mend: leave the gradient to autograd, or mend the `backward` of your `torch.autograd.Function`.
+    """
+    given = supplied("loss")
+    logits = given["logits"].detach().double().requires_grad_()
+    try:
+        gradcheck(
+            lambda x: subject.make(logits=x.clone(), labels=given["labels"]), (logits,), check_undefined_grad=False
+        )
+    except RuntimeError as error:
+        raise FailedError(" ".join(str(error).split())[:200]) from error
+
+
+def form_kept(subject: VariantSubject) -> None:
+    """An augmentation keeps shape and type of its images, and pixels from 0 to 1.
+
+    Why: the network is built for that shape, and pixels are normalized afterwards.
+
+    Mend: clamp to [0, 1] what a change of contrast or noise may lead out of it.
+    """
+    accepted = 0
+    for shape in _IMAGES:
+        images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+        try:
+            changed = subject.make(images=images, generator=streams.generator("cpu", 0, "check"))
+        except ValueError:  # its defaults may be too large for small images
+            continue
+        accepted += 1
+        require(changed.shape == shape, f"{tuple(changed.shape)} of {shape}")
+        require(changed.dtype == images.dtype, f"{changed.dtype} of {images.dtype}")
+        inside = (changed >= 0) & (changed <= 1)
+        require(bool(inside.all()), f"pixels from {changed.min().item():g} to {changed.max().item():g}")
+    if not accepted:
+        raise SkippedError(f"its defaults fit no images of {' or '.join(f'{s[2]}x{s[3]}' for s in _IMAGES)}")
+
+
+def input_unchanged(subject: VariantSubject) -> None:
+    """It does not change in place what it is given.
+
+    Why: the tensors are still needed: by the next epoch, or for the gradient.
+
+    Mend: compute a new tensor: `images * 2` and not `images *= 2`.
+    """
+    given = supplied(subject.kind)
+    subject.make(**given)
+    for name, value in supplied(subject.kind).items():
+        unchanged = not isinstance(value, Tensor) or torch.equal(value, given[name])
+        require(unchanged, f"{name} has other values afterwards")

@@ -1,0 +1,103 @@
+"""Facts about a variant in use: which engines train a network with it, and how fast a layer is."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import nn
+
+from zoo.data import Dataset, Split
+from zoo.errors import BuildError, UnknownNameError
+from zoo.testing.check import FailedError, SkippedError
+from zoo.testing.state import looks_at_values, tried_on
+from zoo.testing.subject import CLASSES, LAYERS, Case, LayerSubject, VariantSubject, applied
+from zoo.timing import FEWEST, ratio_interval
+from zoo.train.gate import gate
+
+BASELINES = {
+    "activation": "relu",
+    "normalization": "batch",
+    "dropout": "dropout",
+    "filter": "conv",
+    "pooling": "max",
+    "block": "plain",
+}
+"""The variant of each kind that others are compared with."""
+_IMAGES, _SHAPE = 16, (16, 16, 16)
+_WARM_UP = 3
+
+
+def engines(subject: VariantSubject) -> str:
+    """A small network with it is trained step by step; and it is said whether steps can be recorded, too.
+
+    Why: on an NVIDIA GPU recorded steps are several times as fast; what cannot be recorded is trained step by step.
+
+    Mend: read what was raised; it happened in a network of one block, with a last batch smaller than the others. To be
+    recorded, a layer must not look at values (`if`, `.item()`) and must update its state in place.
+    """
+    spec = subject.network_spec()
+    cases = subject.cases if isinstance(subject, LayerSubject) else ()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        why_not = gate(spec, _images(device), device=device, registry=subject.registry)
+    except BuildError as error:
+        if subject.kind in (*LAYERS, "augmentation"):  # which may refuse small images
+            raise SkippedError(f"no network was built with it: {error}") from error
+        raise FailedError(str(error)) from error
+    if not why_not and cases:
+        why_not = _why_not_recorded(cases[0])
+    if why_not:
+        return f"sequential; not captured: {why_not}"
+    return "sequential and captured" + ("" if device == "cuda" else " (compared on the CPU, where nothing is recorded)")
+
+
+def _why_not_recorded(case: Case) -> str:
+    """Return why a GPU could not record the layer's steps, as far as a device without values can tell."""
+    raised = tried_on(case, True, "meta")
+    if raised is None:
+        return ""
+    if looks_at_values(raised):
+        return "it looks at values, which recorded steps cannot"
+    return "it does not run on another device; see devices"
+
+
+def _images(device: str) -> Dataset:
+    """Return 20 random images, so that batches of 8 leave one of 4."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (20, 3, 12, 12), generator=generator, dtype=torch.uint8).to(device)
+    split = Split(images, (torch.arange(20) % CLASSES).to(device))
+    names = tuple(map(str, range(CLASSES)))
+    return Dataset("check", "check", names, split, split, None, "", (), False)
+
+
+def speed(layer: LayerSubject) -> str:
+    """It is said how long a training step of the layer takes, as a multiple of its kind's usual variant.
+
+    Why: a layer that helps a little and takes twice as long may not be worth it.
+
+    Mend: nothing; this is a fact, and it is measured on this machine.
+    """
+    baseline = BASELINES[layer.kind]
+    if layer.name == baseline:
+        raise SkippedError("it is itself the one that its kind is compared with")
+    try:
+        other = LayerSubject(layer.registry.variant(layer.kind, baseline), layer.registry)
+    except UnknownNameError as error:
+        raise SkippedError(f"what its kind is compared with, {baseline}, is not registered") from error
+    try:
+        own, reference = (subject.build(_SHAPE, None) for subject in (layer, other) if subject.cases)
+    except (ValueError, BuildError) as error:
+        raise SkippedError(f"it does not fit maps of 16x16x16: {error}") from error
+    for _ in range(_WARM_UP):
+        _seconds(own), _seconds(reference)
+    pairs = [(_seconds(own), _seconds(reference)) for _ in range(FEWEST)]
+    ratio, low, high = ratio_interval(*zip(*pairs, strict=True))
+    return f"{ratio:.2f} [{low:.2f}, {high:.2f}] times as long as {baseline}, forward and backward"
+
+
+def _seconds(module: nn.Module) -> float:
+    x = torch.randn(_IMAGES, *_SHAPE, requires_grad=True)
+    start = time.perf_counter()
+    applied(module, x.clone()).sum().backward()
+    return time.perf_counter() - start
