@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from zoo.errors import ZooError
 from zoo.registry import Registry, default_registry
 from zoo.study.definition import Study, read_study
 from zoo.study.result import StudyResult
@@ -75,6 +76,10 @@ class OpenStudy:
         from zoo.train.execute import choose_device, dataset, make_deterministic
         from zoo.train.precision import choose_precision
 
+        if seeds != "auto" and seeds is not None and (not isinstance(seeds, int) or seeds < 1):
+            raise ZooError(f"seeds: expected a number from 1, or 'auto', got {seeds!r}")
+        if jobs is not None and jobs < 1:
+            raise ZooError(f"jobs: expected a number from 1, got {jobs!r}")
         device = choose_device(device)
         chosen = choose_precision(precision, device)
         make_deterministic(device)

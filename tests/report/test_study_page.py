@@ -178,7 +178,7 @@ def test_provenance_has_each_value_once(crossed: StudyResult) -> None:
     found = provenance(crossed)
     assert found["torch"] == "2.9.0"
     assert found["digest of the data"] == "5f1e0d" * 10
-    assert found["held out for validation"] == "20% of the training set"
+    assert found["held out for validation"] == "25% of the training set"
     assert found["seeds"] == "0 to 4"
     assert found["precision"] == "fp32"
     assert found["trained from"] == "2026-01-01T10:00:00+0000 to 2026-01-01T10:04:00+0000"

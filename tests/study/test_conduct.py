@@ -92,7 +92,7 @@ def test_test_recall_is_kept_from_what_was_not_chosen(registry: Registry, digits
     )
     assert all("test" in arm.recalls for arm in selected.arms)
     assert selected.confirmation is None
-    assert any("Selected on the test part" in note for note in selected.notes)
+    assert any("Selected on the test part: recall of what was chosen is too good." in note for note in selected.notes)
 
 
 def test_pairs_are_those_of_one_seed(registry: Registry, digits: Dataset) -> None:
@@ -283,3 +283,47 @@ def test_deviation_is_pooled_over_what_the_ledger_holds(registry: Registry) -> N
     found = deviation(study, runs, study.base.identity, 10)
     assert found == pytest.approx(0.01 * np.sqrt(2), rel=0.5)
     assert deviation(study, {}, study.base.identity, 10) is None
+
+
+def test_an_unfinished_study_says_so_and_does_not_look_at_the_test_images(registry: Registry, digits: Dataset) -> None:
+    def some(specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
+        return [run for run in Trainer(gains(bn=0.05))(specs, seeds) if run.key.seed < 3 or "leaky" in run.name]
+
+    result = conduct(a_study(registry), range(4), some, dataset=digits, registry=registry)
+    assert result.notes[0].startswith("Not finished: 3 of 16 runs are missing.")
+    assert result.confirmation is None
+    assert not any("test" in arm.recalls for arm in result.arms)
+
+
+def test_effects_need_all_combinations(registry: Registry, digits: Dataset) -> None:
+    def fail(run: Run) -> Run:
+        failed = attrs.evolve(run, status="failed", reason="plugin x raised RuntimeError: no\ntrace", epochs=())
+        return failed if "bn" in run.name else run
+
+    study = a_study(registry, design="factorial", changes={name: CHANGES[name] for name in ("leaky", "bn")})
+    with pytest.raises(ZooError) as raised:
+        conduct(study, range(3), Trainer(gains(), spoil=fail), dataset=digits, registry=registry)
+    assert str(raised.value) == (
+        "study 's': 2 of 4 combinations have no run that counts (bn, leaky + bn); the first that failed: plugin x "
+        "raised RuntimeError: no. Effects need all of them; what has ended is kept in the ledger, and `zoo study run` "
+        "goes on from there"
+    )
+
+
+def test_a_search_says_that_its_p_values_are_too_sure(registry: Registry, digits: Dataset) -> None:
+    study = a_study(registry, design="forward")
+    result = conduct(study, range(2), Trainer(gains(bn=0.05)), dataset=digits, registry=registry)
+    assert any("p-values of a search are too sure" in note for note in result.notes)
+
+
+def test_a_variant_that_does_not_fit_is_left_out(registry: Registry, digits: Dataset) -> None:
+    every = {"dropout": {"every": "dropout", "path": "network.classifier.0.dropout"}}
+    study = a_study(registry, changes=every)
+
+    def fitting(specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
+        return [run for run in Trainer(gains())(specs, seeds) if "drop_block" not in run.name]
+
+    result = conduct(study, range(2), fitting, dataset=digits, registry=registry)
+    assert result.proofs["dropout=drop_block"][0].startswith("left out: starter/default[dropout=drop_block]:")
+    assert result.proofs["dropout"][0].startswith("+ Dropout(")
+    assert "dropout=drop_block: no run." in result.notes

@@ -146,7 +146,7 @@ def without(key: str) -> dict[str, Any]:
         ({**TREE, "changes": {"a": {"every": 3}}}, "study 'x': changes.a: expected the name of a kind, and a path"),
         (
             {**TREE, "changes": {"a": {"activation": "relu"}}},
-            "study 'x': change 'a' in 'a': starter/default: activation = 'relu' changes nothing: it is that already",
+            "study 'x': change 'a': starter/default: activation = 'relu' changes nothing: it is that already",
         ),
         (
             {**TREE, "changes": {"a": {"activatoin": "mish"}}},
@@ -170,6 +170,18 @@ def without(key: str) -> dict[str, Any]:
         (
             {**TREE, "design": "leave-one-out", "changes": {"leaky": {"activation": "leaky_relu"}}},
             "study 'x': a leave-one-out design needs at least two changes",
+        ),
+        (
+            {
+                "base": "starter/default",
+                "design": "factorial",
+                "changes": {"f": {"network.features.0.filters": 32}, "g": {"network.features.0.filters": 40}},
+            },
+            "study 'x': 'f' changes nothing beside 'g': they set the same places; make them levels of one change",
+        ),
+        (
+            {**TREE, "design": "factorial", "match": "flops"},
+            "study 'x': match compares single changes with a base as large, and a factorial design has effects",
         ),
     ],
 )

@@ -112,7 +112,7 @@ class Display:
             case EpochFinished(run, record):
                 self._epochs[key].append(record)
                 self._advance(run, 1)
-                recall = epoch_recall(record, "test")
+                recall = epoch_recall(record, _shown_part(record))
                 status = f"loss {record.loss:.3f}" + ("" if recall != recall else f", recall {recall:.4f}")
                 self._progress.update(self._bars[key], completed=record.epoch, status=status)
             case Lost(run, reason):
@@ -129,7 +129,8 @@ class Display:
             return
         if run.status == "finished":
             whole = attrs.evolve(run, epochs=tuple(epochs))
-            outcome = f"test recall {measured(whole, 'test'):.4f} ({duration(whole.seconds_training)})"
+            part = _shown_part(epochs[-1])
+            outcome = f"{part} recall {measured(whole, part):.4f} ({duration(whole.seconds_training)})"
         else:
             outcome = run.reason.partition("\n")[0]
             outcome = outcome if outcome.startswith(run.status) else f"{run.status}: {outcome}"
@@ -162,3 +163,8 @@ def _planned_epochs(run: Run) -> int:
 def _shortened(name: str, width: int) -> str:
     """Cut a name at its beginning: what runs differ in is at the end."""
     return name if len(name) <= width else "…" + name[1 - width :]
+
+
+def _shown_part(record: EpochRecord) -> str:
+    """Return the part whose recall is shown: where images are held out, the test images are not looked at."""
+    return "validation" if "validation" in record.evaluations else "test"

@@ -166,6 +166,7 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
 
 @study_command.command("plan")
 @_study_options
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs at once, as in zoo benchmark.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
@@ -269,6 +270,7 @@ class _Work:
         self.registry: Registry = plugins.registry()
         self.study = _study(self.registry, options)
         self._options = options
+        self._plugins = plugins
         self.unfit: dict[str, str] = {}
 
         # From here on torch is needed.
@@ -381,7 +383,7 @@ class _Work:
             dataset=self.dataset,
             registry=self.registry,
             auto=auto,
-            command=_command(self.study, self._options),
+            command=_command(self._plugins, self.study, self._options),
         )
         return attrs.evolve(result, notes=(*result.notes, *(f"Left out: {reason}" for reason in self.unfit.values())))
 
@@ -573,9 +575,11 @@ def _show(result: StudyResult, output: Path | None, format_: str) -> None:
     say(f"Written to {output}.")
 
 
-def _command(study: Study, options: dict[str, Any]) -> str:
+def _command(plugins: Plugins, study: Study, options: dict[str, Any]) -> str:
     """Return the command that repeats a study."""
-    words = ["zoo", "study", "run", *([options["name"]] if options["name"] else [])]
+    before = [word for name in plugins.left_out for word in ("-p", name)]
+    before += [word for file in plugins.files for word in ("--plugin", str(file))]
+    words = ["zoo", *before, "study", "run", *([options["name"]] if options["name"] else [])]
     stated = {
         "--base": options["base"],
         "--design": options["design"],
@@ -587,6 +591,7 @@ def _command(study: Study, options: dict[str, Any]) -> str:
         "--data": options["data"],
         "--seeds": options["seeds"] or study.design.seeds,
         "--max-seeds": options["max_seeds"],
+        "--ledger": options["ledger_path"],
         "--precision": None if options["precision"] == "auto" else options["precision"],
     }
     for change in options["changes"]:

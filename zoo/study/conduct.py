@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.data import Dataset
-from zoo.errors import SpecError, ZooError
+from zoo.errors import BuildError, SpecError, ZooError
 from zoo.registry import Registry
 from zoo.resolve import resolve
 from zoo.spec import Reference, Spec
@@ -74,19 +74,24 @@ def proofs(study: Study, dataset: Dataset, registry: Registry) -> dict[str, tupl
 
     Raises:
         SpecError: a change alters nothing, or something that it does not name.
-        BuildError: the base does not fit the data.
+        BuildError: the base, or a change that the design cannot do without, does not fit the data.
     """
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for cell in study.single_changes():
         (level,) = study.levels(cell).values()
-        found[study.arm_name(cell)] = prove(
-            study.base,
-            study.spec(cell, registry),
-            level.sets,
-            input_shape=dataset.shape,
-            classes=len(dataset.classes),
-            registry=registry,
-        )
+        try:
+            found[study.arm_name(cell)] = prove(
+                study.base,
+                study.spec(cell, registry),
+                level.sets,
+                input_shape=dataset.shape,
+                classes=len(dataset.classes),
+                registry=registry,
+            )
+        except BuildError as error:
+            if not designs.can_lack(study):
+                raise
+            found[study.arm_name(cell)] = (f"left out: {error}",)
     return found
 
 
@@ -153,6 +158,7 @@ def conduct(
         command=command,
         dataset=dataset,
         matched=matched,
+        is_sequential=auto is not None,
     )
 
 
@@ -162,6 +168,25 @@ def _nothing(study: Study, table: _Table) -> str:
     if not reasons:
         return f"study {study.name!r}: there is no run to judge; `zoo study run` trains, with the same options"
     return f"study {study.name!r}: all {len(reasons)} runs failed, the first because: {reasons[0]}"
+
+
+def _incomplete(study: Study, table: _Table) -> str:
+    """Say which combinations a factorial design cannot do without."""
+    lacking = [arm.name for arm in table.all if not table.recalls(arm)]
+    if not lacking:
+        return (
+            f"study {study.name!r}: its {table.size} runs do not suffice to tell the effects apart; take more seeds, "
+            "or fewer changes"
+        )
+    few = ", ".join(lacking[:3]) + (", ..." if len(lacking) > 3 else "")
+    reasons = [
+        run.reason.partition("\n")[0] for arm in table.all for run in arm.runs.values() if run.status == "failed"
+    ]
+    why = f"; the first that failed: {reasons[0]}" if reasons else ""
+    return (
+        f"study {study.name!r}: {len(lacking)} of {len(table.all)} combinations have no run that counts ({few}){why}. "
+        "Effects need all of them; what has ended is kept in the ledger, and `zoo study run` goes on from there"
+    )
 
 
 @attrs.define
@@ -202,6 +227,10 @@ class _Table:
     def size(self) -> int:
         """How many runs there are."""
         return sum(len(arm.runs) for arm in self.all)
+
+    def missing(self, seeds: Sequence[int]) -> int:
+        """Return how many runs there would be if all arms that have any had all seeds, and are not."""
+        return sum(len(set(seeds) - set(arm.runs)) for arm in self.all if arm.runs)
 
     def named(self, name: str) -> _Arm:
         return next(arm for arm in self.all if arm.name == name)
@@ -324,7 +353,12 @@ def _judge_effects(study: Study, table: _Table, seeds: Sequence[int], auto: Auto
     groups = designs.aliases(study, cells) if study.design.design == "fractional" else None
 
     def effects(judge: Judge | None = None) -> list[Effect]:
-        return factorial_effects(frame(study, table), factors, margin=study.design.margin, groups=groups, judge=judge)
+        try:
+            return factorial_effects(
+                frame(study, table), factors, margin=study.design.margin, groups=groups, judge=judge
+            )
+        except ValueError as error:
+            raise ZooError(_incomplete(study, table)) from error
 
     if auto is None:
         return effects(), LEVEL
@@ -364,20 +398,25 @@ def _result(
     command: str,
     dataset: Dataset,
     matched: Mapping[str, str],
+    is_sequential: bool,
 ) -> StudyResult:
     base = table.arms[study.base_cell]
     means = table.means()
     chosen = table.arms[outcome.chosen or max(means, key=lambda cell: means[cell])]
     selects_on_test = study.design.select == "test"
+    missing = table.missing(seeds) if not is_sequential else 0
     confirmation = None
-    if chosen is not base and not selects_on_test:
+    if chosen is not base and not selects_on_test and not missing:
         confirmation = compare({"": table.differences(chosen, base, "test")}, margin=study.design.margin)[""]
     counted = {arm.name: table.recalls(arm) for arm in table.all if table.recalls(arm)}
     references = _references(table.registry)
     return StudyResult(
         study=study,
         seeds=tuple(seeds),
-        arms=tuple(_ended(arm, study, table, references, shown_on_test=arm in (base, chosen)) for arm in table.all),
+        arms=tuple(
+            _ended(arm, study, table, references, shown_on_test=not missing and arm in (base, chosen))
+            for arm in table.all
+        ),
         claims=tuple(claims),
         effects=tuple(effects),
         steps=tuple(
@@ -396,7 +435,7 @@ def _result(
         per_class=_per_class(table, base, study.design.select),
         found_by=tuple(_replayed(study, means)) if study.design.design == "factorial" else (),
         proofs=proofs,
-        notes=tuple(_notes(study, table)),
+        notes=(*([_unfinished(table, missing)] if missing else []), *_notes(study, table)),
         look_level=level,
         command=command,
         classes=dataset.classes,
@@ -513,10 +552,21 @@ def _arrival(study: Study, means: Mapping[Cell, float]) -> Cell:
             return outcome.chosen
 
 
+def _unfinished(table: _Table, missing: int) -> str:
+    return (
+        f"Not finished: {missing} of {table.size + missing} runs are missing. Until they are there, the test images "
+        "are not looked at."
+    )
+
+
 def _notes(study: Study, table: _Table) -> list[str]:
     notes = list(study.notes)
     if study.design.select == "test":
-        notes.append("Selected on the test part, as the publication did: recall of what was chosen is too good.")
+        notes.append("Selected on the test part: recall of what was chosen is too good.")
+    if designs.is_adaptive(study):
+        notes.append(
+            "The p-values of a search are too sure of what it kept, which was kept for the recall that they are about."
+        )
     arms = table.all
     diverged = {arm.name: sum(run.status == "diverged" for run in arm.runs.values()) for arm in arms}
     failed = {arm.name: sum(run.status == "failed" for run in arm.runs.values()) for arm in arms}

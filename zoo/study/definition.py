@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -121,7 +122,9 @@ class Study:
             try:
                 spec = paths.apply(spec, level.sets, registry)
             except ZooError as error:
-                raise SpecError(f"study {self.name!r}: change {factor!r} in {self.arm_name(cell)!r}: {error}") from None
+                name = self.arm_name(cell)
+                where = f"change {factor!r}" + ("" if name == factor else f" in {name!r}")
+                raise SpecError(f"study {self.name!r}: {where}: {error}") from None
         labels = [self._label(f, index) for f, index in zip(self.factors, cell, strict=True) if index]
         return attrs.evolve(spec, name=changed_name(self.base.name, labels), reference=None)
 
@@ -270,6 +273,13 @@ def _check(study: Study, registry: Registry) -> None:
         if taken in (name for factor in study.factors for name in (factor.name, *(lv.name for lv in factor.levels))):
             raise SpecError(f"study {study.name!r}: {taken!r} cannot be the name of a change or a level; take another")
     design = study.design.design
+    if design != "one-at-a-time":
+        _check_together(study, registry)
+    if study.design.match and design in ("factorial", "fractional"):
+        raise SpecError(
+            f"study {study.name!r}: match compares single changes with a base as large, and a {design} design has "
+            "effects over all combinations; leave it out, or take another design"
+        )
     if design in ("leave-one-out", "backward", "fractional"):
         many = [factor.name for factor in study.factors if len(factor.levels) > 1]
         if many:
@@ -279,6 +289,26 @@ def _check(study: Study, registry: Registry) -> None:
             )
     if design in ("leave-one-out", "fractional") and len(study.factors) < 2:
         raise SpecError(f"study {study.name!r}: a {design} design needs at least two changes")
+
+
+def _check_together(study: Study, registry: Registry) -> None:
+    """Refuse two changes of which one undoes the other: together they would be one of the two.
+
+    Raises:
+        SpecError: names both.
+    """
+    single = list(study.single_changes())
+    for first, second in combinations(single, 2):
+        together = tuple(a or b for a, b in zip(first, second, strict=True))
+        if sum(map(bool, together)) < 2:
+            continue  # two levels of one factor
+        both = study.spec(together, registry).identity
+        for cell, other in ((first, second), (second, first)):
+            if both == study.spec(cell, registry).identity:
+                raise SpecError(
+                    f"study {study.name!r}: {study.arm_name(other)!r} changes nothing beside {study.arm_name(cell)!r}: "
+                    "they set the same places; make them levels of one change, or take a one-at-a-time design"
+                )
 
 
 def design_names() -> Sequence[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations as combinations_of
 
 import attrs
+from scipy.special import stdtrit
 
 from zoo.benchmark import Plan
 from zoo.builder import construct
@@ -17,6 +19,7 @@ from zoo.study import designs
 from zoo.study.conduct import deviation
 from zoo.study.definition import Study
 from zoo.study.paired import detectable
+from zoo.study.verdicts import LEVEL, POWER
 from zoo.train.run import Run
 
 _BYTES = 4
@@ -72,13 +75,6 @@ def study_plan(
             by_spec.setdefault(run.key.spec, {})[run.key.seed] = stored
     found = deviation(study, by_spec, study.base.identity, len(dataset.classes))
     claims = _claims(study)
-    pairs = {"a change": len(seeds)}
-    if designs.is_factorial(study):
-        # An effect compares the mean over all runs with a level with that over all with the base's; an interaction
-        # the differences between two such halves.
-        runs = len(seeds) * combinations
-        most_levels = max(len(factor.levels) for factor in study.factors) + 1
-        pairs = {"a main effect": runs // most_levels, "an interaction": runs // (2 * most_levels**2)}
     return StudyPlan(
         plan=plan,
         combinations=combinations,
@@ -88,7 +84,7 @@ def study_plan(
         memory=max((_memory(spec, dataset, registry) for spec in first_specs(study, registry)), default=0),
         claims=claims,
         deviation=found,
-        detectable={what: detectable(n, claims=claims, deviation=found or 1.0) for what, n in pairs.items()},
+        detectable=_detectable(study, len(seeds), combinations, claims=claims, deviation=found or 1.0),
     )
 
 
@@ -117,10 +113,33 @@ def first_specs(study: Study, registry: Registry) -> list[Spec]:
 
 def _claims(study: Study) -> int:
     levels = [len(factor.levels) for factor in study.factors]
+    if study.design.design == "fractional":
+        return len(designs.aliases(study, designs.fraction(study)))
     if designs.is_factorial(study):
-        pairs = (sum(levels) ** 2 - sum(count**2 for count in levels)) // 2
-        return sum(levels) + pairs
+        return sum(levels) + sum(a * b for a, b in combinations_of(levels, 2))
     return max(designs.most_cells(study) - 1, 1) if designs.is_adaptive(study) else sum(levels)
+
+
+def _detectable(study: Study, seeds: int, cells: int, *, claims: int, deviation: float) -> dict[str, float]:
+    """Return the smallest differences that are likely to be found, by what they are about."""
+    if not designs.is_factorial(study):
+        return {"a change": detectable(seeds, claims=claims, deviation=deviation)}
+    # An effect compares means over all runs with a level and with the base's, with the scatter around the model that
+    # is fitted to all runs: sqrt(1/2) of that of a paired difference.
+    runs, scatter = seeds * cells, deviation / math.sqrt(2)
+    freedom = runs - seeds - claims
+    levels = max(len(factor.levels) for factor in study.factors) + 1
+    found = {"a main effect": _smallest(scatter * math.sqrt(2 * levels / runs), freedom, claims)}
+    if claims > sum(len(factor.levels) for factor in study.factors):
+        found["an interaction"] = _smallest(scatter * math.sqrt(4 * levels**2 / runs), freedom, claims)
+    return found
+
+
+def _smallest(error: float, freedom: int, claims: int) -> float:
+    """Return the difference that a t test of this standard error finds with a power of 80%."""
+    if freedom < 1:
+        return math.inf
+    return error * float(stdtrit(freedom, 1 - LEVEL / (2 * claims)) + stdtrit(freedom, POWER))
 
 
 def _memory(spec: Spec, dataset: Dataset, registry: Registry) -> int:

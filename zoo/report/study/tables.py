@@ -403,7 +403,7 @@ def arms_table(result: StudyResult) -> Table:
         )
     below = ["mean ± 95% interval over seeds."]
     if select != "test":
-        below.append("Test recall is looked at for the base and for what was chosen, nothing else.")
+        below.append("Test recall is shown for the base and for what was chosen, nothing else.")
     below += [f"{name}: for comparison with {change}." for name, change in result.matched.items()]
     return Table(
         title="Arms", rows=tuple(rows), below=tuple(below), left_out_first=("runs", "parameters", time, "test recall")

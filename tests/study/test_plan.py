@@ -1,0 +1,110 @@
+"""What a study says that it costs and can show, before it is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_results import _run as made_run
+
+from zoo.benchmark import make_plan
+from zoo.ledger import Ledger
+from zoo.registry import Registry, default_registry
+from zoo.study.definition import read_study
+from zoo.study.effects import factorial_effects
+from zoo.study.paired import detectable
+from zoo.study.plan import StudyPlan, first_specs, seconds_with, study_plan
+from zoo.train.execute import dataset
+
+CHANGES: dict[str, Any] = {"leaky": {"activation": "leaky_relu"}, "bn": {"network.features.*.normalization": "batch"}}
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return default_registry()
+
+
+def planned(registry: Registry, folder: Path, seeds: int, **stated: Any) -> StudyPlan:
+    study = read_study({"base": "starter/default", "changes": CHANGES, **stated}, registry=registry, name="s")
+    with Ledger(folder / "zoo.sqlite") as ledger:
+        plan = make_plan(first_specs(study, registry), range(seeds), registry=registry, device="cpu", ledger=ledger)
+        images = dataset(study.base, registry, "cpu")
+        found = study_plan(study, range(seeds), plan, dataset=images, registry=registry, ledger=ledger)
+        assert found.seconds == seconds_with(study, plan, range(seeds))
+        assert seconds_with(study, plan, range(1)) == pytest.approx(found.seconds / seeds, rel=0.01)
+        return found
+
+
+@pytest.mark.parametrize(
+    ("design", "combinations", "claims", "is_most"),
+    [
+        ("one-at-a-time", 3, 2, False),
+        ("leave-one-out", 4, 2, False),
+        ("stepwise", 3, 2, True),
+        ("forward", 4, 3, True),
+        ("factorial", 4, 3, False),
+    ],
+)
+def test_counts(registry: Registry, tmp_path: Path, design: str, combinations: int, claims: int, is_most: bool) -> None:
+    found = planned(registry, tmp_path, 4, design=design)
+    assert (found.combinations, found.runs, found.claims) == (combinations, 4 * combinations, claims)
+    assert found.is_most is is_most
+    assert found.memory > 3 * 4 * 107_000
+    assert found.deviation is None
+
+
+def test_pairs_detect_what_their_power_says(registry: Registry, tmp_path: Path) -> None:
+    found = planned(registry, tmp_path, 5)
+    assert found.detectable == {"a change": detectable(5, claims=2, deviation=1.0)}
+
+
+def test_a_factorial_design_finds_what_it_says_in_four_of_five(registry: Registry, tmp_path: Path) -> None:
+    """Tables with exactly the smallest difference, found with a power of 80%."""
+    import pandas as pd
+
+    seeds = 4
+    found = planned(registry, tmp_path, seeds, design="factorial")
+    generator = np.random.default_rng(0)
+    for what, term in (("a main effect", "a"), ("an interaction", "a x b")):
+        hits = 0
+        for _ in range(200):
+            rows = []
+            for seed in range(seeds):
+                for a in (0, 1):
+                    for b in (0, 1):
+                        effect = found.detectable[what] * ((a and b) if term == "a x b" else a)
+                        # A paired difference has a standard deviation of 1.
+                        noise = generator.normal(0, np.sqrt(0.5))
+                        rows.append({"a": "a" if a else "base", "b": "b" if b else "base", "seed": seed,
+                                     "recall": effect + noise})  # fmt: skip
+            effects = factorial_effects(pd.DataFrame(rows), {"a": ["a"], "b": ["b"]}, level=0.05)
+            judged = next(e for e in effects if e.name == term).comparison
+            hits += judged.p is not None and judged.p <= 0.05 / 3
+        assert 0.68 < hits / 200 < 0.92, what
+
+
+def test_too_few_runs_detect_nothing(registry: Registry, tmp_path: Path) -> None:
+    assert planned(registry, tmp_path, 1, design="factorial").detectable["a main effect"] == float("inf")
+
+
+def test_the_ledger_says_how_much_differences_scatter(registry: Registry, tmp_path: Path) -> None:
+    study = read_study({"base": "starter/default", "changes": CHANGES}, registry=registry, name="s")
+    with Ledger(tmp_path / "zoo.sqlite") as ledger:
+        plan = make_plan(first_specs(study, registry), range(4), registry=registry, device="cpu", ledger=ledger)
+        for run in plan.runs:
+            attempt = ledger.start(run)
+            spec = next(s for s in first_specs(study, registry) if s.identity == run.key.spec)
+            noise = np.random.default_rng([run.key.seed, len(run.name)]).normal(0, 0.01)
+            made = made_run(spec, run.key.seed, 0.9 + noise, seconds=1.0, parameters=10)
+            for epoch in made.epochs:
+                ledger.add_epoch(attempt, epoch)
+            ledger.finish(attempt, type(run)(run.key, run.name, run.spec, run.dataset, status="finished"))
+        again = make_plan(first_specs(study, registry), range(4), registry=registry, device="cpu", ledger=ledger)
+        images = dataset(study.base, registry, "cpu")
+        found = study_plan(study, range(4), again, dataset=images, registry=registry, ledger=ledger)
+    assert found.seconds == 0
+    assert found.deviation is not None
+    assert 0.003 < found.deviation < 0.05
+    assert found.detectable["a change"] == pytest.approx(detectable(4, claims=2, deviation=found.deviation))
