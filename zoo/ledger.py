@@ -236,10 +236,16 @@ class Ledger:
             if not result.rowcount:
                 raise self._error(sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY)
 
-    def names(self) -> list[str]:
-        """Return the names of the specs that runs are stored of, in alphabetical order."""
+    def names(self, *, identity: str | None = None) -> list[str]:
+        """Return the names of the specs that runs are stored of, in alphabetical order.
+
+        Args:
+            identity: only names that the spec of this identity was trained under.
+        """
+        condition, values = ("", []) if identity is None else ("WHERE spec_digest = ?", [identity])
         with self._transaction("DEFERRED"):
-            return [row["name"] for row in self._connection.execute("SELECT DISTINCT name FROM run ORDER BY name")]
+            query = f"SELECT DISTINCT name FROM run {condition} ORDER BY name"
+            return [row["name"] for row in self._connection.execute(query, values)]
 
     def runs(self, *, names: Iterable[str] | None = None, dataset: str | None = None) -> list[Run]:
         """Return every run that came to an end, with its epochs, in the order in which they were started.

@@ -72,6 +72,36 @@ def test_the_best_is_the_default_and_choosing_by_test_recall_is_said(zoo: Zoo, l
     assert tuple(logits.shape) == (3, 10)
 
 
+def test_a_run_that_is_stored_under_another_name_is_found(zoo: Zoo, folder: Path) -> None:
+    common = ("--epochs", "1", "--seeds", "1", "--jobs", "1")
+    assert zoo("benchmark", "starter/default", "--vary", "activation=relu", *common).exit_code == 0
+    assert zoo("benchmark", "starter/default", *common).exit_code == 0, "nothing is trained: the run is there"
+    # The registered spec has ten epochs, so it is another one; with its own epochs it is found by its identity.
+    refused = zoo("export", "starter/default", "-o", "net")
+    assert "there is no run of starter/default in zoo.sqlite" in refused.stderr
+    Path("one.toml").write_text('base = "starter/default"\n[set]\n"training.epochs" = 1\n')
+    change(Path("zoo.sqlite"), "UPDATE run SET name = 'starter/another'")
+    result = zoo("--plugin", _registering("one.toml"), "export", "one", "-o", "net")
+    assert result.exit_code == 0, result.stderr
+    assert Path("net/model.safetensors").exists()
+
+
+def _registering(file: str) -> str:
+    Path("ones.py").write_text(
+        "import zoo\nfrom pathlib import Path\n\n\n@zoo.hookimpl\ndef zoo_register_specs(register):\n"
+        f"    register('one', Path({file!r}).resolve())\n"
+    )
+    return "ones.py"
+
+
+def test_a_loaded_network_refuses_other_images(zoo: Zoo, ledger: Path) -> None:
+    assert zoo("export", NAME, "--from-ledger", "1", "-o", "net").exit_code == 0
+    network = load_exported("net")
+    for images in (torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 9, 9, dtype=torch.uint8)):
+        with pytest.raises(ValueError, match=r"expected uint8 images of shape \(batch, 1, 8, 8\)"):
+            network(images)
+
+
 def test_with_a_validation_part_there_is_nothing_to_be_said(zoo: Zoo, ledger: Path) -> None:
     arguments = ("--set", "data.validation=0.2", "--epochs", "1", "--seeds", "2", "--jobs", "1")
     assert zoo("benchmark", "starter/default", *arguments).exit_code == 0
@@ -111,6 +141,7 @@ def test_a_variant_of_a_single_file(zoo: Zoo, folder: Path, plugin: Callable[[st
     assert result.exit_code == 0, result.stderr
     assert "| needs | layer-zoo " in Path("net/README.md").read_text()
     assert "the single file own.py" in Path("net/README.md").read_text()
+    assert ', registry=zoo.Registry(files=[pathlib.Path("own.py")])' in Path("net/README.md").read_text()
     result = zoo("export", "starter/4c[activation=twice]", "-o", "again")
     assert result.exit_code == 2
     assert "no activation is called 'twice'" in result.stderr

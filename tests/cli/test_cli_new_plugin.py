@@ -151,7 +151,9 @@ def test_listing_them_imports_no_torch(distributions: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("name", ["Swishish", "2x", "swish-ish", "swish.ish", "swish ish", "_swish", "lambda", "é", ""])
+@pytest.mark.parametrize(
+    "name", ["Swishish", "2x", "swish-ish", "swish.ish", "swish ish", "_swish", "lambda", "true", "é", ""]
+)
 def test_what_is_no_name_is_refused(zoo: Zoo, folder: Path, name: str) -> None:
     result = zoo("new-plugin", "--", name)
     assert result.exit_code == 2

@@ -251,3 +251,9 @@ def test_every_command_has_help_with_an_example(zoo: Zoo, command: str) -> None:
     result = zoo("plugins", command, "--help")
     assert result.exit_code == 0
     assert f" plugins {command}" in result.stdout.partition("Example")[2]
+
+
+def test_uninstalling_asks_only_where_there_is_somebody(zoo: Zoo) -> None:
+    result = zoo("plugins", "uninstall", "zoo-swishish")
+    assert result.exit_code == 2
+    assert "there is nobody to ask: give --yes to remove without asking" in result.stderr

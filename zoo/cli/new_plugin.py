@@ -97,7 +97,7 @@ def new_plugin_command(plugins: Plugins, name: str, folder: Path | None, kind: s
 
 
 def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or any(map(keyword.iskeyword, (name, name.title()))):
         raise PluginError(
             f"{name!r} cannot be the name of a variant: use small letters, digits and _, with a letter first, and no "
             "word of Python's own, as in leaky_relu."

@@ -135,7 +135,7 @@ def install_command(
     if not wanted:
         raise click.UsageError("nothing to install: name a distribution, a folder, -r FILE or -e FOLDER")
     before = {_pinned(found) for found in _providers().values()}
-    _pip("install", *(["--upgrade"] if upgrade else []), *wanted)
+    _pip("install", "--quiet", *(["--upgrade"] if upgrade else []), *wanted)
     importlib.invalidate_caches()
     new = [found for found in _providers().values() if _pinned(found) not in before]
     for distribution in new:
@@ -156,6 +156,8 @@ def uninstall_command(names: tuple[str, ...], yes: bool) -> None:
     Example:
       zoo plugins uninstall zoo-swishish
     """
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("there is nobody to ask: give --yes to remove without asking")
     providers = _providers()
     found = [_provider(name, providers) for name in names]
     _pip("uninstall", *(["--yes"] if yes else []), *dict.fromkeys(distribution.name for distribution in found))

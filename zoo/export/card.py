@@ -30,7 +30,7 @@ def model_card(chosen: Chosen, data: Dataset, *, format_: str, file: str, regist
     """
     sections = {
         f"# {chosen.run.name}": _about(chosen, data, file),
-        "## Use": _use(chosen.spec, data, format_, file),
+        "## Use": _use(chosen.spec, data, format_, file, registry),
         "## Recall": _recall(chosen),
         "## Data": _data(chosen.run, data),
         "## Training": _training(chosen, registry),
@@ -53,14 +53,15 @@ def _about(chosen: Chosen, data: Dataset, file: str) -> str:
     return "\n\n".join([text for text in (description and f"{description}.", about) if text])
 
 
-def _use(spec: Spec, data: Dataset, format_: str, file: str) -> str:
+def _use(spec: Spec, data: Dataset, format_: str, file: str, registry: Registry) -> str:
     shape = ", ".join(map(str, data.shape))
     side = spec.data.resize
     resized = f" Images of another size were brought to {side}x{side}." if side else ""
+    plugins = _registry(spec, registry)
     lines = {
         "safetensors": (
-            f'network = zoo.load_exported("{file}")\nwith torch.no_grad():\n    logits = network(images)',
-            "import torch\nimport zoo",
+            f'network = zoo.load_exported("{file}"{plugins})\nwith torch.no_grad():\n    logits = network(images)',
+            ("import pathlib\n\n" if plugins else "") + "import torch\nimport zoo",
             "",
         ),
         "torch-export": (
@@ -82,6 +83,14 @@ def _use(spec: Spec, data: Dataset, format_: str, file: str) -> str:
         f"```python\n{imports}\n\nimages = torch.zeros(1, {shape}, dtype=torch.uint8)\n{code}\n```\n\n"
         f"The classes, in the order of the logits: {', '.join(data.classes)}."
     )
+
+
+def _registry(spec: Spec, registry: Registry) -> str:
+    """Return the argument that loads the single-file plugins of a spec; nothing where it needs none."""
+    plugins = {registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()}
+    files = sorted(f"{plugin.name}.py" for plugin in plugins if plugin.distribution == SINGLE_FILE)
+    listed = ", ".join(f'pathlib.Path("{file}")' for file in files)
+    return f", registry=zoo.Registry(files=[{listed}])" if files else ""
 
 
 def _recall(chosen: Chosen) -> str:

@@ -13,6 +13,7 @@ from zoo.errors import DataError, LedgerError, UnknownNameError, near_misses
 from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.report.text import counted, seed_span
+from zoo.resolve import resolve
 from zoo.source import source_digest
 from zoo.spec import Spec, structure
 from zoo.study.measure import epoch_recall
@@ -88,8 +89,12 @@ def stored_runs(
                 f"no spec is called {name!r}, and {ledger.path} holds no run of that name"
                 f"{near_misses(name, {*known, *registry.specs})}"
             )
-        raise LedgerError(f"there is no run of {name} in {ledger.path}: `zoo benchmark {name}` trains it")
-    every = ledger.runs(names=[name])
+        aliases = ledger.names(identity=resolve(name, registry=registry).identity)
+        if not aliases:
+            raise LedgerError(f"there is no run of {name} in {ledger.path}: `zoo benchmark {name}` trains it")
+        identity = identity or resolve(name, registry=registry).identity
+        known = aliases
+    every = ledger.runs(names=[name] if name in known else known)
     runs = [run for run in every if run.status == "finished"]
     if not runs:
         raise LedgerError(f"no run of {name} in {ledger.path} has finished: `zoo results --failed {name}` says why")

@@ -39,19 +39,36 @@ class Classifier(nn.Module):
         mean: that is subtracted from pixels in [0, 1], (channels, 1, 1).
         std: that they are divided by then, (channels, 1, 1).
         classes: the name of each class, in the order of the logits.
+        shape: (channels, height, width) of the images.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor, classes: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: Tensor,
+        std: Tensor,
+        classes: tuple[str, ...],
+        shape: tuple[int, int, int],
+    ) -> None:
         super().__init__()
-        self.network, self.classes = network, classes
+        self.network, self.classes, self.shape = network, classes, shape
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of uint8 images."""
+        """Return the logits of uint8 images.
+
+        Raises:
+            ValueError: the images are not uint8, or of another shape.
+        """
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape:
+            raise ValueError(
+                f"expected uint8 images of shape (batch, {', '.join(map(str, self.shape))}), with pixels from 0 to "
+                f"255; got {images.dtype} of shape {tuple(images.shape)}"
+            )
         pixels = images.to(torch.float32).div(255)
         logits: Tensor = self.network(pixels.sub(self.mean).div(self.std))
         return logits
@@ -103,7 +120,7 @@ def describe(training: Training, run: Run) -> tuple[Classifier, Description]:
     data = training.dataset
     network = training.network.to("cpu", torch.float32).to(memory_format=torch.contiguous_format)
     mean, std = (v.to("cpu", torch.float32) for v in pixel_statistics(training.spec, data.train.images))
-    classifier = Classifier(network, mean, std, data.classes).eval()
+    classifier = Classifier(network, mean, std, data.classes, data.shape).eval()
     description = Description(
         name=run.name,
         spec=run.spec,
@@ -197,7 +214,7 @@ def restored(description: Description, tensors: Mapping[str, Tensor], registry: 
     except ZooError as error:
         raise ZooError(f"{where}: its network cannot be built here: {error}") from error
     blank = torch.zeros(description.input_shape[0], 1, 1)
-    classifier = Classifier(built.network, blank, blank.clone(), description.classes)
+    classifier = Classifier(built.network, blank, blank.clone(), description.classes, description.input_shape)
     try:
         classifier.load_state_dict(dict(tensors))
     except RuntimeError as error:
