@@ -14,9 +14,9 @@ from zoo.data import Dataset
 from zoo.errors import SpecError, ZooError
 from zoo.registry import Registry, default_registry
 from zoo.spec import Spec
-from zoo.study.conduct import Auto, conduct, deviation
+from zoo.study.conduct import Auto, conduct
 from zoo.study.definition import Study, read_study
-from zoo.study.plan import first_specs
+from zoo.study.plan import deviation, first_specs
 from zoo.train.execute import dataset
 from zoo.train.run import Run
 

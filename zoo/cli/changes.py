@@ -25,6 +25,16 @@ def overridden(
     Raises:
         SpecError: a value or a path is not valid, or a path is set twice.
     """
+    overrides = read_overrides(sets=sets, data=data, epochs=epochs)
+    return [_overridden(spec, overrides, registry) for spec in specs]
+
+
+def read_overrides(*, sets: Sequence[str], data: str | None, epochs: int | None) -> dict[str, Any]:
+    """Return the values by path that --set, --data and --epochs state.
+
+    Raises:
+        SpecError: a text is no path and value, or a path is set twice.
+    """
     overrides: dict[str, Any] = {}
     if epochs is not None:
         overrides["training.epochs"] = epochs
@@ -35,7 +45,7 @@ def overridden(
         if path in overrides:
             raise SpecError(f"{path} is set twice on the command line")
         overrides[path] = value
-    return [_overridden(spec, overrides, registry) for spec in specs]
+    return overrides
 
 
 def _overridden(spec: Spec, overrides: dict[str, Any], registry: Registry) -> Spec:

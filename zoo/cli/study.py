@@ -14,11 +14,12 @@ import attrs
 import click
 
 from zoo.cli import layout
+from zoo.cli.changes import read_overrides
 from zoo.cli.common import Duration, ledger_option, say
 from zoo.cli.completion import complete_dataset, complete_spec, complete_study, complete_variant
 from zoo.cli.main import Plugins
 from zoo.errors import INTERRUPTED, WORK_FAILED, BuildError, SpecError, ZooError
-from zoo.paths import parse_set, parse_values
+from zoo.paths import parse_values
 from zoo.report.text import counted, quantity, rough_duration
 from zoo.study.definition import Study, design_names, read_study, study_tree
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from zoo.ledger import Ledger
     from zoo.registry import Registry
     from zoo.spec import Spec
-    from zoo.study.conduct import Auto, Train
+    from zoo.study.arms import Train
+    from zoo.study.conduct import Auto
     from zoo.study.plan import StudyPlan
     from zoo.study.result import StudyResult
     from zoo.train.run import Precision, Run
@@ -435,16 +437,7 @@ def _study(registry: Registry, options: dict[str, Any]) -> Study:
     changes = tree.get("changes", {})
     if options["changes"]:
         tree["changes"] = {**(changes if isinstance(changes, Mapping) else {}), **_changes(options["changes"])}
-    overrides: dict[str, Any] = {}
-    if options["epochs"] is not None:
-        overrides["training.epochs"] = options["epochs"]
-    if options["data"] is not None:
-        overrides["data.dataset"] = options["data"]
-    for text in options["sets"]:
-        path, value = parse_set(text)
-        if path in overrides:
-            raise SpecError(f"{path} is set twice on the command line")
-        overrides[path] = value
+    overrides = read_overrides(sets=options["sets"], data=options["data"], epochs=options["epochs"])
     label = Path(name).stem if name and name.endswith(".toml") else name or UNNAMED
     return read_study(tree, registry=registry, name=label, overrides=overrides)
 

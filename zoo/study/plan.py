@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations as combinations_of
 
 import attrs
+import numpy as np
 from scipy.special import stdtrit
 
 from zoo.benchmark import Plan
@@ -16,8 +17,8 @@ from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.study import designs
-from zoo.study.conduct import deviation
 from zoo.study.definition import Study
+from zoo.study.measure import counted_recall
 from zoo.study.paired import detectable
 from zoo.study.verdicts import LEVEL, POWER
 from zoo.train.run import Run
@@ -147,3 +148,29 @@ def _memory(spec: Spec, dataset: Dataset, registry: Registry) -> int:
     built = construct(spec, dataset.shape, len(dataset.classes), seed=0, registry=registry)
     activations = sum(math.prod(layer.output_shape) for layer in built.layers)
     return _BYTES * (2 * spec.training.batch_size * activations + 3 * built.parameters)
+
+
+def deviation(study: Study, ledger_runs: Mapping[str, Mapping[int, Run]], base: str, classes: int) -> float | None:
+    """Return the standard deviation of paired differences that earlier runs suggest; None where there are too few.
+
+    Args:
+        study: whose part is selected on.
+        ledger_runs: ended runs by spec identity and seed.
+        base: identity of the base.
+        classes: how many there are.
+    """
+    part = study.design.select
+
+    def recalls(runs: Mapping[int, Run]) -> dict[int, float]:
+        found = {seed: counted_recall(run, part, classes) for seed, run in runs.items()}
+        return {seed: recall for seed, recall in found.items() if recall is not None}
+
+    own = recalls(ledger_runs.get(base, {}))
+    squares, degrees = 0.0, 0
+    for identity, runs in ledger_runs.items():
+        theirs = recalls(runs)
+        differences = [theirs[seed] - own[seed] for seed in theirs if seed in own]
+        if identity != base and len(differences) > 1:
+            squares += float(np.var(differences, ddof=1)) * (len(differences) - 1)
+            degrees += len(differences) - 1
+    return math.sqrt(squares / degrees) if degrees else None

@@ -1,0 +1,96 @@
+"""The arms of a study while they are trained: what was asked for, and the runs so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import attrs
+
+from zoo.registry import Registry
+from zoo.spec import Spec
+from zoo.study.definition import Cell, Part, Study
+from zoo.study.measure import counted_recall
+from zoo.train.run import Run
+
+Train = Callable[[Sequence[Spec], Sequence[int]], list[Run]]
+"""Trains specs with seeds, and returns the runs that ended."""
+
+
+@attrs.define
+class TrainedArm:
+    """An arm while runs are added to it."""
+
+    name: str
+    cell: Cell | None
+    spec: Spec
+    runs: dict[int, Run] = attrs.field(factory=dict)
+
+    def recalls(self, part: str, classes: int) -> dict[int, float]:
+        """Return the recall that each seed counts with on a part of the data; failed runs have none."""
+        found = ((seed, counted_recall(run, part, classes)) for seed, run in sorted(self.runs.items()))
+        return {seed: recall for seed, recall in found if recall is not None}
+
+
+class ArmTable:
+    """The arms of a study and their runs so far."""
+
+    def __init__(self, study: Study, train: Train, classes: int, registry: Registry) -> None:
+        self.study, self.classes, self.registry = study, classes, registry
+        self._train = train
+        self.arms: dict[Cell, TrainedArm] = {}
+        self.others: list[TrainedArm] = []
+
+    @property
+    def all(self) -> list[TrainedArm]:
+        """Every arm: the combinations, then the bases that were widened."""
+        return [*self.arms.values(), *self.others]
+
+    @property
+    def size(self) -> int:
+        """How many runs there are."""
+        return sum(len(arm.runs) for arm in self.all)
+
+    def missing(self, seeds: Sequence[int]) -> int:
+        """Return how many runs there would be if all arms that have any had all seeds, and are not."""
+        return sum(len(set(seeds) - set(arm.runs)) for arm in self.all if arm.runs)
+
+    def named(self, name: str) -> TrainedArm:
+        """Return the arm of this name."""
+        return next(arm for arm in self.all if arm.name == name)
+
+    def add(self, cells: Iterable[Cell], seeds: Sequence[int]) -> None:
+        """Train the combinations with those of the seeds that they were not trained with."""
+        for cell in cells:
+            if cell not in self.arms:
+                self.arms[cell] = TrainedArm(self.study.arm_name(cell), cell, self.study.spec(cell, self.registry))
+        self.train([self.arms[cell] for cell in cells], seeds)
+
+    def train(self, arms: Iterable[TrainedArm], seeds: Sequence[int]) -> None:
+        """Train each of the arms with those of the seeds that it was not trained with."""
+        lacking: dict[tuple[int, ...], dict[str, TrainedArm]] = {}
+        for arm in arms:
+            missing = tuple(seed for seed in seeds if seed not in arm.runs)
+            if missing:
+                lacking.setdefault(missing, {})[arm.spec.identity] = arm
+        for missing, new in lacking.items():
+            for run in self._train([arm.spec for arm in new.values()], missing):
+                new[run.key.spec].runs[run.key.seed] = run
+
+    def means(self) -> dict[Cell, float]:
+        """Return each combination's mean recall on the part that is selected on; -inf where no run counts."""
+        return {cell: self.mean(arm) for cell, arm in self.arms.items()}
+
+    def mean(self, arm: TrainedArm) -> float:
+        """Return an arm's mean recall on the part that is selected on; -inf where no run counts."""
+        recalls = self.recalls(arm)
+        return math.fsum(recalls.values()) / len(recalls) if recalls else -math.inf
+
+    def recalls(self, arm: TrainedArm, part: Part | None = None) -> dict[int, float]:
+        """Return an arm's recall by seed, on the part that is selected on unless another is named."""
+        return arm.recalls(part or self.study.design.select, self.classes)
+
+    def differences(self, treatment: TrainedArm, control: TrainedArm, part: Part | None = None) -> list[float]:
+        """Return treatment minus control for each seed that both have."""
+        ours, theirs = self.recalls(treatment, part), self.recalls(control, part)
+        return [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
