@@ -8,8 +8,8 @@ import torch
 from sklearn.metrics import recall_score
 from torch import Tensor, nn
 
-from zoo.builder import build
 from zoo.data.sources import Images, Labels
+from zoo.network.builder import build
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.train.execute import dataset

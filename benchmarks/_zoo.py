@@ -11,9 +11,9 @@ import click
 from zoo.benchmark import carry_out, make_plan
 from zoo.errors import ZooError
 from zoo.ledger import Ledger
-from zoo.paths import NoChangeError, apply
 from zoo.registry import Registry
 from zoo.spec import Spec
+from zoo.spec.paths import NoChangeError, apply
 from zoo.train.run import Precision, Run
 
 

@@ -22,11 +22,12 @@ from _harness import Spread, describe, environment, guarded, options, turns, wri
 from tabulate import tabulate
 
 from zoo.data import Dataset
+from zoo.execution.streams import own_stream
 from zoo.registry import default_registry
-from zoo.resolve import resolve
-from zoo.train.captured import CHAIN, CapturedTraining
-from zoo.train.concurrent import own_stream
-from zoo.train.execute import choose_device, dataset, make_deterministic
+from zoo.spec.resolve import resolve
+from zoo.train.engines.captured import CHAIN, CapturedTraining
+from zoo.train.execute import dataset
+from zoo.train.machine import choose_device, make_deterministic
 from zoo.train.precision import Precision, set_policy
 from zoo.train.training import Training
 

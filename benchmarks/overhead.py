@@ -27,15 +27,16 @@ from tabulate import tabulate
 from torch import Tensor, nn
 
 from zoo.benchmark import carry_out, make_plan
-from zoo.builder import build
 from zoo.data import Split
 from zoo.errors import ZooError
 from zoo.ledger import Ledger
+from zoo.network.builder import build
 from zoo.registry import Registry, default_registry
-from zoo.resolve import resolve
 from zoo.spec import Spec
+from zoo.spec.resolve import resolve
 from zoo.train import metrics
-from zoo.train.execute import choose_device, dataset, make_deterministic
+from zoo.train.execute import dataset
+from zoo.train.machine import choose_device, make_deterministic
 from zoo.train.run import Run
 from zoo.train.training import pixel_statistics
 

@@ -17,12 +17,12 @@ from _harness import describe, environment, guarded, options, write_json
 from _zoo import changed, train
 from tabulate import tabulate
 
+from zoo.execution.processes import available_cores
 from zoo.registry import default_registry
-from zoo.resolve import resolve
+from zoo.spec.resolve import resolve
+from zoo.statistics.paired import compare
 from zoo.study.measure import measured
-from zoo.study.paired import compare
-from zoo.train.execute import choose_device
-from zoo.train.workers import available_cores
+from zoo.train.machine import choose_device
 
 MARGIN = 0.005
 

@@ -23,9 +23,9 @@ from tabulate import tabulate
 
 from zoo.data import load
 from zoo.registry import Registry, default_registry
-from zoo.resolve import resolve
 from zoo.spec import Spec
-from zoo.train.execute import choose_device
+from zoo.spec.resolve import resolve
+from zoo.train.machine import choose_device
 
 COUNTS = (1, 2, 4, 8)
 JOBS = (1, 2, 3, 4)

@@ -22,11 +22,11 @@ from tabulate import tabulate
 
 from zoo.data import load
 from zoo.errors import ZooError
+from zoo.execution.processes import available_cores
 from zoo.ledger import Ledger
 from zoo.registry import default_registry
-from zoo.train.execute import choose_device
+from zoo.train.machine import choose_device
 from zoo.train.run import Run
-from zoo.train.workers import available_cores
 
 CONFIGURATIONS = [
     f"eq2425/{code}" for code in ("default", "4a1", "4a2", "4b", "4c", "4d", "4e", "5a", "5b", "5c")

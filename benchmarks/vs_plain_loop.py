@@ -34,10 +34,10 @@ from torch import nn
 
 from zoo.errors import ZooError
 from zoo.registry import default_registry
-from zoo.resolve import resolve
-from zoo.study.statistics import mean_interval
+from zoo.spec.resolve import resolve
+from zoo.statistics.intervals import mean_interval
 from zoo.train import metrics
-from zoo.train.execute import choose_device
+from zoo.train.machine import choose_device
 from zoo.train.run import Precision
 
 SIDE = 32

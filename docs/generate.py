@@ -7,10 +7,10 @@ from pathlib import Path
 
 import attrs
 
-from zoo.hookspecs import KINDS
 from zoo.registry import Registry, Variant
-from zoo.resolve import resolve
+from zoo.registry.hookspecs import KINDS
 from zoo.spec import describe_type, unstructure
+from zoo.spec.resolve import resolve
 
 PAGE = Path(__file__).parent / "reference/variants.md"
 PACKAGE = "zoo_plugins"

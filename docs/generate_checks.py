@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zoo.hookspecs import KINDS
+from zoo.registry.hookspecs import KINDS
 from zoo.testing.check import Check
 from zoo.testing.subject import LAYERS
 from zoo.testing.suite import CHECKS

@@ -7,8 +7,8 @@ import torch
 
 from zoo.data import Dataset, Split
 from zoo.registry import Registry, default_registry
-from zoo.resolve import resolve
 from zoo.spec import Spec
+from zoo.spec.resolve import resolve
 
 CLASSES = tuple("abcdefghij")
 _SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28)}

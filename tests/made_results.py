@@ -13,12 +13,12 @@ import pandas as pd
 from zoo.registry import Registry
 from zoo.report.study.arms import finished, flops, parameters, seconds
 from zoo.spec import Reference, unstructure
+from zoo.statistics.effects import factorial_effects
+from zoo.statistics.paired import compare
+from zoo.statistics.ranking import pareto, ranks
 from zoo.study import designs
 from zoo.study.definition import Cell, Study, read_study
-from zoo.study.effects import factorial_effects
 from zoo.study.measure import counted_recall
-from zoo.study.paired import compare
-from zoo.study.ranking import pareto, ranks
 from zoo.study.result import Arm, Claim, Step, StudyResult
 from zoo.train import metrics
 from zoo.train.run import EpochRecord, Evaluation, Run, RunKey

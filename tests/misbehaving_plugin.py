@@ -14,7 +14,7 @@ import numpy as np
 
 from zoo import hookimpl
 from zoo.data import Arrays
-from zoo.options import NonNegativeInt, PositiveInt
+from zoo.registry.options import NonNegativeInt, PositiveInt
 
 
 @hookimpl

@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from zoo import paths
 from zoo.registry import Registry
-from zoo.source import source_digest
-from zoo.spec import Spec, structure, unstructure
+from zoo.registry.source import source_digest
+from zoo.spec import Spec, paths, structure, unstructure
 from zoo.train.execute import dataset
 from zoo.train.run import Run, RunKey
 

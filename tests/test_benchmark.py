@@ -12,13 +12,14 @@ import pytest
 import torch
 from small_runs import DRAWING, PLUGIN, figures, small
 
-from zoo.benchmark import Plan, _longest_first, carry_out, make_plan, planned, tell, within_budget
+from zoo.benchmark import Plan, carry_out, make_plan, planned, tell, within_budget
+from zoo.benchmark.carry_out import _longest_first
 from zoo.errors import BuildError, DataError
+from zoo.execution.events import Ended, Lost
 from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.spec import unstructure
 from zoo.train.execute import dataset
-from zoo.train.executors import Ended, Lost
 from zoo.train.run import Run, RunKey
 
 DRAWS = DRAWING | {"training.shuffle": True}
@@ -98,7 +99,7 @@ def test_what_the_ledger_holds_is_not_missing(registry, plan, benchmark):
 
 def test_nothing_is_estimated_where_nothing_is_missing(registry, plan, benchmark, monkeypatch):
     benchmark([small(registry)])
-    monkeypatch.setattr("zoo.benchmark.Training", None)
+    monkeypatch.setattr("zoo.benchmark.plan.Training", None)
     made = plan([small(registry)])
     assert (made.estimate, made.costs) == (0.0, {})
 

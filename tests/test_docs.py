@@ -18,12 +18,12 @@ import pytest
 from snippets import ROOT, Block, anchors, blocks, links, prose, sections, table
 
 import zoo
-from zoo import hookspecs, spec
+from zoo import spec
 from zoo.cli import main
-from zoo.hookspecs import KINDS
-from zoo.registry import default_registry
+from zoo.registry import default_registry, hookspecs
+from zoo.registry.hookspecs import KINDS
 from zoo.report.table import COLUMNS
-from zoo.resolve import resolve
+from zoo.spec.resolve import resolve
 
 DOCS = ROOT / "docs"
 EXECUTED = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
@@ -186,7 +186,7 @@ def default_text(field: attrs.Attribute[object]) -> str:
 
 
 def test_the_sections_of_specs_md_are_all_that_a_spec_has():
-    tables = {type_ for type_ in vars(spec).values() if attrs.has(type_) and type_.__module__ == spec.__name__}
+    tables = {type_ for type_ in vars(spec).values() if attrs.has(type_) and type_.__module__ == spec.Spec.__module__}
     assert set(SPEC_TABLES.values()) == tables, "docs/reference/specs.md needs a section for each table of a spec"
 
 

@@ -33,7 +33,7 @@ from zoo.export.reproduce import device_of, train_again
 from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.spec import Spec
-from zoo.study.statistics import mean_interval
+from zoo.statistics.intervals import mean_interval
 from zoo.train.execute import dataset, execute
 from zoo.train.run import EpochRecord, Evaluation, Run
 

@@ -21,7 +21,7 @@ NAPS = '''
 import time
 
 import zoo
-from zoo.options import NonNegativeFloat
+from zoo.registry.options import NonNegativeFloat
 
 
 @zoo.hookimpl

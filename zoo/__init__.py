@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 from zoo.errors import ZooError
-from zoo.hookspecs import Register, RegisterSpec, RegisterStudy, hookimpl
-from zoo.options import (
+from zoo.registry import Registry, default_registry
+from zoo.registry.hookspecs import Register, RegisterSpec, RegisterStudy, hookimpl
+from zoo.registry.options import (
+    LATER,
     BlockChoice,
     Choice,
+    Constraint,
     Float,
     Fraction,
     NonNegativeFloat,
@@ -23,22 +26,23 @@ from zoo.options import (
     PositiveInt,
     Probability,
 )
-from zoo.registry import Registry, default_registry
-from zoo.resolve import resolve
 from zoo.spec import Spec, chosen
+from zoo.spec.resolve import resolve
 
 if TYPE_CHECKING:
-    from zoo.builder import Parts, Shape, build
     from zoo.data import Arrays, Dataset, Source, Split
     from zoo.export.network import load_exported
+    from zoo.network.builder import Parts, Shape, build
     from zoo.notebook import Findings, OpenStudy, load_study
     from zoo.study.result import StudyResult
     from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
 
 __all__ = [
+    "LATER",
     "Arrays",
     "BlockChoice",
     "Choice",
+    "Constraint",
     "Dataset",
     "EpochRecord",
     "Evaluation",
@@ -76,9 +80,9 @@ __all__ = [
 
 # Imported when first asked for: they need torch, or are not needed to list and check.
 _LATER = {
-    "Parts": "zoo.builder",
-    "Shape": "zoo.builder",
-    "build": "zoo.builder",
+    "Parts": "zoo.network.builder",
+    "Shape": "zoo.network.builder",
+    "build": "zoo.network.builder",
     "Arrays": "zoo.data",
     "Dataset": "zoo.data",
     "Source": "zoo.data",

@@ -73,7 +73,8 @@ class OpenStudy:
         from zoo.benchmark import carry_out, make_plan
         from zoo.ledger import Ledger, default_path
         from zoo.study.conduct import FIRST_SEEDS, SEED_BATCH, Auto, conduct
-        from zoo.train.execute import choose_device, dataset, make_deterministic
+        from zoo.train.execute import dataset
+        from zoo.train.machine import choose_device, make_deterministic
         from zoo.train.precision import choose_precision
 
         if seeds != "auto" and seeds is not None and (not isinstance(seeds, int) or seeds < 1):

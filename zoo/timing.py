@@ -20,10 +20,11 @@ from torch import Tensor
 from zoo.errors import PluginError, ZooError
 from zoo.registry import Registry
 from zoo.spec import Spec
-from zoo.study.statistics import mean_interval
+from zoo.statistics.intervals import mean_interval
 from zoo.train import streams
-from zoo.train.execute import dataset, make_deterministic
-from zoo.train.gate import one_line
+from zoo.train.engines.gate import one_line
+from zoo.train.execute import dataset
+from zoo.train.machine import make_deterministic
 from zoo.train.precision import Precision, set_policy
 from zoo.train.training import EVALUATION_BATCH, Training
 

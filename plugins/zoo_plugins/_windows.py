@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from zoo.options import NonNegativeInt
+from zoo import NonNegativeInt
 
 if TYPE_CHECKING:
-    from zoo.builder import Shape
+    from zoo import Shape
 
 Padding = Literal["valid", "same"] | NonNegativeInt
 """What filters accept: none, as much as keeps the size (over the stride, rounded up), or that much on each side."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from zoo import hookimpl
-from zoo.hookspecs import Register
-from zoo.options import Float, NonNegativeFloat, PositiveFloat
+from zoo import Float, NonNegativeFloat, PositiveFloat, Register, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.builder import Shape
+    from zoo import Shape
 
 
 @hookimpl

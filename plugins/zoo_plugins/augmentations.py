@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from zoo import hookimpl
-from zoo.hookspecs import Register
-from zoo.options import NonNegativeInt, PositiveInt, Probability
+from zoo import NonNegativeInt, PositiveInt, Probability, Register, hookimpl
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from zoo import hookimpl
-from zoo.hookspecs import Register
-from zoo.options import BlockChoice, PositiveInt
-from zoo.spec import chosen
+from zoo import BlockChoice, PositiveInt, Register, chosen, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.builder import Parts, Shape
+    from zoo import Parts, Shape
 
 
 @hookimpl

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo import hookimpl
-from zoo.hookspecs import Register
+from zoo import Register, hookimpl
 
 if TYPE_CHECKING:
     from zoo.data import Source

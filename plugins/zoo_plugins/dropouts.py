@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from zoo import hookimpl
-from zoo.hookspecs import Register
-from zoo.options import Constraint, Fraction
+from zoo import Constraint, Fraction, Register, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.builder import Shape
+    from zoo import Shape
 
 OddInt = Annotated[int, Constraint("a positive odd int", lambda v: v > 0 and v % 2 == 1)]
 

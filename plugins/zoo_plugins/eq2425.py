@@ -11,8 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from zoo import hookimpl
-from zoo.hookspecs import RegisterSpec
+from zoo import RegisterSpec, hookimpl
 
 Sets = dict[str, Any]
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from zoo import hookimpl
-from zoo.hookspecs import Register
-from zoo.options import PositiveFloat, PositiveInt
+from zoo import PositiveFloat, PositiveInt, Register, hookimpl
 from zoo_plugins._windows import Padding, extent, padded_sides, require_fit
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.builder import Shape
+    from zoo import Shape
 
 
 @hookimpl

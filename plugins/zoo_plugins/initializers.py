@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from zoo import hookimpl
-from zoo.hookspecs import Register
-from zoo.options import PositiveFloat
+from zoo import PositiveFloat, Register, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor

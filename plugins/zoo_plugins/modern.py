@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zoo import hookimpl
-from zoo.hookspecs import RegisterSpec
+from zoo import RegisterSpec, hookimpl
 
 
 @hookimpl

@@ -9,14 +9,12 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
-from zoo import hookimpl
-from zoo.hookspecs import Register
-from zoo.options import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
+from zoo import NonNegativeFloat, PositiveFloat, PositiveInt, Probability, Register, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.builder import Shape
+    from zoo import Shape
 
 
 @hookimpl

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from zoo import hookimpl
-from zoo.hookspecs import Register
-from zoo.options import Fraction, NonNegativeFloat, PositiveFloat
+from zoo import Fraction, NonNegativeFloat, PositiveFloat, Register, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated
 
-from zoo import hookimpl
-from zoo.hookspecs import Register
-from zoo.options import Constraint, NonNegativeInt, PositiveInt
+from zoo import Constraint, NonNegativeInt, PositiveInt, Register, hookimpl
 from zoo_plugins._windows import require_fit
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from zoo.builder import Shape
+    from zoo import Shape
 
 Power = Annotated[float, Constraint("a finite number of 1 or more", lambda v: 1 <= v < math.inf)]
 BlurSize = Annotated[int, Constraint("an int from 1 to 7", lambda v: 1 <= v <= 7)]

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import math
 
-from zoo import hookimpl
-from zoo.hookspecs import Register
-from zoo.options import Fraction, PositiveFloat, Probability
+from zoo import Fraction, PositiveFloat, Probability, Register, hookimpl
 
 
 @hookimpl

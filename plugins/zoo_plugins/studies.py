@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo import hookimpl
-from zoo.hookspecs import RegisterStudy
+from zoo import RegisterStudy, hookimpl
 from zoo_plugins.eq2425 import changes
 
 SIX = ("4a1", "4b", "4c", "4d", "4e", "5c")

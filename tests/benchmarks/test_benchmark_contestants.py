@@ -11,7 +11,7 @@ from _zoo import changed
 from torch import nn
 
 from zoo.registry import default_registry
-from zoo.resolve import resolve
+from zoo.spec.resolve import resolve
 from zoo.train.execute import dataset
 from zoo.train.training import Training
 

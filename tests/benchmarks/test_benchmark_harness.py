@@ -19,7 +19,7 @@ from scipy.stats import gmean
 from zoo.data import cache_dir, load
 from zoo.errors import DataError, ZooError
 from zoo.registry import default_registry
-from zoo.resolve import resolve
+from zoo.spec.resolve import resolve
 
 positive = st.floats(1e-6, 1e6)
 

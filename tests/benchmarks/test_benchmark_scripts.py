@@ -22,7 +22,7 @@ from vs_plain_loop import Turn
 from zoo.errors import ZooError
 from zoo.ledger import Ledger
 from zoo.registry import default_registry
-from zoo.resolve import resolve
+from zoo.spec.resolve import resolve
 from zoo.train.run import Run, RunKey
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"

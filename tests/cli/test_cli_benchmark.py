@@ -214,7 +214,7 @@ def test_a_device_that_is_not_here_is_refused(zoo: Zoo, monkeypatch: pytest.Monk
 
 
 def test_jobs_are_not_for_mps(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.train.execute.choose_device", lambda name: "mps")
+    monkeypatch.setattr("zoo.train.machine.choose_device", lambda name: "mps")
     result = zoo("benchmark", "starter/default", "--jobs", "2")
     assert result.exit_code == 2
     assert "--jobs is for the CPU and NVIDIA GPUs, and the device is mps; leave it out" in result.stderr

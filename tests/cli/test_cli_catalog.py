@@ -10,8 +10,8 @@ from click.testing import Result
 import zoo_plugins
 from zoo.cli import layout
 from zoo.data import Described, load, source, takes_path
-from zoo.hookspecs import KINDS
 from zoo.registry import Registry
+from zoo.registry.hookspecs import KINDS
 
 Zoo = Callable[..., Result]
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from zoo.cli import main
 from zoo.cli.main import COMMANDS
-from zoo.hookspecs import KINDS
 from zoo.registry import Registry
+from zoo.registry.hookspecs import KINDS
 
 
 def complete(*words: str, shell: str = "bash") -> list[str]:

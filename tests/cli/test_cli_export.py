@@ -21,7 +21,7 @@ from zoo.export.network import load_exported
 from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.report.text import quantity
-from zoo.resolve import resolve
+from zoo.spec.resolve import resolve
 from zoo.train.execute import dataset
 from zoo.train.run import Run
 

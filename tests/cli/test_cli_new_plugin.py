@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from snippets import ROOT, blocks
 
 from zoo.cli import main, new_plugin
-from zoo.hookspecs import KINDS
 from zoo.registry import Registry
+from zoo.registry.hookspecs import KINDS
 
 Zoo = Callable[..., Result]
 

@@ -9,15 +9,16 @@ import torch
 from made_images import on_made_images, registered_specs
 from small_runs import DRAWING, PLUGIN, figures, planned_run, small
 
+from zoo.execution.events import Ended, EpochFinished, Started
+from zoo.execution.streams import concurrent
 from zoo.registry import Registry
 from zoo.train import execute as execute_module
 from zoo.train import streams
-from zoo.train.captured import CapturedTraining
 from zoo.train.checkpoint import restore, save
-from zoo.train.concurrent import concurrent
-from zoo.train.execute import dataset, execute, make_deterministic
-from zoo.train.executors import Ended, EpochFinished, Started
-from zoo.train.gate import gate
+from zoo.train.engines.captured import CapturedTraining
+from zoo.train.engines.gate import gate
+from zoo.train.execute import dataset, execute
+from zoo.train.machine import make_deterministic
 from zoo.train.training import Training
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

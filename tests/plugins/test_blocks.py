@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 from torchvision.ops import SqueezeExcitation
 
-from zoo.builder import Built, construct
 from zoo.errors import BuildError
+from zoo.network.builder import Built, construct
 from zoo.registry import Registry
 from zoo.spec import structure
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from zoo.builder import construct
-from zoo.options import Choice
+from zoo.network.builder import construct
 from zoo.registry import Registry, default_registry
-from zoo.resolve import resolve
+from zoo.registry.options import Choice
 from zoo.spec import Spec, structure, unstructure
+from zoo.spec.resolve import resolve
 
 NAMES = list(default_registry().specs)
 STUDY = ["4a1", "4a2", "4b", "4c", "4d", "4e", "5a", "5b", "5c"]

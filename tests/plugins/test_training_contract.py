@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from zoo.errors import SpecError
-from zoo.options import Choice
 from zoo.registry import default_registry
-from zoo.resolve import resolve
+from zoo.registry.options import Choice
 from zoo.spec import structure, unstructure
+from zoo.spec.resolve import resolve
 from zoo.train import streams
 
 KINDS = ("block", "initializer", "optimizer", "schedule", "loss", "augmentation")
@@ -76,7 +76,7 @@ def test_options_are_validated_when_a_spec_is_read(variant):
 
 @each("block")
 def test_a_block_in_a_network_learns_and_keeps_its_figures_over_a_state_dict(variant):
-    from zoo.builder import construct
+    from zoo.network.builder import construct
 
     spec = structure(spec_with(variant, {}), "contract", REGISTRY)
     images = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))

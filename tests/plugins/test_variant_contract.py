@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from zoo.errors import SpecError
-from zoo.options import Choice
 from zoo.registry import default_registry
+from zoo.registry.options import Choice
 from zoo.spec import structure
 
 FILTERS = 6

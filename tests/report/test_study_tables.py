@@ -20,8 +20,9 @@ from zoo.registry import Registry
 from zoo.report.study import tables
 from zoo.report.study.tables import frame, parquet, render, runs
 from zoo.report.text import column_width, difference, fit, pieces, probability, seed_span
-from zoo.study.result import Comparison, StudyResult
-from zoo.study.statistics import mean_interval
+from zoo.statistics.intervals import mean_interval
+from zoo.statistics.results import Comparison
+from zoo.study.result import StudyResult
 
 
 @pytest.fixture(scope="module")

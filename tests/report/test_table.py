@@ -18,7 +18,7 @@ from tabulate import tabulate_formats
 from zoo.errors import ZooError
 from zoo.report.table import COLUMNS, render
 from zoo.report.text import duration, folded, quantity, rough_duration, with_interval
-from zoo.study.statistics import mean_interval
+from zoo.statistics.intervals import mean_interval
 from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
 
 RIGHT = ((9, 1), (2, 8))  # macro recall 0.85

@@ -8,9 +8,9 @@ from made_results import _run as made_run
 
 from zoo.registry import default_registry
 from zoo.report.verdict import verdicts
-from zoo.resolve import resolve, vary
+from zoo.spec.resolve import resolve, vary
+from zoo.statistics.paired import compare
 from zoo.study.measure import measured
-from zoo.study.paired import compare
 from zoo.train.run import Run
 
 FIRST, SECOND = "starter/default[activation=relu]", "starter/default[activation=mish]"

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo import paths
-from zoo.builder import construct
 from zoo.errors import BuildError
+from zoo.network.builder import construct
 from zoo.registry import Registry, default_registry
-from zoo.resolve import resolve
-from zoo.spec import Spec
+from zoo.spec import Spec, paths
+from zoo.spec.resolve import resolve
 from zoo.study.capacity import Measure, widened
 from zoo_plugins.eq2425 import changes
 

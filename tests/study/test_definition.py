@@ -9,7 +9,7 @@ import pytest
 
 from zoo.errors import SpecError, UnknownNameError
 from zoo.registry import Registry, default_registry
-from zoo.resolve import resolve
+from zoo.spec.resolve import resolve
 from zoo.study.definition import read_study
 from zoo.study.designs import most_cells, search
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.registry import default_registry
-from zoo.resolve import resolve
+from zoo.spec.resolve import resolve
 from zoo.study.definition import Cell, Design, Factor, Level, Study
 from zoo.study.designs import Outcome, aliases, fraction, is_adaptive, most_cells, search
 

@@ -12,11 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from zoo.study.effects import factorial_effects
-from zoo.study.paired import estimate
-from zoo.study.result import Comparison
-from zoo.study.sequential import Sequential, looks
-from zoo.study.verdicts import judge
+from zoo.statistics.effects import factorial_effects
+from zoo.statistics.paired import estimate
+from zoo.statistics.results import Comparison
+from zoo.statistics.sequential import Sequential, looks
+from zoo.statistics.verdicts import judge
 
 DRAWS = 1000
 MARGIN = 0.005

@@ -12,9 +12,9 @@ from made_results import _run as made_run
 from zoo.benchmark import make_plan
 from zoo.ledger import Ledger
 from zoo.registry import Registry, default_registry
+from zoo.statistics.effects import factorial_effects
+from zoo.statistics.paired import detectable
 from zoo.study.definition import read_study
-from zoo.study.effects import factorial_effects
-from zoo.study.paired import detectable
 from zoo.study.plan import StudyPlan, first_specs, seconds_with, study_plan
 from zoo.train.execute import dataset
 

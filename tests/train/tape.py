@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from zoo.train.captured import CapturedTraining
+from zoo.train.engines.captured import CapturedTraining
 
 
 class Tape(TorchDispatchMode):

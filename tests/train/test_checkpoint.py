@@ -7,10 +7,10 @@ import pytest
 import torch
 from small_runs import DRAWING, PLUGIN, figures, planned_run, small
 
+from zoo.execution.here import here
 from zoo.registry import Registry
 from zoo.train import checkpoint, execute
 from zoo.train.checkpoint import checkpoint_file, restore, save
-from zoo.train.executors import here
 from zoo.train.run import Run
 from zoo.train.training import Training
 

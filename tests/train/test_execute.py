@@ -15,7 +15,8 @@ from zoo import __version__
 from zoo.errors import ZooError
 from zoo.registry import Registry
 from zoo.train import execute as execute_module
-from zoo.train.execute import choose_device, dataset, execute, make_deterministic, provenance
+from zoo.train.execute import dataset, execute
+from zoo.train.machine import choose_device, make_deterministic, provenance
 from zoo.train.run import Run
 from zoo.train.training import Training
 

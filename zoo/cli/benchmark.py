@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zoo.ledger import Ledger
     from zoo.registry import Registry
     from zoo.spec import Spec
-    from zoo.train.engines import Wanted
+    from zoo.train.engines.choice import Wanted
     from zoo.train.run import Run
 
 
@@ -126,11 +126,11 @@ def benchmark_command(
     # From here on torch is needed.
     from zoo.benchmark import make_plan, within_budget
     from zoo.cli.plan import ask_if_long, over_budget, remarks, render
+    from zoo.execution.processes import warm_up
     from zoo.ledger import Ledger, default_path
-    from zoo.train.engines import check_engine
-    from zoo.train.execute import choose_device
+    from zoo.train.engines.choice import check_engine
+    from zoo.train.machine import choose_device
     from zoo.train.precision import choose_precision
-    from zoo.train.workers import warm_up
 
     device = choose_device(device)
     check_engine(engine, device)
@@ -194,7 +194,7 @@ def _specs(
         ZooError: the command line is not valid, or the data of a spec that was named itself is not at hand.
     """
     from zoo.data import source
-    from zoo.resolve import select
+    from zoo.spec.resolve import select
 
     specs, broken = select(patterns or ["*"], registry=registry)
     specs = overridden(specs, registry, sets=sets, data=data, epochs=epochs)

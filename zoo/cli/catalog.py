@@ -13,10 +13,10 @@ from zoo.cli.changes import overridden
 from zoo.cli.completion import complete_dataset, complete_kind, complete_shown, complete_variant
 from zoo.cli.main import Plugins
 from zoo.errors import UnknownNameError, ZooError, near_misses
-from zoo.hookspecs import KINDS
 from zoo.registry import Registry, Variant
-from zoo.resolve import resolve
+from zoo.registry.hookspecs import KINDS
 from zoo.spec import Spec, describe_type, unstructure
+from zoo.spec.resolve import resolve
 
 
 @click.command()
@@ -135,7 +135,7 @@ def _variant_text(variant: Variant) -> str:
 
 
 def _show_layers(spec: Spec, registry: Registry, as_json: bool) -> None:
-    from zoo.builder import construct
+    from zoo.network.builder import construct
     from zoo.report.text import quantity
 
     shape, classes = _input(spec, registry)

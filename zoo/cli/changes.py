@@ -8,10 +8,10 @@ from typing import Any
 import attrs
 
 from zoo.errors import SpecError
-from zoo.paths import NoChangeError, apply, parse_set, parse_values
 from zoo.registry import Registry
-from zoo.resolve import change_label, changed_name, vary
 from zoo.spec import Spec
+from zoo.spec.paths import NoChangeError, apply, parse_set, parse_values
+from zoo.spec.resolve import change_label, changed_name, vary
 
 _IN_TITLE = ("training.epochs", "data.dataset", "data.resize", "data.validation")
 """What the title of a table says, so that a spec's name need not."""

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class
 
-from zoo.hookspecs import KINDS
+from zoo.registry.hookspecs import KINDS
 
 
 def _registry(ctx: click.Context) -> Any:

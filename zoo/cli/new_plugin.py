@@ -14,8 +14,8 @@ import click
 from zoo.cli.completion import complete_kind
 from zoo.cli.main import Plugins
 from zoo.errors import PluginError
-from zoo.hookspecs import KINDS
 from zoo.registry import Registry
+from zoo.registry.hookspecs import KINDS
 
 TEMPLATES = Path(__file__).parents[1] / "templates/new_plugin"
 

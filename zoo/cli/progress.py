@@ -14,9 +14,9 @@ from rich.table import Column
 
 from zoo.benchmark import Plan
 from zoo.cli.layout import progress_console
+from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.report.text import duration, rough_duration
 from zoo.study.measure import epoch_recall, measured
-from zoo.train.executors import Ended, EpochFinished, Event, Lost, Started
 from zoo.train.run import EpochRecord, Run
 
 _STATUS_WIDTH = len("loss 12.345, recall 0.1234")

@@ -92,7 +92,7 @@ def _matches(name: str, pattern: str) -> bool:
 
 def _stale(registry: Registry) -> Callable[[Run], bool]:
     """Return what says of a run whether its variants' source has changed since."""
-    from zoo.source import source_digest
+    from zoo.registry.source import source_digest
     from zoo.spec import structure
 
     def is_stale(run: Run) -> bool:

@@ -19,8 +19,8 @@ from zoo.cli.common import Duration, ledger_option, say
 from zoo.cli.completion import complete_dataset, complete_spec, complete_study, complete_variant
 from zoo.cli.main import Plugins
 from zoo.errors import INTERRUPTED, WORK_FAILED, BuildError, SpecError, ZooError
-from zoo.paths import parse_values
 from zoo.report.text import counted, quantity, rough_duration
+from zoo.spec.paths import parse_values
 from zoo.study.definition import Study, design_names, read_study, study_tree
 
 if TYPE_CHECKING:
@@ -278,7 +278,8 @@ class _Work:
         # From here on torch is needed.
         from zoo.ledger import Ledger, default_path
         from zoo.study.conduct import check_auto
-        from zoo.train.execute import choose_device, dataset, make_deterministic
+        from zoo.train.execute import dataset
+        from zoo.train.machine import choose_device, make_deterministic
         from zoo.train.precision import choose_precision
 
         self.device = choose_device(options["device"])

@@ -92,7 +92,7 @@ def time_command(
       zoo time eq2425/default eq2425/4a1 --data folder:images --seconds 1m
     """
     from zoo.report.table import check
-    from zoo.resolve import select
+    from zoo.spec.resolve import select
 
     format_ = "json" if as_json else format_
     check(format_, None)
@@ -107,7 +107,7 @@ def time_command(
 
     # From here on torch is needed.
     from zoo.timing import measure
-    from zoo.train.execute import choose_device, provenance
+    from zoo.train.machine import choose_device, provenance
     from zoo.train.precision import choose_precision
 
     device = choose_device(device)

@@ -12,7 +12,7 @@ from zoo.export.formats import INPUT, OUTPUT
 from zoo.registry import SINGLE_FILE, Registry
 from zoo.report.text import counted, quantity, seed_span, with_interval
 from zoo.spec import Spec
-from zoo.study.statistics import mean_interval
+from zoo.statistics.intervals import mean_interval
 from zoo.train.run import Run
 
 _PARTS = ("validation", "test")

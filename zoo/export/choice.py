@@ -12,10 +12,10 @@ import attrs
 from zoo.errors import DataError, LedgerError, UnknownNameError, near_misses
 from zoo.ledger import Ledger
 from zoo.registry import Registry
+from zoo.registry.source import source_digest
 from zoo.report.text import counted, seed_span
-from zoo.resolve import resolve
-from zoo.source import source_digest
 from zoo.spec import Spec, structure
+from zoo.spec.resolve import resolve
 from zoo.study.measure import epoch_recall
 from zoo.train.run import Run
 

@@ -19,7 +19,7 @@ from zoo.errors import ZooError
 from zoo.export.errors import ExportError
 from zoo.export.network import METADATA, Classifier, Description, alike, probe_images, restored
 from zoo.registry import Registry
-from zoo.train.gate import one_line
+from zoo.train.engines.gate import one_line
 
 INPUT, OUTPUT = "images", "logits"
 _BATCH = 250

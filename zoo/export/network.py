@@ -12,8 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from zoo.builder import construct
 from zoo.errors import ZooError
+from zoo.network.builder import construct
 from zoo.registry import Registry, default_registry
 from zoo.spec import Spec, canonical_json, structure
 from zoo.train import streams

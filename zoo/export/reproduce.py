@@ -9,8 +9,8 @@ from zoo.errors import PluginError, ZooError
 from zoo.export.errors import ExportError
 from zoo.registry import Registry
 from zoo.spec import Spec
-from zoo.train.execute import choose_device, make_deterministic, provenance
-from zoo.train.gate import one_line
+from zoo.train.engines.gate import one_line
+from zoo.train.machine import choose_device, make_deterministic, provenance
 from zoo.train.precision import set_policy
 from zoo.train.run import EpochRecord, Run
 from zoo.train.training import DivergedError, Training

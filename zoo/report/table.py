@@ -18,8 +18,8 @@ from tabulate import tabulate, tabulate_formats
 from zoo.errors import ZooError, near_misses
 from zoo.report.labels import distinct
 from zoo.report.text import counted, duration, fit, quantity, seed_span, with_interval
+from zoo.statistics.intervals import mean_interval
 from zoo.study.measure import measured
-from zoo.study.statistics import mean_interval
 from zoo.train.run import Run
 
 FORMATS = ("csv", "json", *tabulate_formats)

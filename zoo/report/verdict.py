@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from zoo.report.text import counted, difference, probability
+from zoo.statistics.paired import compare
+from zoo.statistics.results import Comparison
 from zoo.study.measure import counted_recall
-from zoo.study.paired import compare
-from zoo.study.result import Comparison
 from zoo.train.run import Run
 
 

@@ -6,11 +6,11 @@ from typing import Literal
 
 import attrs
 
-from zoo.builder import construct
 from zoo.errors import BuildError
+from zoo.network.builder import construct
 from zoo.registry import Registry
-from zoo.resolve import changed_name
 from zoo.spec import Spec
+from zoo.spec.resolve import changed_name
 
 Measure = Literal["parameters", "flops"]
 Widths = tuple[int, ...]

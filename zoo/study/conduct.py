@@ -12,19 +12,20 @@ import pandas as pd
 
 from zoo.data import Dataset
 from zoo.errors import BuildError, SpecError, ZooError
+from zoo.network.proof import prove
 from zoo.registry import Registry
+from zoo.statistics.effects import factorial_effects
+from zoo.statistics.paired import compare
+from zoo.statistics.results import Effect
+from zoo.statistics.sequential import Sequential, looks
+from zoo.statistics.verdicts import LEVEL, Judge
 from zoo.study import designs
 from zoo.study.arms import ArmTable, Train, TrainedArm
 from zoo.study.capacity import widened
 from zoo.study.definition import Study
 from zoo.study.designs import Outcome, Pair
-from zoo.study.effects import factorial_effects
-from zoo.study.paired import compare
-from zoo.study.proof import prove
-from zoo.study.result import Claim, Effect, StudyResult
-from zoo.study.sequential import Sequential, looks
+from zoo.study.result import Claim, StudyResult
 from zoo.study.summary import summarize
-from zoo.study.verdicts import LEVEL, Judge
 
 FIRST_SEEDS, SEED_BATCH, MOST_SEEDS = 3, 2, 15
 """Where seeds are added: how many the first look has, how many more each look after it, how many there are at most."""

@@ -10,12 +10,11 @@ from typing import Annotated, Any, Literal, get_args
 
 import attrs
 
-from zoo import paths
 from zoo.errors import SpecError, UnknownNameError, ZooError, near_misses
-from zoo.options import Constraint, PositiveFloat, PositiveInt
 from zoo.registry import Registry
-from zoo.resolve import changed_name, resolve
-from zoo.spec import Spec, read_as, read_toml
+from zoo.registry.options import Constraint, PositiveFloat, PositiveInt
+from zoo.spec import Spec, paths, read_as, read_toml
+from zoo.spec.resolve import changed_name, resolve
 
 DesignName = Literal["one-at-a-time", "leave-one-out", "stepwise", "forward", "backward", "factorial", "fractional"]
 Part = Literal["validation", "test"]

@@ -11,16 +11,16 @@ import numpy as np
 from scipy.special import stdtrit
 
 from zoo.benchmark import Plan
-from zoo.builder import construct
 from zoo.data import Dataset
 from zoo.ledger import Ledger
+from zoo.network.builder import construct
 from zoo.registry import Registry
 from zoo.spec import Spec
+from zoo.statistics.paired import detectable
+from zoo.statistics.verdicts import LEVEL, POWER
 from zoo.study import designs
 from zoo.study.definition import Study
 from zoo.study.measure import counted_recall
-from zoo.study.paired import detectable
-from zoo.study.verdicts import LEVEL, POWER
 from zoo.train.run import Run
 
 _BYTES = 4

@@ -3,52 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import attrs
 
 from zoo.spec import Spec
+from zoo.statistics.results import Comparison, Effect, Rank
 from zoo.study.definition import Cell, Study
 from zoo.train.run import Run
-
-Verdict = Literal["helps", "hurts", "no practical difference", "undecided"]
-
-
-@attrs.frozen(kw_only=True)
-class Comparison:
-    """What the differences of pairs say, seed by seed, or an effect estimated from all runs of a factorial design.
-
-    Recall differences; positive is better.
-
-    Attributes:
-        n: how many pairs.
-        difference: their mean.
-        low, high: the interval of the difference (Student's t); None for fewer than two pairs, or if all are equal.
-        level: the interval holds 1 - level: 95%, or more where seeds were added and the claim was looked at often.
-        bca_low, bca_high: the same by the bias-corrected and accelerated bootstrap; None where it cannot be had.
-        p: of no difference, two-sided.
-        p_adjusted: the same, corrected over all claims of the table (Holm).
-        p_equivalent: of a difference beyond the margin (two one-sided tests, the larger of the two).
-        p_equivalent_adjusted: the same, corrected over all claims of the table (Holm).
-        effect_size: the mean difference over the differences' standard deviation (Cohen's d of paired data).
-        verdict: in words.
-        more_seeds: how many further pairs would likely decide; None where it is decided, or where that is unknown.
-    """
-
-    n: int
-    difference: float
-    low: float | None
-    high: float | None
-    p: float | None
-    p_adjusted: float | None
-    verdict: Verdict
-    bca_low: float | None = None
-    bca_high: float | None = None
-    p_equivalent: float | None = None
-    p_equivalent_adjusted: float | None = None
-    effect_size: float | None = None
-    more_seeds: int | None = None
-    level: float = 0.05
 
 
 @attrs.frozen(kw_only=True)
@@ -98,43 +59,6 @@ class Claim:
     treatment: str
     control: str
     comparison: Comparison
-
-
-@attrs.frozen(kw_only=True)
-class Effect:
-    """A main effect (one factor) or a two-way interaction (two factors) of a factorial design.
-
-    Attributes:
-        levels: by factor, the level whose effect this is, against the base's level.
-        comparison: for a main effect the mean difference over all combinations of the other factors; for an
-            interaction how much larger the first's effect is with the second than without it.
-        aliases: other effects that the design cannot tell from this one.
-        sentence: what it means, in words.
-    """
-
-    levels: Mapping[str, str]
-    comparison: Comparison
-    aliases: tuple[str, ...] = ()
-    sentence: str = ""
-
-    @property
-    def name(self) -> str:
-        """The factors and levels: "leaky", "leaky x size=5"."""
-        return " x ".join(f if f == level else f"{f}={level}" for f, level in self.levels.items())
-
-
-@attrs.frozen(kw_only=True)
-class Rank:
-    """An arm's place among all arms by the recall that the study selects on; 1 is the best.
-
-    `low` and `high` hold the 95% bootstrap interval of the rank; `tied` names arms that cannot be told apart from it.
-    """
-
-    arm: str
-    rank: float
-    low: float
-    high: float
-    tied: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)

@@ -11,15 +11,16 @@ import numpy as np
 from zoo.data import Dataset
 from zoo.errors import ZooError
 from zoo.registry import Registry
-from zoo.resolve import resolve
 from zoo.spec import Reference
+from zoo.spec.resolve import resolve
+from zoo.statistics.paired import compare
+from zoo.statistics.ranking import pareto, ranks
+from zoo.statistics.results import Effect
 from zoo.study import designs
 from zoo.study.arms import ArmTable, TrainedArm
 from zoo.study.definition import Cell, DesignName, Part, Study, changed
 from zoo.study.designs import Outcome
-from zoo.study.paired import compare
-from zoo.study.ranking import pareto, ranks
-from zoo.study.result import Arm, Claim, Effect, Step, StudyResult
+from zoo.study.result import Arm, Claim, Step, StudyResult
 from zoo.train import metrics
 from zoo.train.run import Run
 

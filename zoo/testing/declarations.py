@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 import attrs
 
 from zoo.errors import SpecError
-from zoo.options import is_union
+from zoo.registry.options import is_union
 from zoo.spec import canonical_json, read_as, unstructure
 from zoo.testing.check import FailedError, SkippedError, require
 from zoo.testing.subject import VariantSubject
@@ -54,7 +54,7 @@ def options_usable(subject: VariantSubject) -> None:
 
     Why: a value that a spec may state, but that the factory does not know, ends a study in its middle with a traceback.
 
-    Mend: narrow the option's type (`Literal["a", "b"]`, `zoo.PositiveInt`, a `zoo.options.Constraint`) to what the
+    Mend: narrow the option's type (`Literal["a", "b"]`, `zoo.PositiveInt`, a `zoo.Constraint`) to what the
     factory can do, or raise a ValueError that says which values go together.
     """
     tried = False

@@ -6,12 +6,12 @@ import json
 
 import numpy as np
 
-from zoo.builder import construct
 from zoo.data import Arrays, Described, Source, source, takes_path
 from zoo.errors import ZooError
+from zoo.network.builder import construct
 from zoo.registry import Registry
-from zoo.resolve import resolve
 from zoo.spec import Spec, canonical_json, structure, unstructure
+from zoo.spec.resolve import resolve
 from zoo.testing.check import FailedError, SkippedError, require
 from zoo.testing.subject import SpecSubject, VariantSubject
 from zoo.train.execute import dataset

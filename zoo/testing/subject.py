@@ -10,10 +10,10 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from zoo.builder import Shape, construct
 from zoo.errors import SpecError
-from zoo.hookspecs import KINDS
+from zoo.network.builder import Shape, construct
 from zoo.registry import Plugin, Registered, Registry, Variant
+from zoo.registry.hookspecs import KINDS
 from zoo.spec import Spec, read_as, structure, unstructure
 from zoo.testing.check import FailedError, SkippedError, raised
 from zoo.testing.declared import declared

@@ -13,7 +13,7 @@ from zoo.testing.check import FailedError, SkippedError
 from zoo.testing.state import looks_at_values, tried_on
 from zoo.testing.subject import CLASSES, LAYERS, Case, LayerSubject, VariantSubject, applied
 from zoo.timing import FEWEST, ratio_interval
-from zoo.train.gate import gate
+from zoo.train.engines.gate import gate
 
 BASELINES = {
     "activation": "relu",

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.builder import construct
 from zoo.data import Dataset, Split
 from zoo.errors import BuildError
-from zoo.options import Choice
+from zoo.network.builder import construct
 from zoo.registry import Registry
+from zoo.registry.options import Choice
 from zoo.spec import Spec
 from zoo.train import metrics, streams
 from zoo.train.precision import Precision, autocast, dtype

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.statistics.intervals import mean_interval
 from zoo.study.result import Arm, StudyResult
-from zoo.study.statistics import mean_interval
 from zoo.train.run import Run
 
 

@@ -17,7 +17,8 @@ from zoo import __version__
 from zoo.report.study import arms, plots, tables
 from zoo.report.study.tables import Table
 from zoo.report.text import seed_span
-from zoo.study.result import Effect, StudyResult
+from zoo.statistics.results import Effect
+from zoo.study.result import StudyResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

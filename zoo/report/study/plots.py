@@ -18,10 +18,11 @@ import numpy as np
 from zoo.errors import UnknownNameError, near_misses
 from zoo.report.study import arms, tables
 from zoo.report.text import duration, folded, quantity
+from zoo.statistics.intervals import mean_interval
+from zoo.statistics.results import Comparison
 from zoo.study.definition import Part
 from zoo.study.measure import epoch_recall
-from zoo.study.result import Arm, Comparison, StudyResult
-from zoo.study.statistics import mean_interval
+from zoo.study.result import Arm, StudyResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -25,7 +25,8 @@ from zoo.report.text import (
     seed_span,
     with_interval,
 )
-from zoo.study.result import Arm, Comparison, Effect, StudyResult
+from zoo.statistics.results import Comparison, Effect
+from zoo.study.result import Arm, StudyResult
 
 if TYPE_CHECKING:
     import pandas as pd

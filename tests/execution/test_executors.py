@@ -1,0 +1,59 @@
+"""Training here: which events come, in which order, and that a run does not depend on its company."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_runs import DRAWING, PLUGIN, figures, planned_run, small
+
+from zoo.execution.events import Ended, EpochFinished, Started
+from zoo.execution.here import here
+from zoo.registry import Registry
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry(files=[PLUGIN]).require_sound()
+
+
+@pytest.fixture
+def runs(registry):
+    """Three runs that draw for everything, and one that fails."""
+    drawing = small(registry, sets=DRAWING | {"training.shuffle": True})
+    failing = small(registry, "failing", {"network.features.0.activation": "raises"})
+    return [planned_run(drawing, registry, seed) for seed in range(3)] + [planned_run(failing, registry)]
+
+
+def by_key(events):
+    """Return the figures of each run."""
+    records = {}
+    for event in events:
+        match event:
+            case Started(run):
+                records[run.key] = []
+            case EpochFinished(run, record):
+                records[run.key].append(record)
+    return {key: figures(epochs) for key, epochs in records.items()}
+
+
+def test_what_is_told(registry, runs):
+    events = list(here(runs[2:], registry, "cpu"))
+    assert [type(event) for event in events] == [Started, EpochFinished, EpochFinished, Ended, Started, Ended]
+    assert [event.run.key for event in events] == [runs[2].key] * 4 + [runs[3].key] * 2
+    assert [event.run.status for event in events if isinstance(event, Ended)] == ["finished", "failed"]
+    assert [event.record.epoch for event in events if isinstance(event, EpochFinished)] == [1, 2]
+
+
+def test_figures_do_not_depend_on_the_order_or_the_company(registry, runs):
+    together = by_key(here(runs, registry, "cpu"))
+    assert by_key(here(reversed(runs), registry, "cpu")) == together
+    for run in runs:
+        torch.manual_seed(5)
+        assert by_key(here([run], registry, "cpu")) == {run.key: together[run.key]}
+
+
+def test_it_trains_on_one_thread(registry, runs):
+    torch.set_num_threads(2)
+    *_, ended = here(runs[:1], registry, "cpu")
+    assert torch.get_num_threads() == 1
+    assert ended.run.provenance["threads"] == "1"

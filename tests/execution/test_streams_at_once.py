@@ -1,0 +1,152 @@
+"""Several runs at once in threads: the plumbing, on the CPU, where the threads take turns."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from small_runs import DRAWING, PLUGIN, figures, planned_run, small
+
+from zoo.execution.events import Ended, EpochFinished, Lost, Started
+from zoo.execution.here import here
+from zoo.execution.streams import concurrent
+from zoo.registry import Registry
+from zoo.train import execute as execute_module
+from zoo.train.engines.choice import ENGINES
+from zoo.train.training import Training
+
+REGISTRY = Registry(files=[PLUGIN]).require_sound()
+
+
+def runs_of(*seeds, sets=None):
+    spec = small(REGISTRY, sets=DRAWING | {"training.shuffle": True, "training.epochs": 3, **(sets or {})})
+    return [planned_run(spec, REGISTRY, seed) for seed in seeds]
+
+
+def by_key(events):
+    """Return the figures of each run's last attempt."""
+    records = {}
+    for event in events:
+        match event:
+            case Started(run):
+                records[run.key] = []
+            case EpochFinished(run, record):
+                records[run.key].append(record)
+    return {key: figures(epochs) for key, epochs in records.items()}
+
+
+@pytest.mark.parametrize("engine", ["sequential", "captured"])
+@pytest.mark.parametrize("jobs", [1, 2, 8])
+def test_a_run_in_company_is_the_run_alone(jobs, engine):
+    other = {"network.features.0.filters": 4, "training.optimizer": "adam"}
+    runs = [*runs_of(0, 1, 2), *runs_of(0, 1, sets=other)]
+    state = torch.get_rng_state()
+    events = list(concurrent(runs, REGISTRY, "cpu", jobs, engine=engine))
+    assert by_key(events) == by_key(here(runs, REGISTRY, "cpu"))
+    ended = [event.run for event in events if isinstance(event, Ended)]
+    assert {run.key for run in ended} == {run.key for run in runs}
+    assert {(run.status, run.provenance["engine"]) for run in ended} == {("finished", engine)}
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_more_than_asked_for_are_trained_at_once():
+    training = most = 0
+    for event in concurrent(runs_of(*range(5)), REGISTRY, "cpu", 2):
+        training += isinstance(event, Started) - isinstance(event, Ended)
+        most = max(most, training)
+    assert (training, most) == (0, 2)
+
+
+def test_a_run_that_fails_costs_itself_only():
+    failing = runs_of(0, sets={"network.features.0.activation": "raises"})
+    events = list(concurrent([*failing, *runs_of(0, 1)], REGISTRY, "cpu", 2))
+    assert [event.run.status for event in events if isinstance(event, Ended)].count("finished") == 2
+    assert [event.run.key for event in events if isinstance(event, Ended) and event.run.status == "failed"] == [
+        failing[0].key
+    ]
+
+
+class Memory:
+    """A device on which so many trainings fit at once: one more, and an epoch finds no memory, from the second on."""
+
+    def __init__(self, fitting):
+        self.fitting, self.training = fitting, set()
+
+    def engine(self):
+        memory = self
+
+        class Limited(Training):
+            def train_epoch(self, epoch):
+                memory.training.add(self.seed)
+                if epoch > 1 and len(memory.training) > memory.fitting:
+                    memory.training.discard(self.seed)
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+                loss = super().train_epoch(epoch)
+                if epoch == self.spec.training.epochs:
+                    memory.training.discard(self.seed)
+                return loss
+
+        return Limited
+
+
+@pytest.mark.parametrize("fitting", [1, 2, 3])
+def test_with_too_little_memory_fewer_are_trained_at_once(monkeypatch, tmp_path, fitting):
+    runs = runs_of(*range(4))
+    alone = by_key(here(runs, REGISTRY, "cpu"))
+    monkeypatch.setenv(execute_module.CHECKPOINT_VARIABLE, "0")
+    memory = Memory(fitting)
+    monkeypatch.setitem(ENGINES, "sequential", memory.engine())
+    events = list(concurrent(runs, REGISTRY, "cpu", 4, tmp_path))
+    assert by_key(events) == alone
+    assert [event.run.status for event in events if isinstance(event, Ended)] == ["finished"] * 4
+    for event in events:
+        if isinstance(event, Lost):
+            assert event.reason.startswith("the memory of cpu does not suffice for ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_has_no_room_alone_has_failed(monkeypatch):
+    memory = Memory(0)
+    monkeypatch.setitem(ENGINES, "sequential", memory.engine())
+    events = list(concurrent(runs_of(0, 1), REGISTRY, "cpu", 2))
+    lost = [event.reason for event in events if isinstance(event, Lost)]
+    assert lost[0] == "the memory of cpu does not suffice for 2 at once, now 1"
+    ended = [event.run for event in events if isinstance(event, Ended)]
+    assert [(run.status, run.reason) for run in ended] == 2 * [
+        ("failed", "the memory of cpu does not suffice: OutOfMemoryError: CUDA out of memory")
+    ]
+
+
+def test_a_run_goes_on_from_its_checkpoint(monkeypatch, tmp_path):
+    """Without a second chance of the epochs that are behind it."""
+    monkeypatch.setenv(execute_module.CHECKPOINT_VARIABLE, "0")
+    trained, raised = [], []
+
+    class Once(Training):
+        def train_epoch(self, epoch):
+            if epoch == 3 and not raised:
+                raised.append(epoch)
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            trained.append(epoch)
+            return super().train_epoch(epoch)
+
+    monkeypatch.setitem(ENGINES, "sequential", Once)
+    events = list(concurrent(runs_of(0), REGISTRY, "cpu", 2, tmp_path))
+    assert [type(event) for event in events if not isinstance(event, EpochFinished)] == [Started, Lost, Started, Ended]
+    assert trained == [1, 2, 3]
+
+
+def test_closing_it_ends_the_threads():
+    before = threading.active_count()
+    events = concurrent(runs_of(0, 1, sets={"training.epochs": 1000}), REGISTRY, "cpu", 2)
+    while not isinstance(next(events), EpochFinished):
+        pass
+    events.close()
+    assert threading.active_count() == before
+
+
+def test_what_stops_everything_is_raised_here():
+    interrupting = runs_of(0, sets={"network.features.0.activation": "interrupts"})
+    with pytest.raises(KeyboardInterrupt):
+        list(concurrent([*interrupting, *runs_of(0)], REGISTRY, "cpu", 2))

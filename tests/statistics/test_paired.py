@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.formula.api import ols
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import ttost_paired
+
+from zoo.statistics.paired import compare, detectable, estimate
+from zoo.statistics.sequential import Sequential
+
+differences = st.lists(st.integers(-300, 300).map(lambda count: count / 2000), min_size=2, max_size=12)
+close = pytest.approx
+
+
+def table(claims: int, seeds: int, *, effect: float = 0.01, deviation: float = 0.01) -> dict[str, list[float]]:
+    generator = np.random.default_rng(0)
+    return {f"change {i}": generator.normal(i * effect, deviation, size=seeds).tolist() for i in range(claims)}
+
+
+@settings(max_examples=30, deadline=None)
+@given(differences)
+def test_figures_of_a_pair_are_those_of_scipy_and_statsmodels(values: list[float]) -> None:
+    assume(np.ptp(values) > 1e-9)
+    compared = compare({"a": values})["a"]
+    test = stats.ttest_1samp(values, 0)
+    assert compared.n == len(values)
+    assert compared.difference == close(np.mean(values), abs=1e-12)
+    assert compared.p == close(test.pvalue, abs=1e-9)
+    assert (compared.low, compared.high) == close(tuple(test.confidence_interval(0.95)), abs=1e-9)
+    equivalent = ttost_paired(np.array(values), np.zeros(len(values)), -0.005, 0.005)[0]
+    assert compared.p_equivalent == close(equivalent, abs=1e-9)
+    assert compared.effect_size == close(np.mean(values) / np.std(values, ddof=1), abs=1e-9)
+
+
+def test_a_table_is_that_of_paired_t_tests_and_holm() -> None:
+    base = np.random.default_rng(1).normal(0.6, 0.01, size=6)
+    arms = {name: base + values for name, values in table(5, 6).items()}
+    compared = compare({name: (arm - base).tolist() for name, arm in arms.items()})
+    p_values = [stats.ttest_rel(arm, base).pvalue for arm in arms.values()]
+    equivalent = [ttost_paired(arm, base, -0.005, 0.005)[0] for arm in arms.values()]
+    assert [c.p for c in compared.values()] == close(p_values, abs=1e-9)
+    assert [c.p_adjusted for c in compared.values()] == close(multipletests(p_values, method="holm")[1], abs=1e-9)
+    adjusted = [c.p_equivalent_adjusted for c in compared.values()]
+    assert adjusted == close(multipletests(equivalent, method="holm")[1], abs=1e-9)
+
+
+def test_a_pair_is_a_linear_model_with_seeds_as_blocks() -> None:
+    generator = np.random.default_rng(2)
+    base, changed = generator.normal(0.6, 0.02, size=(2, 7))
+    rows = [(seed, "base", r) for seed, r in enumerate(base)] + [(seed, "new", r) for seed, r in enumerate(changed)]
+    fitted = ols("recall ~ C(seed) + arm", pd.DataFrame(rows, columns=["seed", "arm", "recall"])).fit()
+    compared = compare({"new": (changed - base).tolist()})["new"]
+    assert compared.difference == close(fitted.params["arm[T.new]"], abs=1e-9)
+    assert compared.p == close(fitted.pvalues["arm[T.new]"], abs=1e-9)
+    assert [compared.low, compared.high] == close(fitted.conf_int().loc["arm[T.new]"].tolist(), abs=1e-9)
+
+
+def test_bootstrap_interval_is_that_of_scipy() -> None:
+    values = [0.01, 0.02, 0.015, 0.03, -0.01, 0.012]
+    compared = compare({"a": values})["a"]
+    expected = stats.bootstrap(
+        (values,), np.mean, n_resamples=9999, method="BCa", rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert (compared.bca_low, compared.bca_high) == close(tuple(expected), abs=1e-9)
+    assert compare({"a": values}) == {"a": compared}, "the same data have the same interval"
+
+
+@settings(max_examples=30, deadline=None)
+@given(differences)
+def test_bootstrap_interval_is_within_the_data_or_there_is_none(values: list[float]) -> None:
+    compared = compare({"a": values})["a"]
+    if compared.bca_low is None:
+        assert compared.bca_high is None
+    else:
+        assert compared.bca_high is not None
+        assert min(values) - 1e-9 <= compared.bca_low <= compared.bca_high <= max(values) + 1e-9
+
+
+@pytest.mark.parametrize("values", [[], [0.1]])
+def test_fewer_than_two_pairs_decide_nothing(values: list[float]) -> None:
+    compared = compare({"a": values})["a"]
+    assert compared.verdict == "undecided"
+    assert compared.n == len(values)
+    assert compared.difference == 0.1 if values else math.isnan(compared.difference)
+    nothing = (compared.low, compared.bca_low, compared.p, compared.p_equivalent, compared.effect_size)
+    assert nothing == (None,) * 5
+    assert compared.more_seeds is None
+
+
+def test_differences_that_agree_but_for_rounding_have_no_variance() -> None:
+    values = [0.75 - 0.5, 0.85 - 0.6, 0.35 - 0.1]
+    assert len(set(values)) > 1
+    assert estimate(values).error == 0
+    assert compare({"a": values})["a"].verdict == "undecided"
+    assert estimate([0.3 - 0.2 - 0.1, 0.0]).difference == 0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_differences_must_be_finite(value: float) -> None:
+    with pytest.raises(ValueError, match=r"differences must be finite numbers, got \[0\.1, (nan|inf)\]"):
+        compare({"a": [0.1, value]})
+
+
+def test_an_undecided_claim_says_how_many_more_seeds_it_takes() -> None:
+    compared = compare({"a": [0.01, 0.03, -0.005], "b": [0.3, 0.31, 0.32]})
+    assert compared["a"].verdict == "undecided"
+    assert compared["a"].more_seeds is not None
+    assert compared["a"].more_seeds > 0
+    assert compared["b"].verdict == "helps"
+    assert compared["b"].more_seeds is None
+
+
+def test_a_sequential_judge_decides_in_place_of_the_level() -> None:
+    judge = Sequential(2).look
+    first = compare({"a": [0.30, 0.31, 0.32], "b": [0.01, 0.03, -0.005]}, judge=judge)
+    assert (first["a"].verdict, first["b"].verdict) == ("helps", "undecided")
+    second = compare({"a": [0.30, 0.31, 0.32, -0.9], "b": [0.01, 0.03, -0.005, 0.02]}, judge=judge)
+    assert second["a"] == first["a"], "decided by three seeds; a fourth does not count, for the bootstrap either"
+    assert (second["b"].n, first["b"].n) == (4, 3)
+    assert second["b"].level > first["b"].level
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 5, 10, 30])
+@pytest.mark.parametrize("claims", [1, 6, 60])
+def test_what_is_detectable_is_detected_with_that_power(pairs: int, claims: int) -> None:
+    difference = detectable(pairs, claims=claims, deviation=0.01, power=0.8)
+    critical = stats.t.isf(0.05 / claims / 2, pairs - 1)
+    assert stats.nct.sf(critical, pairs - 1, difference / 0.01 * math.sqrt(pairs)) == close(0.8, abs=1e-5)
+
+
+def test_one_pair_detects_nothing() -> None:
+    assert detectable(1, claims=1, deviation=0.01) == math.inf
+
+
+def test_more_pairs_detect_less_and_more_claims_more() -> None:
+    assert detectable(10, claims=3, deviation=0.01) < detectable(5, claims=3, deviation=0.01)
+    assert detectable(5, claims=6, deviation=0.01) > detectable(5, claims=3, deviation=0.01)

@@ -1,0 +1,282 @@
+"""Which engine trains a run, and that a run survives an engine that does not work."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import attrs
+import pytest
+import torch
+from small_runs import DRAWING, PLUGIN, figures, planned_run, small
+
+from zoo.data import cache_dir
+from zoo.errors import ZooError
+from zoo.registry import Registry
+from zoo.train import execute as execute_module
+from zoo.train.checkpoint import checkpoint_file
+from zoo.train.engines import choice as engines_module
+from zoo.train.engines.captured import CapturedTraining
+from zoo.train.engines.choice import ENGINES, Decision, check_engine, decide, examine
+from zoo.train.execute import dataset, execute
+from zoo.train.run import Run
+
+REGISTRY = Registry(files=[PLUGIN]).require_sound()
+SETS = DRAWING | {"training.epochs": 4, "training.shuffle": True}
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    """Give each test a cache of its own, and the data set before."""
+    dataset(small(REGISTRY), REGISTRY, "cpu")
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+
+
+def about(spec=None):
+    spec = spec or small(REGISTRY, sets=SETS)
+    return spec, planned_run(spec, REGISTRY).key, dataset(spec, REGISTRY, "cpu")
+
+
+def decided(wanted, spec=None):
+    return decide(wanted, *about(spec), device="cpu", registry=REGISTRY)
+
+
+def examined(spec=None, **changes):
+    spec, key, data = about(spec)
+    return examine(spec, attrs.evolve(key, **changes), data, device="cpu", registry=REGISTRY)
+
+
+@pytest.fixture
+def gate_says(monkeypatch):
+    """Let the gate say something; return how often it was asked."""
+    asked = []
+
+    def gate_says(answer):
+        def gate(*arguments, **keywords):
+            asked.append(arguments)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(engines_module, "gate", gate)
+        return asked
+
+    return gate_says
+
+
+def failing(at, error):
+    """Return an engine that raises in an epoch."""
+
+    class Fails(CapturedTraining):
+        def train_epoch(self, epoch):
+            if epoch == at:
+                raise error
+            return super().train_epoch(epoch)
+
+    return Fails
+
+
+# The choice
+
+
+def test_where_nothing_can_be_recorded_nothing_is_examined(gate_says):
+    asked = gate_says("")
+    assert decided("auto") == decided("sequential") == Decision("sequential")
+    assert not asked
+    assert not (cache_dir() / "engines").exists()
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_an_engine_that_the_device_has_no_use_for(device):
+    with pytest.raises(
+        ZooError, match=f"^--engine captured: only NVIDIA GPUs record steps, not {device}; use auto or sequential$"
+    ):
+        check_engine("captured", device)
+    for wanted in ("auto", "sequential"):
+        check_engine(wanted, device)
+    check_engine("captured", "cuda")
+
+
+def test_what_passes_the_gate_is_used():
+    assert decided("captured") == Decision("captured")
+
+
+def test_what_does_not_pass_the_gate_is_not_used(gate_says):
+    gate_says("it is off by 1.0e-03")
+    said = "small is trained one step at a time: it is off by 1.0e-03"
+    assert decided("captured") == Decision("sequential", said)
+    assert decided("captured").provenance == {"engine": "sequential", "engine_why_not": said}
+
+
+@pytest.mark.parametrize(("captured", "engine"), [(0.5, "captured"), (2.0, "sequential")])
+def test_the_faster_one_is_used(monkeypatch, captured, engine):
+    verdict = engines_module.Verdict(seconds={"sequential": 1.0, "captured": captured})
+    monkeypatch.setattr(engines_module, "examine", lambda *arguments, **keywords: verdict)
+    decision = decide("auto", *about(), device="cuda", registry=REGISTRY)
+    assert decision == Decision(engine), "and the slower one is no failure to be told"
+
+
+def test_both_are_timed():
+    verdict = examined()
+    assert verdict.why_not == ""
+    assert verdict.seconds.keys() == ENGINES.keys()
+    assert all(seconds > 0 for seconds in verdict.seconds.values())
+
+
+def test_what_the_gate_lets_through_and_yet_cannot_be_recorded(monkeypatch):
+    monkeypatch.setitem(ENGINES, "captured", failing(2, RuntimeError("not permitted")))
+    assert examined().why_not == "its steps cannot be recorded (RuntimeError: not permitted)"
+
+
+def test_too_little_memory_is_said_and_not_remembered(gate_says):
+    gate_says(torch.OutOfMemoryError("CUDA out of memory"))
+    said = "small is trained one step at a time: the device's memory does not suffice to record its steps"
+    assert decided("captured") == Decision("sequential", said)
+    gate_says("")
+    assert decided("captured") == Decision("captured")
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"another": 1}', b"\xff"])
+def test_it_is_found_out_once(gate_says, damage):
+    asked = gate_says("")
+    first = examined()
+    assert examined() == first
+    assert len(asked) == 1
+    (file,) = (cache_dir() / "engines").iterdir()
+    file.write_bytes(damage)
+    assert examined().why_not == ""
+    assert len(asked) == 2, "a damaged file is as good as none"
+
+
+def test_it_is_found_out_anew_for_another_network_batch_source_or_precision(gate_says):
+    asked = gate_says("no")
+    for spec in (
+        small(REGISTRY, sets=SETS),
+        small(REGISTRY, sets=SETS | {"training.batch_size": 4}),
+        small(REGISTRY, sets=SETS | {"network.features.0.filters": 4}),
+    ):
+        examined(spec)
+    examined(source="another")
+    examined(precision="bf16")
+    assert len(asked) == 5
+    examined(small(REGISTRY, sets=SETS | {"training.epochs": 7}))
+    examined(seed=3)
+    assert len(asked) == 5, "neither the number of epochs nor the seed makes a difference"
+
+
+def test_without_a_cache_it_is_found_out_each_time(gate_says, monkeypatch, tmp_path):
+    asked = gate_says("no")
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "a file"))
+    spec, key, data = (small(REGISTRY), planned_run(small(REGISTRY), REGISTRY).key, about_data())
+    for _ in range(2):
+        examine(spec, key, data, device="cpu", registry=REGISTRY)
+    assert len(asked) == 2
+
+
+def about_data():
+    return dataset(small(REGISTRY), REGISTRY, "cpu")
+
+
+# The run
+
+
+def ended(run, **options):
+    *records, last = execute(run, REGISTRY, "cpu", **options)
+    assert isinstance(last, Run)
+    return figures(records), last
+
+
+def test_a_run_by_either_engine_has_the_same_figures():
+    run = planned_run(small(REGISTRY, sets=SETS), REGISTRY)
+    (plain, one), (captured, other) = (ended(run, engine=engine) for engine in ("sequential", "captured"))
+    assert plain == captured
+    assert (one.provenance["engine"], other.provenance["engine"]) == ("sequential", "captured")
+    assert "engine_why_not" not in other.provenance
+
+
+@pytest.mark.parametrize("saved", [True, False], ids=["from the checkpoint", "from the beginning"])
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (torch.OutOfMemoryError("CUDA"), "the device's memory does not suffice to record its steps"),
+        (RuntimeError("operation not\npermitted"), "RuntimeError: operation not permitted"),
+    ],
+)
+def test_a_run_goes_on_without_the_engine(monkeypatch, tmp_path, error, why, saved):
+    monkeypatch.setenv(execute_module.CHECKPOINT_VARIABLE, "0")
+    run = planned_run(small(REGISTRY, sets=SETS), REGISTRY)
+    expected, _ = ended(run)
+    monkeypatch.setattr(execute_module, "decide", lambda *arguments, **keywords: Decision("captured"))
+    monkeypatch.setitem(ENGINES, "captured", failing(3, error))
+    found, last = ended(run, checkpoints=tmp_path if saved else None)
+    assert found == expected, "each epoch is told once"
+    assert (last.status, last.provenance["engine"]) == ("finished", "sequential")
+    assert last.provenance["engine_why_not"] == f"small goes on one step at a time: {why}"
+
+
+def test_in_company_too_little_memory_is_raised_and_the_checkpoint_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv(execute_module.CHECKPOINT_VARIABLE, "0")
+    monkeypatch.setitem(ENGINES, "sequential", failing(3, torch.OutOfMemoryError("CUDA")))
+    run = planned_run(small(REGISTRY, sets=SETS), REGISTRY)
+    with pytest.raises(torch.OutOfMemoryError):
+        list(execute(run, REGISTRY, "cpu", tmp_path, alone=False))
+    assert checkpoint_file(tmp_path, run.key).exists()
+
+
+def test_alone_too_little_memory_fails_the_run(monkeypatch):
+    monkeypatch.setitem(ENGINES, "sequential", failing(3, torch.OutOfMemoryError("tried to\nallocate")))
+    found, last = ended(planned_run(small(REGISTRY, sets=SETS), REGISTRY))
+    assert len(found) == 2
+    assert last.status == "failed"
+    assert last.reason == "the memory of cpu does not suffice: OutOfMemoryError: tried to allocate"
+
+
+def test_a_plugin_that_raises_fails_its_run_under_its_own_name():
+    spec = small(REGISTRY, sets={"network.features.0.activation": "raises"})
+    found, last = ended(planned_run(spec, REGISTRY), engine="captured")
+    assert not found
+    assert last.reason.startswith("plugin misbehaving_plugin (")
+
+
+def test_the_notice_is_told_once_for_each_spec(monkeypatch, tmp_path):
+    from zoo.benchmark import carry_out, make_plan
+    from zoo.ledger import Ledger
+
+    monkeypatch.setattr(
+        execute_module,
+        "decide",
+        lambda wanted, spec, *arguments, **keywords: Decision("sequential", f"{spec.name}: no"),
+    )
+    specs = [small(REGISTRY, name, {"network.features.0.filters": size}) for name, size in (("one", 3), ("two", 4))]
+    said = []
+    with Ledger(tmp_path / "zoo.sqlite") as ledger:
+        plan = make_plan(specs, [0, 1], registry=REGISTRY, device="cpu", ledger=ledger)
+        runs = carry_out(
+            plan, registry=REGISTRY, device="cpu", ledger=ledger, watch=lambda event: None, say=said.append
+        )
+    assert said == ["one: no", "two: no"]
+    assert {run.provenance["engine_why_not"] for run in runs} == set(said)
+
+
+def test_on_a_gpu_runs_are_trained_side_by_side(monkeypatch, tmp_path):
+    from zoo import benchmark
+    from zoo.ledger import Ledger
+
+    told = []
+    monkeypatch.setattr(
+        "zoo.benchmark.carry_out.concurrent", lambda *arguments, **keywords: told.append((arguments, keywords)) or ()
+    )
+    with Ledger(tmp_path / "zoo.sqlite") as ledger:
+        plan = benchmark.make_plan([small(REGISTRY)], [0, 1], registry=REGISTRY, device="cpu", ledger=ledger, jobs=3)
+        arguments = {"registry": REGISTRY, "ledger": ledger, "watch": print, "say": print}
+        benchmark.carry_out(plan, device="cuda", engine="captured", **arguments)
+    ((runs, _, device, jobs, _), keywords) = told[0]
+    assert (runs, device, jobs, keywords) == (plan.missing, "cuda", 3, {"engine": "captured"})
+
+
+def test_the_gate_is_that_of_the_engine():
+    """What is checked and what is used are the same class."""
+    from zoo.train.engines.gate import CHECKED
+
+    assert isinstance(CHECKED, partial)
+    assert CHECKED.func is ENGINES["captured"]

@@ -1,0 +1,6 @@
+"""From specs and seeds to ended runs: what to train is planned, what is missing is trained and stored."""
+
+from zoo.benchmark.carry_out import carry_out, planned, stored_runs, tell
+from zoo.benchmark.plan import Plan, make_plan, within_budget
+
+__all__ = ["Plan", "carry_out", "make_plan", "planned", "stored_runs", "tell", "within_budget"]

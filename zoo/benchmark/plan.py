@@ -1,0 +1,182 @@
+"""From specs and seeds to what there is to train, and about how long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import attrs
+
+from zoo.data import source
+from zoo.errors import BuildError, DataError, PluginError
+from zoo.execution.processes import available_cores
+from zoo.ledger import Ledger
+from zoo.registry import Registry
+from zoo.registry.source import source_digest
+from zoo.spec import Spec, paths, unstructure
+from zoo.train.execute import dataset
+from zoo.train.machine import make_deterministic
+from zoo.train.precision import Precision, set_policy
+from zoo.train.run import Run, RunKey
+from zoo.train.training import Training
+
+WORKERS_PAY_ABOVE = 5.0
+"""Estimated seconds above which processes of their own are worth their start."""
+
+
+@attrs.frozen
+class Plan:
+    """What a benchmark will do.
+
+    Attributes:
+        runs: every run asked for, all specs with the first seed before any with the second.
+        missing: those that the ledger does not hold yet.
+        waiting: specs whose data set is not at hand, by data set.
+        unfit: specs that cannot be trained on their data set, with the reason.
+        notes: what was noticed about the data.
+        costs: estimated seconds of each missing run; 0 where a plugin raised, which the run itself will tell.
+        jobs: how many are trained at once.
+    """
+
+    runs: tuple[Run, ...]
+    missing: tuple[Run, ...]
+    waiting: Mapping[str, tuple[str, ...]]
+    unfit: Mapping[str, str]
+    notes: tuple[str, ...]
+    costs: Mapping[RunKey, float]
+    jobs: int
+
+    @property
+    def estimate(self) -> float:
+        """Estimated seconds for all that is missing."""
+        return self.estimate_of(self.missing)
+
+    def estimate_of(self, runs: Iterable[Run]) -> float:
+        """Return the estimated seconds for some of the missing runs."""
+        costs = [self.costs[run.key] for run in runs]
+        return max(sum(costs) / self.jobs, max(costs, default=0.0))
+
+
+def make_plan(
+    specs: Sequence[Spec],
+    seeds: Sequence[int],
+    *,
+    registry: Registry,
+    device: str,
+    ledger: Ledger,
+    jobs: int | None = 1,
+    precision: Precision = "fp32",
+) -> Plan:
+    """Find out what there is to train and about how long it takes, before anything is trained.
+
+    Args:
+        specs: what to train; each names its data set.
+        seeds: with which seeds.
+        registry: where variants are looked up.
+        device: "cpu", "cuda" or "mps".
+        ledger: what it holds is not trained again.
+        jobs: how many runs are trained at once; on the CPU each in a process of its own, where 1 means in this
+            process, and None one for each core, if that is worth the start of the processes. On a GPU all in this
+            process; None is then 1.
+        precision: of every run.
+
+    Raises:
+        DataError: a data set is damaged, or no spec has its data at hand.
+        BuildError: no spec can be trained on its data.
+    """
+    make_deterministic(device)  # as the runs will be, so that they take as long as estimated
+    why_missing = {name: source(name, registry).missing() for name in {spec.data.dataset for spec in specs}}
+    waiting: dict[str, tuple[str, ...]] = {}
+    notes: dict[str, None] = {}
+    unfit: dict[str, str] = {}
+    ready: list[tuple[Spec, RunKey]] = []
+    for spec in specs:
+        if why_missing[spec.data.dataset] is not None:
+            waiting[spec.data.dataset] = (*waiting.get(spec.data.dataset, ()), spec.name)
+            continue
+        data = dataset(spec, registry, device)
+        notes |= dict.fromkeys(f"{spec.data.dataset}: {note}" for note in data.notes)
+        if data.sorted_by_class and not spec.training.shuffle:
+            notes[
+                f"{spec.name}: the images of {spec.data.dataset} are sorted by class, and training.shuffle is false"
+            ] = None
+        if len(data.train) % spec.training.batch_size == 1 < spec.training.batch_size:
+            notes[
+                f"{spec.data.dataset}: the last batch of an epoch is a single image, on which batch normalization "
+                "learns noise; change training.batch_size or data.validation"
+            ] = None
+        try:
+            digest = source_digest(spec, registry)
+        except PluginError as error:
+            unfit[spec.name] = f"{spec.name}: {error}"
+            continue
+        ready.append((spec, RunKey(spec.identity, 0, data.digest, digest, precision)))
+    if specs and not ready and not unfit:
+        raise DataError("\n".join(f"{name} is not at hand: {why_missing[name]}" for name in waiting))
+
+    keys = [attrs.evolve(key, seed=seed) for _, key in ready for seed in seeds]
+    ended = ledger.ended(keys)
+    costs: dict[RunKey, float] = {}
+    for spec, key in ready:
+        open_keys = [own for own in (attrs.evolve(key, seed=seed) for seed in seeds) if own not in ended]
+        if any(own not in costs for own in open_keys):
+            try:
+                seconds = _seconds(spec, key, registry, device)
+            except BuildError as error:
+                unfit[spec.name] = str(error)
+            else:
+                costs |= dict.fromkeys(open_keys, seconds)
+    fitting = [(spec, key) for spec, key in ready if spec.name not in unfit]
+    if unfit and not fitting:
+        raise BuildError("\n".join(unfit.values()))
+
+    runs = [
+        Run(attrs.evolve(key, seed=seed), spec.name, unstructure(spec), spec.data.dataset)
+        for seed in seeds
+        for spec, key in fitting
+    ]
+    missing = {run.key: run for run in runs if run.key not in ended}
+    if jobs is None:
+        jobs = available_cores() if device == "cpu" and sum(costs.values()) > WORKERS_PAY_ABOVE else 1
+    return Plan(tuple(runs), tuple(missing.values()), waiting, unfit, tuple(notes), costs, jobs)
+
+
+def _seconds(spec: Spec, key: RunKey, registry: Registry, device: str) -> float:
+    """Estimate the time of one run; 0 where a plugin raises: the run itself will fail, and say so under its own name.
+
+    Raises:
+        BuildError: the spec cannot be trained on its data set.
+    """
+    try:
+        data = dataset(spec, registry, device)
+        set_policy(key.precision)
+        return Training(spec, key.seed, data, device=device, registry=registry, precision=key.precision).estimate()
+    except (BuildError, KeyboardInterrupt):
+        raise
+    except BaseException:  # a plugin may also call sys.exit
+        return 0.0
+
+
+def within_budget(
+    specs: Sequence[Spec], seeds: Sequence[int], plan: Plan, budget: float, *, registry: Registry
+) -> tuple[list[Spec], list[int]]:
+    """Cut a plan down to a number of seconds: fewer seeds, and where one is too long, fewer epochs.
+
+    With fewer epochs all specs are trained anew, also those whose runs the ledger holds and whose time the plan does
+    not know: then the new plan may be over the budget too.
+
+    Returns:
+        The specs and the seeds to plan again.
+    """
+    for count in range(len(seeds), 0, -1):
+        cost = plan.estimate_of(run for run in plan.missing if run.key.seed in seeds[:count])
+        if cost <= budget:
+            return list(specs), list(seeds[:count])
+    share = budget / cost
+    shorter = [_shorter(spec, max(1, int(spec.training.epochs * share)), registry) for spec in specs]
+    return shorter, list(seeds[:1])
+
+
+def _shorter(spec: Spec, epochs: int, registry: Registry) -> Spec:
+    if epochs == spec.training.epochs:
+        return spec
+    return paths.apply(spec, {"training.epochs": epochs}, registry)

@@ -1,0 +1,1 @@
+"""Where runs are trained, and what is told of it meanwhile."""

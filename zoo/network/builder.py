@@ -1,0 +1,281 @@
+"""From a spec to a network: an ordinary nn.Module whose structure reads like the spec."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from zoo.errors import BuildError, PluginError, ZooError
+from zoo.registry import Plugin, Registry, default_registry
+from zoo.registry.options import Choice
+from zoo.spec import Block, Dense, Spec
+from zoo.spec.resolve import resolve
+from zoo.train import streams
+
+Shape = tuple[int, ...]
+"""(channels, height, width) of feature maps, (units,) in the classifier; without the batch."""
+
+
+@attrs.frozen
+class Layer:
+    """One built part; `parameters` and `flops` are counted as `Built` counts them."""
+
+    path: str
+    description: str
+    input_shape: Shape
+    output_shape: Shape
+    parameters: int
+    flops: int
+
+
+@attrs.frozen(eq=False)
+class Built:
+    """A network and the layers that it was put together from."""
+
+    network: nn.Module
+    layers: tuple[Layer, ...]
+
+    @property
+    def parameters(self) -> int:
+        """How many trainable numbers the network has."""
+        return _trainable(self.network)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one image's forward pass, a multiply-add counted as two.
+
+        Those of convolutions and matrix products, without biases: what a torch `FlopCounterMode` counts.
+        """
+        return sum(layer.flops for layer in self.layers)
+
+
+def build(
+    spec: str | Path | Mapping[str, Any] | Spec,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    *,
+    seed: int = 0,
+    registry: Registry | None = None,
+) -> nn.Module:
+    """Build the network of a spec: a module from (batch, *input_shape) to logits of shape (batch, classes).
+
+    Every layer draws its starting weights from a stream of its own, derived from the seed and the layer's place,
+    so that networks which differ in one layer start equal in all others.
+
+    Raises:
+        SpecError: the spec is not valid.
+        UnknownNameError: a name is not registered.
+        BuildError: the network does not fit the input; names the layer and the sizes.
+        PluginError: a plugin's factory or layer raised; names the plugin.
+    """
+    registry = registry or default_registry()
+    return construct(resolve(spec, registry=registry), input_shape, classes, seed=seed, registry=registry).network
+
+
+def construct(spec: Spec, input_shape: tuple[int, int, int], classes: int, *, seed: int, registry: Registry) -> Built:
+    """Build the network of a resolved spec and describe its layers. Raises what `build` raises."""
+    builder = _Builder(spec.name, seed, registry)
+    shape: Shape = tuple(input_shape)
+    features, classifier = [], []
+    for index, block in enumerate(spec.network.features):
+        module, shape = builder.block(block, block.block, shape, f"network.features[{index}]", f"features.{index}")
+        features.append(module)
+    shape = (math.prod(shape),)
+    for index, dense in enumerate(spec.network.classifier):
+        module, shape = builder.dense(dense, shape, f"network.classifier[{index}]", f"classifier.{index}")
+        classifier.append(module)
+    output, _ = builder.linear(shape, classes, "output")
+    parts = {"features": nn.Sequential(*features), "flatten": nn.Flatten()}
+    if classifier:
+        parts["classifier"] = nn.Sequential(*classifier)
+    network = nn.Sequential(OrderedDict(parts, output=output))
+    builder.initialize(network, spec.network.initializer)
+    return Built(network, tuple(builder.layers))
+
+
+class Parts:
+    """What a block's factory builds its parts with: those that the spec states for the block.
+
+    Attributes:
+        order: the parts in the order that the spec states.
+        filters: how many channels the block's filter gives.
+    """
+
+    def __init__(self, builder: _Builder, spec: Block, place: str, path: str) -> None:
+        self._builder, self._spec, self._place, self._path = builder, spec, place, path
+        self.order: tuple[str, ...] = spec.order
+        self.filters: int = spec.filters
+
+    def sequence(
+        self, shape: Shape, order: Iterable[str] | None = None, *, at: str = "", **filter_options: Any
+    ) -> tuple[nn.Sequential, Shape]:
+        """Build parts that follow each other; "none" variants are left out.
+
+        Args:
+            shape: what the first is given.
+            order: which parts; all of `order` when left out.
+            at: name of this sequence within the block, where the block has several.
+            filter_options: options of the filter that take the place of those in the spec.
+
+        Returns:
+            The sequence, each part under its name, and the shape after it.
+        """
+        modules: OrderedDict[str, nn.Module] = OrderedDict()
+        for part in self.order if order is None else order:
+            choice: Choice = getattr(self._spec, part)
+            options = filter_options if part == "filter" else {}
+            place, path = f"{self._place}.{part}", ".".join(filter(None, (self._path, at, part)))
+            module, shape = self._builder.part(choice, shape, place, path, options, filters=self.filters)
+            if not isinstance(module, nn.Identity):
+                modules[part] = module
+        return nn.Sequential(modules), shape
+
+    def options(self, part: str) -> dict[str, Any]:
+        """Return the options that the spec states for a part, defaults included."""
+        choice: Choice = getattr(self._spec, part)
+        return choice.values()
+
+    def variant(self, kind: str, name: str, shape: Shape, *, at: str, **options: Any) -> tuple[nn.Module, Shape]:
+        """Build a part that the spec does not state, with the given options over the variant's defaults."""
+        choice = Choice(kind, name, self._builder.registry.variant(kind, name).options())
+        place, path = f"{self._place}.block", f"{self._path}.{at}"
+        return self._builder.part(choice, shape, place, path, options, filters=self.filters)
+
+    def note(self, module: nn.Module, description: str, shape: Shape, *, at: str) -> Shape:
+        """List a module that the block made itself among the network's layers; return the shape after it."""
+        return self._builder.note(module, description, shape, f"{self._path}.{at}")
+
+    def block(self, choice: Choice, shape: Shape, *, at: str) -> tuple[nn.Module, Shape]:
+        """Build another block out of the same parts, under the name `at`."""
+        return self._builder.block(self._spec, choice, shape, self._place, f"{self._path}.{at}")
+
+
+class _Builder:
+    """Builds parts one after another, each with its own random stream, and notes what each turned out to be."""
+
+    def __init__(self, name: str, seed: int, registry: Registry) -> None:
+        self.name, self.seed, self.registry = name, seed, registry
+        self.layers: list[Layer] = []
+
+    def part(
+        self, choice: Choice, shape: Shape, place: str, path: str, options: Mapping[str, Any], **supplied: Any
+    ) -> tuple[nn.Module, Shape]:
+        variant = self.registry.variant(choice.kind, choice.name)
+        for name in options:
+            if name not in choice.values():
+                raise BuildError(
+                    f"{self.name}: {place}: this block needs a {choice.kind} with the option {name!r}; "
+                    f"{choice.name} has none"
+                )
+        choice = attrs.evolve(choice, options=attrs.evolve(choice.options, **options))
+        with (
+            _blaming(f"{self.name}: {place}: {choice}", variant.plugin, shape),
+            streams.seeded(self.seed, "initialization", path),
+        ):
+            module = variant.make(choice.values(), shape=shape, **supplied)
+            after = self.note(module, str(choice), shape, path)
+            _check_contract(choice.kind, shape, after, supplied.get("filters"))
+            return module, after
+
+    def linear(self, shape: Shape, units: int, path: str) -> tuple[nn.Module, Shape]:
+        with streams.seeded(self.seed, "initialization", path):
+            module = nn.Linear(shape[0], units)
+            return module, self.note(module, f"linear({units})", shape, path)
+
+    def dense(self, spec: Dense, shape: Shape, place: str, path: str) -> tuple[nn.Module, Shape]:
+        modules: OrderedDict[str, nn.Module] = OrderedDict()
+        for part in spec.order:
+            if part == "linear":
+                module, shape = self.linear(shape, spec.units, f"{path}.{part}")
+            else:
+                module, shape = self.part(getattr(spec, part), shape, f"{place}.{part}", f"{path}.{part}", {})
+            if not isinstance(module, nn.Identity):
+                modules[part] = module
+        return nn.Sequential(modules), shape
+
+    def block(self, spec: Block, choice: Choice, shape: Shape, place: str, path: str) -> tuple[nn.Module, Shape]:
+        variant = self.registry.variant("block", choice.name)
+        parts = Parts(self, spec, place, path)
+        with (
+            _blaming(f"{self.name}: {place}.block: {choice}", variant.plugin, shape),
+            streams.seeded(self.seed, "initialization", path),
+        ):
+            module = variant.make(choice.values(), shape=shape, parts=parts)
+            return module, _probe(module, shape)[0]
+
+    def initialize(self, network: nn.Module, choice: Choice) -> None:
+        variant = self.registry.variant("initializer", choice.name)
+        for name, weight in network.named_parameters():
+            # The scale and offset of a normalization may have as many dimensions as its input, and are no weights.
+            if weight.dim() < 2 or "normalization" in name.split("."):
+                continue
+            with (
+                _blaming(f"{self.name}: network.initializer: {choice} on {name}", variant.plugin, tuple(weight.shape)),
+                streams.seeded(self.seed, "initialization", name, choice.name),
+                torch.no_grad(),
+            ):
+                variant.make(choice.values(), weight=weight)
+
+    def note(self, module: nn.Module, description: str, shape: Shape, path: str) -> Shape:
+        after, flops = _probe(module, shape)
+        if not isinstance(module, nn.Identity):
+            self.layers.append(Layer(path, description, shape, after, _trainable(module), flops))
+        return after
+
+
+@contextmanager
+def _blaming(what: str, plugin: Plugin, shape: Shape) -> Iterator[None]:
+    """Say where in the spec, for which input, and in whose code a layer failed."""
+    try:
+        yield
+    except ZooError:
+        raise
+    except Exception as error:
+        # torch raises a RuntimeError for sizes that do not match; its two subclasses never mean that.
+        if isinstance(error, ValueError | RuntimeError) and not isinstance(error, NotImplementedError | RecursionError):
+            reason = " ".join(str(error).split())
+            raise BuildError(f"{what} does not fit its input of {_sizes(shape)}: {reason}") from error
+        raise PluginError(f"{what}: plugin {plugin} raised {type(error).__name__}: {error}") from error
+
+
+def _sizes(shape: Iterable[int]) -> str:
+    """Return a shape as people write it: 3x32x32."""
+    return "x".join(map(str, shape))
+
+
+def _trainable(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def _check_contract(kind: str, before: Shape, after: Shape, filters: int | None) -> None:
+    """Refuse a part whose output is not of the shape that its kind promises (see `zoo.registry.hookspecs`)."""
+    expected = {"filter": (filters, *after[1:]), "pooling": (before[0], *after[1:])}.get(kind, before)
+    if after != expected:
+        promise = {"filter": f"give {filters} channels", "pooling": "keep the channels"}.get(kind, "keep the shape")
+        raise ValueError(f"it makes {_sizes(after)} of {_sizes(before)}, and a {kind} must {promise}")
+
+
+def _probe(module: nn.Module, shape: Shape) -> tuple[Shape, int]:
+    """Return the shape that a module makes of `shape`, and the operations that it takes for one image."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"its factory must return a torch.nn.Module, not {module!r}")
+    module.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        after = module(torch.zeros(1, *shape))
+    module.train()
+    if not isinstance(after, torch.Tensor):
+        raise TypeError(f"its forward must return one tensor, not {type(after).__name__}")
+    if len(after.shape) != 1 + len(shape) or after.shape[0] != 1:
+        raise ValueError(f"it makes {_sizes(after.shape)} of a batch of 1x{_sizes(shape)}")
+    if not after.numel():
+        raise ValueError(f"nothing is left of it: {_sizes(after.shape[1:])}")
+    return tuple(after.shape[1:]), counter.get_total_flops()

@@ -1,0 +1,373 @@
+"""What is registered: plugins are found, loaded and asked, and what they registered is looked up by name.
+
+Loading imports plugins, never torch. A plugin that fails costs only what it would have registered; two owners of
+one name, and a misspelt hook, are errors.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+import pluggy
+
+from zoo.errors import PluginError, UnknownNameError, ZooError, near_misses
+from zoo.registry import hookspecs
+from zoo.registry.hookspecs import KINDS
+from zoo.registry.options import Choice, options_class
+
+ENTRY_POINT_GROUP = "zoo"
+BLOCK_VARIABLE = "ZOO_BLOCK"
+SINGLE_FILE = "single file"
+"""What stands for the distribution of a plugin that is a single file."""
+
+
+@attrs.frozen
+class Plugin:
+    """A loaded plugin: its name, where it comes from, and the file that defines it."""
+
+    name: str
+    distribution: str
+    file: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.distribution}, {self.file})"
+
+
+@attrs.frozen
+class Failure:
+    """A plugin that could not be used, and why. `trace` is the full traceback."""
+
+    plugin: Plugin
+    reason: str
+    trace: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin} is left out: {self.reason} (see `zoo plugins {self.plugin.name}` for the trace)"
+
+
+@attrs.frozen
+class Variant:
+    """One registered alternative of a kind."""
+
+    kind: str
+    name: str
+    factory: Callable[..., Any]
+    options: type
+    """The attrs class of its options, derived from the factory's signature."""
+    given: tuple[str, ...]
+    """What the factory asks for of all that its kind supplies."""
+    plugin: Plugin
+
+    @property
+    def description(self) -> str:
+        """The first line of the factory's docstring."""
+        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
+
+    @property
+    def paper(self) -> str:
+        """Where the factory's docstring says that the variant comes from; empty when it does not say."""
+        paragraphs = (inspect.getdoc(self.factory) or "").split("\n\n")
+        papers = (text for text in paragraphs if text.startswith("Paper:"))
+        return " ".join(next(papers, "").removeprefix("Paper:").split())
+
+    def make(self, options: Mapping[str, Any], **supplied: Any) -> Any:
+        """Call the factory with what it asks for of `supplied` and with the options."""
+        return self.factory(**{name: supplied[name] for name in self.given}, **options)
+
+
+@attrs.frozen
+class Registered:
+    """A spec or a study as its plugin gave it, not yet read: a mapping, or the path of a TOML file."""
+
+    name: str
+    source: Mapping[str, Any] | Path
+    plugin: Plugin
+
+
+class Registry:
+    """All plugins and what they registered.
+
+    Args:
+        block: names of plugins, packages or distributions to leave out, besides those in ZOO_BLOCK.
+        files: single-file plugins to load too. One that fails is an error, for it was asked for by name.
+        strict: any failing plugin is an error.
+
+    Attributes:
+        arguments: what it was made with, so that another process can make the same.
+        plugins: those in use.
+        failures: those that were left out because they failed.
+        problems: errors that forbid any work until they are mended; `require_sound` raises the first.
+    """
+
+    def __init__(self, *, block: Iterable[str] = (), files: Iterable[Path] = (), strict: bool = False) -> None:
+        block, files = tuple(block), tuple(files)
+        self.arguments = {"block": block, "files": files, "strict": strict}
+        from_environment = os.environ.get(BLOCK_VARIABLE, "").split(",")
+        self._block = {name.strip() for name in (*block, *from_environment) if name.strip()}
+        self._strict = strict
+        self._manager = pluggy.PluginManager("zoo")
+        self._manager.add_hookspecs(hookspecs)
+        self._variants: dict[str, dict[str, Variant]] = {kind: {} for kind in KINDS}
+        self._specs: dict[str, Registered] = {}
+        self._studies: dict[str, Registered] = {}
+        self._seen: set[str] = set()
+        self.plugins: dict[str, Plugin] = {}
+        self.failures: list[Failure] = []
+        self.problems: list[ZooError] = []
+        for plugin, load in _found():
+            self._load(plugin, load)
+        for file in dict.fromkeys(file.resolve() for file in files):
+            self._load(*_single_file(file), asked_for=True)
+        unknown = sorted(self._block - self._seen)
+        if unknown:
+            self.problems.append(
+                UnknownNameError(
+                    f"cannot leave out plugin {unknown[0]!r}: there is none{near_misses(unknown[0], self._seen)}"
+                )
+            )
+
+    @property
+    def hook(self) -> Any:
+        """The hooks on what happens, to be called with what happened (pluggy's relay)."""
+        return self._manager.hook
+
+    def _load(self, plugin: Plugin, load: Callable[[], ModuleType], *, asked_for: bool = False) -> None:
+        names = {plugin.name, *_packages(plugin.name), plugin.name.rpartition(".")[2], plugin.distribution}
+        self._seen |= names
+        if names & self._block:
+            return
+        before = self._variants, self._specs, self._studies
+        self._variants = {kind: dict(variants) for kind, variants in self._variants.items()}
+        self._specs, self._studies = dict(self._specs), dict(self._studies)
+        try:
+            if plugin.name in self.plugins:
+                raise _FatalError(
+                    f"two plugins are called {plugin.name!r}: {self.plugins[plugin.name]} and {plugin}. Rename one."
+                )
+            module = load()
+            self._check_hook_names(plugin, module)
+            self._manager.register(module, name=plugin.name)
+            self._ask(plugin, module)
+        except (Exception, SystemExit) as error:
+            self._variants, self._specs, self._studies = before
+            if plugin.name not in self.plugins and self._manager.has_plugin(plugin.name):
+                self._manager.unregister(name=plugin.name)
+            reason = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+            failure = Failure(plugin, reason, traceback.format_exc())
+            self.failures.append(failure)
+            if isinstance(error, _FatalError):
+                self.problems.append(PluginError(reason))
+            elif asked_for or self._strict:
+                self.problems.append(PluginError(f"plugin {plugin} cannot be used: {reason}{_place(error, plugin)}"))
+        else:
+            self.plugins[plugin.name] = plugin
+
+    def _check_hook_names(self, plugin: Plugin, module: ModuleType) -> None:
+        """Refuse a marked function whose name is no hook (as pluggy's `check_pending` does), and a hook unmarked."""
+        hooks = [name for name in vars(hookspecs) if name.startswith("zoo_")]
+        for name in dir(module):
+            marked = self._manager.parse_hookimpl_opts(module, name) is not None
+            if not marked and name in hooks and inspect.isfunction(getattr(module, name)):
+                raise PluginError(f"its function {name} is not marked as a hook: put @zoo.hookimpl above it")
+            if marked and name not in hooks:
+                raise _FatalError(
+                    f"plugin {plugin} implements a hook that zoo does not have: {name}{near_misses(name, hooks)} "
+                    f"Mend it, or leave the plugin out with `-p no:{plugin.name}`."
+                )
+
+    def _ask(self, plugin: Plugin, module: ModuleType) -> None:
+        """Let one plugin register its variants, specs and studies."""
+        others = [other for other in self._manager.get_plugins() if other is not module]
+        for kind in KINDS.values():
+            caller = self._manager.subset_hook_caller(kind.hook, others)
+            caller(register=_register_for(plugin, kind.name, self._variants[kind.name]))
+        for hook, what, registered in (
+            ("zoo_register_specs", "spec", self._specs),
+            ("zoo_register_studies", "study", self._studies),
+        ):
+            self._manager.subset_hook_caller(hook, others)(register=_register_tree_for(plugin, what, registered))
+
+    def require_sound(self) -> Registry:
+        """Return this registry, or raise the first of its problems."""
+        if self.problems:
+            raise self.problems[0]
+        return self
+
+    def variants(self, kind: str) -> Mapping[str, Variant]:
+        """Return all variants of a kind by name, in alphabetical order.
+
+        Raises:
+            UnknownNameError: there is no such kind.
+        """
+        if kind not in KINDS:
+            raise UnknownNameError(
+                f"no kind is called {kind!r}{near_misses(kind, KINDS)} The kinds are {', '.join(KINDS)}."
+            )
+        return dict(sorted(self._variants[kind].items()))
+
+    def variant(self, kind: str, name: str) -> Variant:
+        """Return one variant.
+
+        Raises:
+            UnknownNameError: nothing is registered under that name; names the nearest and any plugin that failed.
+        """
+        variants = self.variants(kind)
+        if name not in variants:
+            raise self._unknown(kind, name, variants)
+        return variants[name]
+
+    def make(self, choice: Choice, **supplied: Any) -> Any:
+        """Call the factory of the chosen variant."""
+        return self.variant(choice.kind, choice.name).make(choice.values(), **supplied)
+
+    @property
+    def specs(self) -> Mapping[str, Registered]:
+        """All registered specs by name, each plugin's in the order in which it registered them."""
+        return self._specs
+
+    def spec(self, name: str) -> Registered:
+        """Return one registered spec.
+
+        Raises:
+            UnknownNameError: nothing is registered under that name.
+        """
+        if name not in self._specs:
+            raise self._unknown("spec", name, self._specs)
+        return self._specs[name]
+
+    @property
+    def studies(self) -> Mapping[str, Registered]:
+        """All registered studies by name, each plugin's in the order in which it registered them."""
+        return self._studies
+
+    def study(self, name: str) -> Registered:
+        """Return one registered study.
+
+        Raises:
+            UnknownNameError: nothing is registered under that name.
+        """
+        if name not in self._studies:
+            raise self._unknown("study", name, self._studies)
+        return self._studies[name]
+
+    def _unknown(self, kind: str, name: str, known: Mapping[str, object]) -> UnknownNameError:
+        command = "zoo study list" if kind == "study" else f"zoo list --kind {kind}"
+        text = f"no {kind} is called {name!r}{near_misses(name, known)} `{command}` shows all {len(known)}."
+        failed = [f"\nIt may be in one that failed to load: {failure}" for failure in self.failures]
+        return UnknownNameError(text + "".join(failed))
+
+
+def _packages(module: str) -> list[str]:
+    """Return the packages that a module is in: "a" and "a.b" for "a.b.c"."""
+    steps = module.split(".")
+    return [".".join(steps[:depth]) for depth in range(1, len(steps))]
+
+
+def _place(error: BaseException, plugin: Plugin) -> str:
+    """Say at which line of the plugin's own file the error was raised, where that is known."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == plugin.file]
+    return f" (line {frames[-1].lineno})" if frames else ""
+
+
+class _FatalError(PluginError):
+    """A fault of a plugin that stops all work, because which of two meanings holds cannot be known."""
+
+
+def _register_for(plugin: Plugin, kind: str, variants: dict[str, Variant]) -> hookspecs.Register:
+    def register(name: str, factory: Callable[..., Any]) -> None:
+        _check_name(kind, name)
+        if name in variants:
+            raise _taken(kind, name, variants[name].plugin, plugin)
+        cls, given = options_class(f"{kind} {name!r}", factory, KINDS[kind].given)
+        variants[name] = Variant(kind, name, factory, cls, given, plugin)
+
+    return register
+
+
+def _register_tree_for(
+    plugin: Plugin, what: str, registered: dict[str, Registered]
+) -> Callable[[str, Mapping[str, Any] | Path], None]:
+    def register(name: str, tree: Mapping[str, Any] | Path) -> None:
+        _check_name(what, name)
+        if name in registered:
+            raise _taken(what, name, registered[name].plugin, plugin)
+        if not isinstance(tree, Mapping | Path):
+            raise PluginError(f"{what} {name!r}: expected a mapping or the pathlib.Path of a TOML file, got {tree!r}")
+        registered[name] = Registered(name, tree, plugin)
+
+    return register
+
+
+def _check_name(kind: str, name: object) -> None:
+    allowed = "/-_." if kind in ("spec", "study") else "_"
+    if not isinstance(name, str) or not name or not all(c.isalnum() or c in allowed for c in name):
+        raise PluginError(f"{kind}: {name!r} is not a name; use letters, digits and {' '.join(allowed)}")
+
+
+def _taken(kind: str, name: str, first: Plugin, second: Plugin) -> PluginError:
+    if first == second:
+        return PluginError(f"it registers the {kind} {name!r} twice")
+    return _FatalError(
+        f"two plugins register the {kind} {name!r}: {first} and {second}. Rename one, or leave one plugin out "
+        f"with `-p no:{second.name}` (or `-p no:{first.name}`)."
+    )
+
+
+def _found() -> Iterable[tuple[Plugin, Callable[[], ModuleType]]]:
+    """Find the plugins of all installed distributions, with how to load each; one that is named twice is found once."""
+    found: dict[str, tuple[Plugin, Callable[[], ModuleType]]] = {}
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
+        distribution = point.dist.name if point.dist else "unknown distribution"
+        try:
+            location = importlib.util.find_spec(point.module)
+        except (Exception, SystemExit):  # of a parent package; loading the plugin itself reports it
+            location = None
+        file = location.origin if location and location.origin else point.value
+        found.setdefault(point.value, (Plugin(point.value, distribution, file), point.load))
+        if location is None or point.attr:
+            continue
+        for path in location.submodule_search_locations or ():
+            for module in pkgutil.iter_modules([path]):
+                if not module.name.startswith("_"):
+                    name = f"{point.value}.{module.name}"
+                    place = Path(path, module.name)
+                    place = place / "__init__.py" if module.ispkg else place.with_suffix(".py")
+                    plugin = Plugin(name, distribution, str(place))
+                    found.setdefault(name, (plugin, partial(importlib.import_module, name)))
+    return found.values()
+
+
+def _single_file(file: Path) -> tuple[Plugin, Callable[[], ModuleType]]:
+    def load() -> ModuleType:
+        if not file.is_file():
+            raise PluginError(f"there is no file {file}")
+        # Not the stem alone, which may be the name of a module: torch.py must not take torch's place.
+        spec = importlib.util.spec_from_file_location(f"zoo_single_file_{file.stem}", file)
+        if file.suffix != ".py" or spec is None or spec.loader is None:
+            raise PluginError(f"{file} is not a Python file: a single-file plugin ends in .py")
+        module = importlib.util.module_from_spec(spec)
+        # So that what it defines can be pickled.
+        sys.modules[module.__name__] = module
+        spec.loader.exec_module(module)
+        return module
+
+    return Plugin(file.stem, SINGLE_FILE, str(file)), load
+
+
+@cache
+def default_registry() -> Registry:
+    """Return the registry of all installed plugins, loaded once for each process."""
+    return Registry().require_sound()

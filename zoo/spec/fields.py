@@ -1,0 +1,204 @@
+"""What a spec is: one network and its training as pure data, with every default written out, and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args
+
+import attrs
+
+from zoo.registry.options import (
+    BlockChoice,
+    Choice,
+    Constraint,
+    Float,
+    Fraction,
+    Kind,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    is_later_default,
+)
+
+Part = Literal["filter", "normalization", "activation", "pooling", "dropout"]
+DensePart = Literal["linear", "normalization", "activation", "dropout"]
+EACH_ONCE = Constraint("a list of parts, each at most once", lambda parts: len(set(parts)) == len(parts))
+
+
+def chosen(name: str) -> Any:
+    """Return the default of a field that holds a choice; reading a spec turns the name into the choice."""
+    return name
+
+
+ActivationChoice = Annotated[Choice, Kind("activation")]
+NormalizationChoice = Annotated[Choice, Kind("normalization")]
+DropoutChoice = Annotated[Choice, Kind("dropout")]
+
+
+@attrs.frozen(kw_only=True)
+class Block:
+    """A feature block: parts, the order in which they follow each other, and how `block` connects them.
+
+    A part that `order` leaves out is not built.
+    """
+
+    filters: PositiveInt
+    block: BlockChoice = chosen("plain")
+    filter: Annotated[Choice, Kind("filter")] = chosen("conv")
+    normalization: NormalizationChoice = chosen("none")
+    activation: ActivationChoice = chosen("relu")
+    pooling: Annotated[Choice, Kind("pooling")] = chosen("none")
+    dropout: DropoutChoice = chosen("none")
+    order: Annotated[tuple[Part, ...], EACH_ONCE] = get_args(Part)
+
+
+@attrs.frozen(kw_only=True)
+class Dense:
+    """A fully connected layer of the classifier, with the parts around it."""
+
+    units: PositiveInt
+    normalization: NormalizationChoice = chosen("none")
+    activation: ActivationChoice = chosen("relu")
+    dropout: DropoutChoice = chosen("none")
+    order: Annotated[tuple[DensePart, ...], EACH_ONCE] = get_args(DensePart)
+
+
+@attrs.frozen(kw_only=True)
+class NetworkSpec:
+    """Feature blocks, dense layers, and a last dense layer to the classes, which is always there and gives logits."""
+
+    features: tuple[Block, ...]
+    classifier: tuple[Dense, ...] = ()
+    initializer: Annotated[Choice, Kind("initializer")] = chosen("default")
+
+
+@attrs.frozen(kw_only=True)
+class TrainingSpec:
+    """How the network is trained.
+
+    The learning rate is the optimizer's option; it rises linearly over the share `warmup` of the steps, then follows
+    the schedule.
+    """
+
+    epochs: PositiveInt
+    batch_size: PositiveInt = 64
+    shuffle: bool = True
+    optimizer: Annotated[Choice, Kind("optimizer")] = chosen("sgd")
+    schedule: Annotated[Choice, Kind("schedule")] = chosen("constant")
+    warmup: Fraction = 0.0
+    loss: Annotated[Choice, Kind("loss")] = chosen("cross_entropy")
+    augmentation: tuple[Annotated[Choice, Kind("augmentation")], ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class DataSpec:
+    """What the network is trained on.
+
+    `resize` is the side in pixels that images are brought to; `validation` is the share held out of the training
+    set; pixels p in [0, 1] become (p - mean) / std, where "train" means each channel's own over the training set.
+    """
+
+    dataset: str
+    resize: PositiveInt | None = None
+    validation: Fraction = 0.0
+    mean: Float | Literal["train"] = 0.5
+    std: PositiveFloat | Literal["train"] = 1.0
+
+
+@attrs.frozen(kw_only=True)
+class EvaluationSpec:
+    """When and how recall is measured.
+
+    `every` is in epochs (0: only after the last). `measure` is "final" (macro recall after the last epoch) or
+    "eq2425" (mean over the evaluated epochs of the mean over batches of each batch's macro recall).
+    """
+
+    every: NonNegativeInt = 1
+    measure: Literal["final", "eq2425"] = "final"
+
+
+@attrs.frozen(kw_only=True)
+class Reference:
+    """What a publication reports for a spec: recalls from 0 to 1, a runtime in its own words, and where it stands."""
+
+    source: str
+    train_recall: Float | None = None
+    test_recall: Float | None = None
+    runtime: str | None = None
+    note: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Spec:
+    """A resolved spec."""
+
+    name: str
+    description: str
+    network: NetworkSpec
+    training: TrainingSpec
+    data: DataSpec
+    evaluation: EvaluationSpec = EvaluationSpec()
+    reference: Reference | None = None
+
+    @property
+    def identity(self) -> str:
+        """The SHA-256 of all that decides the figures except the data set, which has a digest of its own.
+
+        A field or an option that was added later is left out while it has its default (`zoo.registry.options.Later`).
+        """
+        tree = unstructure(self, leave_out=is_later_default)
+        for name in ("name", "description", "reference"):
+            del tree[name]
+        del tree["data"]["dataset"]
+        return hashlib.sha256(canonical_json(tree).encode()).hexdigest()
+
+    def choices(self) -> list[Choice]:
+        """Return every choice in the spec, nested ones included."""
+        found: list[Choice] = []
+
+        def collect(node: Any) -> None:
+            if isinstance(node, Choice):
+                found.append(node)
+                collect(tuple(node.values().values()))
+            elif attrs.has(type(node)):
+                collect(tuple(attrs.asdict(node, recurse=False).values()))
+            elif isinstance(node, tuple):
+                for item in node:
+                    collect(item)
+
+        collect(self)
+        return found
+
+
+for _class in (Block, Dense, NetworkSpec, TrainingSpec, DataSpec, EvaluationSpec, Reference, Spec):
+    attrs.resolve_types(_class)
+
+LeaveOut = Callable[["attrs.Attribute[Any]", Any], bool]
+SECTIONS = ("network", "training", "data", "evaluation")
+ABOUT = ("description", "reference")
+
+
+def canonical_json(tree: object) -> str:
+    """Return the one JSON text of a tree of plain data: sorted keys, no spaces, no NaN."""
+    return json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def unstructure(value: Any, *, leave_out: LeaveOut | None = None) -> Any:
+    """Turn a spec, or any part of one, into plain dictionaries, lists, strings and numbers.
+
+    Args:
+        value: what is turned.
+        leave_out: says of a field or an option, and its value, whether it is left out; none is when left out itself.
+    """
+    if isinstance(value, Choice):
+        return {"name": value.name, **unstructure(value.options, leave_out=leave_out)}
+    if attrs.has(type(value)):
+        stated = [(f.name, f, getattr(value, f.name)) for f in attrs.fields(type(value))]
+        return {
+            name: unstructure(v, leave_out=leave_out) for name, f, v in stated if not (leave_out and leave_out(f, v))
+        }
+    if isinstance(value, tuple | list):
+        return [unstructure(item, leave_out=leave_out) for item in value]
+    return value

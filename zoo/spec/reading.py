@@ -1,0 +1,289 @@
+"""Reading a spec: plain data, from TOML or Python, is validated value by value and becomes a `Spec`.
+
+It needs the registry (which options does `leaky_relu` have?) but never torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import attrs
+import cattrs
+from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, IterableValidationNote
+from cattrs.gen import make_dict_structure_fn
+
+from zoo.errors import SpecError, near_misses
+from zoo.registry import Registry
+from zoo.registry.options import Choice, Constraint, Kind, is_union
+from zoo.spec.fields import ABOUT, SECTIONS, Block, Spec, unstructure
+
+
+def structure(tree: Mapping[str, Any], name: str, registry: Registry) -> Spec:
+    """Turn plain data into a spec, checking every value.
+
+    Raises:
+        SpecError: names every wrong value by its path, with what was expected.
+    """
+    network = tree.get("network")
+    if isinstance(network, Mapping) and "defaults" in network:
+        defaults = network["defaults"]
+        # Alone first: what is wrong with them is said once, and not of each block.
+        block = {"filters": 1, **defaults} if isinstance(defaults, Mapping) else defaults
+        _read(block, Block, "network.defaults", name, registry)
+        tree = {**tree, "network": _with_defaults(network)}
+    spec: Spec = _read({"description": "", **tree, "name": name}, Spec, "", name, registry)
+    return spec
+
+
+def _read(value: object, cls: type, path: str, name: str, registry: Registry) -> Any:
+    return read_as(cls, value, f"spec {name!r}", registry, path=path)
+
+
+def read_as(cls: type, value: object, what: str, registry: Registry, *, path: str = "") -> Any:
+    """Turn plain data into an attrs class, checking every value.
+
+    Args:
+        cls: the class.
+        value: the data.
+        what: it is of, for the message.
+        registry: where variants are looked up.
+        path: of the value within `what`.
+
+    Raises:
+        SpecError: names every wrong value by its path, with what was expected.
+    """
+    try:
+        return _converter(registry).structure(value, cls)
+    except (cattrs.BaseValidationError, _ExpectedError) as error:
+        lines = _messages(error, path)
+        heading = f"{what} is not valid:\n  " if len(lines) > 1 else f"{what}: "
+        raise SpecError(heading + "\n  ".join(lines)) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        SpecError: the file cannot be read or is not TOML; with line and column.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SpecError(f"cannot read the spec file {path}: {reason}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path} is not valid TOML: {error}") from error
+
+
+def check_keys(tree: Mapping[str, Any], name: str) -> None:
+    """Refuse unknown top-level keys, and a derived spec that also states sections of its own.
+
+    Raises:
+        SpecError: names the key.
+    """
+    allowed = ("base", "set", *ABOUT) if "base" in tree else ("base", *SECTIONS, *ABOUT)
+    for key in tree:
+        if key in allowed:
+            continue
+        if "base" in tree and key in SECTIONS:
+            raise SpecError(
+                f"spec {name!r}: it has a base, so it changes [{key}] by paths under [set], not by a section"
+            )
+        if key == "set":
+            raise SpecError(f"spec {name!r}: it has a set, but no base whose values it could change")
+        near = near_misses(str(key), allowed)
+        raise SpecError(f"spec {name!r}: unknown key {key!r}{near} It takes {', '.join(allowed)}.")
+
+
+def merge(default: Any, own: Any) -> Any:
+    """Return `own` with what it leaves open taken from `default`.
+
+    A table without a `name` keeps the default's variant and the options that it does not state.
+    """
+    if isinstance(own, Mapping) and "name" not in own:
+        if isinstance(default, str):
+            default = {"name": default}
+        if isinstance(default, Mapping):
+            return {**default, **own}
+    return own
+
+
+def _with_defaults(network: Mapping[str, Any]) -> dict[str, Any]:
+    """Write `defaults` into each block and drop it; blocks that are no tables are left for validation."""
+    rest = {key: value for key, value in network.items() if key != "defaults"}
+    defaults, features = network["defaults"], network.get("features")
+    if isinstance(features, list | tuple):
+        rest["features"] = [
+            {**defaults, **{key: merge(defaults.get(key), value) for key, value in block.items()}}
+            if isinstance(block, Mapping)
+            else block
+            for block in features
+        ]
+    return rest
+
+
+def describe_type(type_: Any) -> str:
+    """Say in words what a field of this type accepts: "a positive int", "one of "valid", "same""."""
+    origin = get_origin(type_)
+    if origin is Annotated:
+        mark = next(mark for mark in type_.__metadata__ if isinstance(mark, Constraint | Kind))
+        return mark.expected if isinstance(mark, Constraint) else f"the name of {_a(mark.name)}, or a table"
+    if origin is Literal:
+        return "one of " + ", ".join(json.dumps(value) for value in get_args(type_))
+    if origin is tuple:
+        return f"a list of: {describe_type(get_args(type_)[0])}"
+    if is_union(type_):
+        return " or ".join(describe_type(m) for m in get_args(type_) if m is not type(None))
+    return _PLAIN_TYPES.get(type_, getattr(type_, "__name__", str(type_)))
+
+
+_PLAIN_TYPES = {int: "an int", float: "a number", bool: "true or false", str: "a string"}
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _plain(value: Any, wanted: type) -> Any:
+    if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise _ExpectedError("a finite number", value)
+        return float(value)
+    if type(value) is not wanted:
+        raise _ExpectedError(_PLAIN_TYPES[wanted], value)
+    return value
+
+
+class _ExpectedError(ValueError):
+    def __init__(self, expected: str, value: object) -> None:
+        super().__init__(f"expected {expected}, got {json.dumps(value, default=repr)}")
+
+
+@lru_cache(maxsize=4)
+def _converter(registry: Registry) -> cattrs.Converter:
+    """Make the converter that checks values against the registry's variants."""
+    converter = cattrs.Converter(forbid_extra_keys=True)
+
+    def choice(value: Any, type_: Any) -> Choice:
+        kind = next(mark.name for mark in type_.__metadata__ if isinstance(mark, Kind))
+        if isinstance(value, Choice):
+            value = unstructure(value)
+        table = {"name": value} if isinstance(value, str) else value
+        if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
+            raise _ExpectedError(f"the name of {_a(kind)}, or a table with `name` and its options", value)
+        variant = registry.variant(kind, table["name"])
+        given = {name: option for name, option in table.items() if name != "name"}
+        return Choice(kind, variant.name, converter.structure(given, variant.options))
+
+    def constrained(value: Any, type_: Any) -> Any:
+        constraint = next(mark for mark in type_.__metadata__ if isinstance(mark, Constraint))
+        try:
+            plain = converter.structure(value, get_args(type_)[0])
+        except (ValueError, TypeError):
+            raise _ExpectedError(constraint.expected, value) from None
+        if not constraint.holds(plain):
+            raise _ExpectedError(constraint.expected, value)
+        return plain
+
+    def literal(value: Any, type_: Any) -> Any:
+        if not any(value == allowed and type(value) is type(allowed) for allowed in get_args(type_)):
+            raise _ExpectedError("one of " + ", ".join(json.dumps(v) for v in get_args(type_)), value)
+        return value
+
+    def union(value: Any, type_: Any) -> Any:
+        expected = []
+        for member in get_args(type_):
+            if member is type(None):
+                if value is None:
+                    return None
+                continue
+            try:
+                return converter.structure(value, member)
+            except _ExpectedError as error:
+                expected.append(str(error).removeprefix("expected ").rpartition(", got ")[0])
+        raise _ExpectedError(" or ".join(expected), value)
+
+    def sequence(value: Any, type_: Any) -> tuple[Any, ...]:
+        (item, *_) = get_args(type_)
+        if _has_mark(item, Kind) and isinstance(value, str | Mapping | Choice):
+            value = [value]
+        if not isinstance(value, list | tuple):
+            raise _ExpectedError("a list", value)
+        return tuple(converter.structure(list(value), list[item]))  # type: ignore[valid-type]
+
+    def table(cls: type) -> Callable[[Any, Any], Any]:
+        read: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
+        # A default is read like a stated value, so that both have one identity: 1 for a float becomes 1.0.
+        defaults = {f.name: unstructure(f.default) for f in attrs.fields(cls) if f.default is not attrs.NOTHING}
+
+        def structure_table(value: Any, type_: Any) -> Any:
+            if isinstance(value, cls):
+                value = unstructure(value)
+            if not isinstance(value, Mapping):
+                raise _ExpectedError("a table", value)
+            return read({**defaults, **value}, type_)
+
+        return structure_table
+
+    converter.register_structure_hook_factory(attrs.has, table)
+    for type_ in _PLAIN_TYPES:
+        converter.register_structure_hook(type_, _plain)
+    register = converter.register_structure_hook_func
+    register(lambda t: _origin(t) is Literal, literal)
+    register(lambda t: _origin(t) is tuple, sequence)
+    register(is_union, union)
+    register(lambda t: _has_mark(t, Constraint), constrained)
+    register(lambda t: _has_mark(t, Kind), choice)
+    return converter
+
+
+def _origin(type_: Any) -> Any:
+    return get_origin(type_)
+
+
+def _has_mark(type_: Any, mark: type) -> bool:
+    return get_origin(type_) is Annotated and any(isinstance(m, mark) for m in type_.__metadata__)
+
+
+def _messages(error: BaseException, path: str) -> list[str]:
+    """Flatten cattrs' tree of errors into lines "path: what was expected"."""
+    if isinstance(error, cattrs.BaseValidationError):
+        lines = []
+        for inner in error.exceptions:
+            lines += _messages(inner, path + _step(inner))
+        return lines
+    where = path.lstrip(".") + ": " if path else ""
+    if isinstance(error, ForbiddenExtraKeysError):
+        known = [field.name for field in attrs.fields(error.cl)]
+        return [
+            f"{where}unknown option {key!r}{near_misses(key, known)} It takes {', '.join(known) or 'no options'}."
+            for key in sorted(map(str, error.extra_fields))
+        ]
+    if isinstance(error, KeyError):
+        return [f"{path.lstrip('.')}: required, but not there"]
+    return [f"{where}{error}"]
+
+
+def _step(error: BaseException) -> str:
+    """Return the part of the path that cattrs noted on an error: ".field" or "[index]"."""
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, IterableValidationNote):
+            return f"[{note.index}]"
+        if isinstance(note, AttributeValidationNote):
+            return f".{note.name}"
+    return ""
+
+
+_PATH_STEP = re.compile(r"\[(\d+|\*)\]")
+
+
+def split_path(path: str) -> tuple[str, ...]:
+    """Split `network.features[1].filter.size`, or the same with `.1.`, into its steps."""
+    return tuple(_PATH_STEP.sub(r".\1", path).split("."))

@@ -1,0 +1,1 @@
+"""From numbers to verdicts. Nothing here knows what a run or a study is."""

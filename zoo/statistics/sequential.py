@@ -1,0 +1,80 @@
+"""Looking at the claims again and again as seeds are added, with the rate of error held.
+
+A test at 0.05 after each batch of seeds would err more often than in 5% of tables: every look is one more chance to be
+wrong. So the level is spent: each look has a share of it. That a false claim is made at any look is then at most as
+likely as the sum of the shares (Bonferroni), whatever the number of seeds and however the looks depend on each other.
+See Slud and Wei (1982) and Lan and DeMets (1983) for spending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zoo.statistics import verdicts
+from zoo.statistics.results import Comparison
+from zoo.statistics.verdicts import LEVEL, MARGIN, Estimate
+
+
+def looks(first: int, batch: int, most: int) -> list[int]:
+    """Return how many seeds each look has: `first`, then a batch more each time, at last `most`.
+
+    Raises:
+        ValueError: one of them is not positive.
+    """
+    if min(first, batch, most) < 1:
+        raise ValueError(f"expected positive numbers of seeds, got first={first}, batch={batch}, most={most}")
+    return [*range(first, most, batch), most]
+
+
+def levels(count: int, level: float = LEVEL) -> list[float]:
+    """Return the level of each look; their sum is `level`.
+
+    The share of a look is proportional to its number, counted from 1.
+
+    Raises:
+        ValueError: there is no look.
+    """
+    if count < 1:
+        raise ValueError(f"expected at least one look, got {count}")
+    return [level * look / (count * (count + 1) / 2) for look in range(1, count + 1)]
+
+
+class Sequential:
+    """The judge of claims that are looked at several times.
+
+    At each look all claims are judged together at the level of the look, and intervals are of that level. A claim that
+    was decided stays as it was decided, and counts in the correction of later looks.
+    """
+
+    def __init__(self, looks: int, *, margin: float = MARGIN, level: float = LEVEL) -> None:
+        self._levels = levels(looks, level)
+        self._margin = margin
+        self._look = 0
+        self._claims: int | None = None
+        self._decided: dict[int, Comparison] = {}
+
+    @property
+    def level(self) -> float:
+        """The level of the latest look; before the first, of the first."""
+        return self._levels[max(self._look - 1, 0)]
+
+    def look(self, estimates: Sequence[Estimate]) -> list[Comparison]:
+        """Judge all claims once more.
+
+        Args:
+            estimates: of all claims, in the same order at each look; those of claims decided earlier are not used.
+
+        Raises:
+            ValueError: there are more looks, or not the same claims, as the levels were made for.
+        """
+        if self._look == len(self._levels):
+            raise ValueError(f"all {self._look} looks were taken; another would raise the rate of error")
+        if self._claims not in (None, len(estimates)):
+            raise ValueError(f"expected the {self._claims} claims of the first look, got {len(estimates)}")
+        self._claims = len(estimates)
+        compared = verdicts.judge(estimates, margin=self._margin, level=self._levels[self._look], decided=self._decided)
+        self._look += 1
+        self._decided = {
+            position: comparison for position, comparison in enumerate(compared) if comparison.verdict != "undecided"
+        }
+        return compared

@@ -1,0 +1,180 @@
+"""How a verdict comes about: a difference is tested, corrected for how many claims there are, and put into words.
+
+Used alike for pairs (`zoo.statistics.paired`) and for the effects of factorial designs (`zoo.statistics.effects`).
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+from scipy.special import stdtr, stdtrit  # Student's t: distribution function and quantile
+from scipy.stats import binomtest
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+from zoo.statistics.results import Comparison, Verdict
+
+MARGIN = 0.005
+LEVEL = 0.05
+POWER = 0.8
+ROUNDING = 1e-12
+"""Recalls that differ by less are the same: a recall is a mean of shares of whole images."""
+
+_MOST_FURTHER_SEEDS = 1000
+
+
+@attrs.frozen(kw_only=True)
+class Estimate:
+    """A difference in recall as it was estimated, before it is judged.
+
+    Attributes:
+        seeds: how many it was estimated from.
+        difference: the estimate; NaN for no seeds.
+        error: its standard error; 0 where all seeds agree, None where it cannot be had.
+        freedom: the standard error's degrees of freedom.
+        freedom_per_seed: how many a further seed adds.
+    """
+
+    seeds: int
+    difference: float
+    error: float | None
+    freedom: int
+    freedom_per_seed: int = 1
+
+
+Judge = Callable[[Sequence[Estimate]], Sequence[Comparison]]
+"""Judges all claims of a table together: `judge`, or the `look` of a `zoo.statistics.sequential.Sequential`."""
+
+
+def judge(
+    estimates: Sequence[Estimate],
+    *,
+    margin: float = MARGIN,
+    level: float = LEVEL,
+    decided: Mapping[int, Comparison] | None = None,
+) -> list[Comparison]:
+    """Return a verdict for each claim of a table.
+
+    Two hypotheses are tested for each claim: that there is no difference (Student's t test, two-sided), and that the
+    difference is the margin or more (two one-sided t tests: Schuirmann, 1987). Each of the two families of p-values is
+    corrected over all claims (Holm, 1979). A claim that cannot be tested counts among them.
+
+    A difference shown to be inside the margin is "no practical difference", even if it is also shown not to be 0. Any
+    other that is shown not to be 0 "helps" or "hurts".
+
+    Where all seeds agree, there is no variance for a t test. If they agree on exactly 0, the change makes no practical
+    difference. On any other value the sign test decides, which asks only that all have one sign: at 0.05 and for one
+    claim it takes six seeds.
+
+    Args:
+        estimates: of all claims of the table.
+        margin: a difference in recall that makes no practical difference.
+        level: the rate of error, of each family, that is held; intervals hold 1 - level.
+        decided: by position, claims that were decided before, at another level. They count in the correction as
+            rejected in the family that decided them, and as never to be rejected in the other.
+    """
+    decided = decided or {}
+    tests = [_p_values(estimate, margin) for estimate in estimates]
+    for position, comparison in decided.items():
+        is_equivalent = comparison.verdict == "no practical difference"
+        tests[position] = (1.0, 0.0) if is_equivalent else (0.0, 1.0)
+    adjusted = _holm([p for p, _ in tests])
+    equivalent_adjusted = _holm([p for _, p in tests])
+    return [
+        decided[position]
+        if position in decided
+        else _comparison(estimate, test, (adjusted[position], equivalent_adjusted[position]), level)
+        for position, (estimate, test) in enumerate(zip(estimates, tests, strict=True))
+    ]
+
+
+def interval(estimate: Estimate, level: float) -> tuple[float, float] | None:
+    """Return Student's t interval of a difference, which holds 1 - level; None where the seeds do not vary."""
+    if not estimate.error:
+        return None
+    half = float(stdtrit(estimate.freedom, 1 - level / 2)) * estimate.error
+    return estimate.difference - half, estimate.difference + half
+
+
+def more_seeds(estimate: Estimate, *, claims: int, margin: float, level: float) -> int | None:
+    """Return how many further seeds would likely decide an undecided claim; None for over 1,000, or if unknown.
+
+    "Likely" is with a power of 80%, if the estimated difference and its standard deviation are the true ones, at the
+    level that Holm's correction asks of the first of all claims. The power of the two one-sided tests is bounded from
+    below by the sum of their powers less 1. To find a difference of the wrong sign does not count as power.
+    """
+    if not estimate.error:
+        return None
+    difference = abs(estimate.difference)
+    deviation = estimate.error * math.sqrt(estimate.seeds)
+
+    def power(distance: float, seeds: int, level: float) -> float:
+        freedom = estimate.freedom + (seeds - estimate.seeds) * estimate.freedom_per_seed
+        found = float(TTestPower().power(distance / deviation, seeds, level, freedom, alternative="larger"))
+        return 1.0 if math.isnan(found) else found  # the noncentral t fails where it is almost 1
+
+    def decides(seeds: int) -> float:
+        differs = power(difference, seeds, level / claims / 2)
+        if difference >= margin or differs >= POWER:
+            return differs
+        below, above = (power(margin + side * difference, seeds, level / claims) for side in (-1, 1))
+        return max(differs, below + above - 1)
+
+    counts = range(estimate.seeds + 1, estimate.seeds + _MOST_FURTHER_SEEDS + 1)
+    found = bisect_left(counts, POWER, key=decides)
+    return counts[found] - estimate.seeds if found < len(counts) else None
+
+
+def _p_values(estimate: Estimate, margin: float) -> tuple[float, float] | tuple[None, None]:
+    """Return p of no difference, and p of a difference of the margin or more."""
+    if estimate.error is None:
+        return None, None
+    size = abs(estimate.difference)
+    if estimate.error == 0:
+        if size == 0:
+            return 1.0, 0.0
+        alike = estimate.seeds
+        inside = float(binomtest(alike, alike, alternative="greater").pvalue) if size < margin else 1.0
+        return float(binomtest(alike, alike).pvalue), inside
+    differs = 2 * stdtr(estimate.freedom, -size / estimate.error)
+    return float(differs), float(stdtr(estimate.freedom, (size - margin) / estimate.error))
+
+
+def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+    if not p_values:
+        return []
+    adjusted = multipletests([1.0 if p is None else p for p in p_values], method="holm")[1]
+    return [None if p is None else float(corrected) for p, corrected in zip(p_values, adjusted, strict=True)]
+
+
+def _comparison(
+    estimate: Estimate,
+    test: tuple[float | None, float | None],
+    adjusted: tuple[float | None, float | None],
+    level: float,
+) -> Comparison:
+    low, high = interval(estimate, level) or (None, None)
+    return Comparison(
+        n=estimate.seeds,
+        difference=estimate.difference,
+        low=low,
+        high=high,
+        level=level,
+        p=test[0],
+        p_adjusted=adjusted[0],
+        p_equivalent=test[1],
+        p_equivalent_adjusted=adjusted[1],
+        effect_size=estimate.difference / (estimate.error * math.sqrt(estimate.seeds)) if estimate.error else None,
+        verdict=_verdict(estimate.difference, *adjusted, level),
+    )
+
+
+def _verdict(difference: float, adjusted: float | None, equivalent_adjusted: float | None, level: float) -> Verdict:
+    if equivalent_adjusted is not None and equivalent_adjusted <= level:
+        return "no practical difference"
+    if adjusted is not None and adjusted <= level:
+        return "helps" if difference > 0 else "hurts"
+    return "undecided"

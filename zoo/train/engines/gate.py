@@ -1,0 +1,106 @@
+"""The gate: an engine trains a spec only after a few steps in float64 have shown that it trains as `Training` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import attrs
+import torch
+from torch import Tensor
+
+from zoo.data import Dataset, Split
+from zoo.registry import Registry
+from zoo.spec import Spec
+from zoo.train import streams
+from zoo.train.engines.captured import CapturedTraining
+from zoo.train.training import Training
+
+LIMIT = 1e-9
+"""Largest difference that float64 leaves room for; relative to the value where that is above 1."""
+CHAIN = 2
+EPOCHS = 3
+"""In the third epoch every recording, that of an incomplete last batch too, is replayed with numbers of its own."""
+
+CHECKED = partial(CapturedTraining, chain=CHAIN, warm_up=1)
+
+
+def gate(
+    spec: Spec,
+    dataset: Dataset,
+    *,
+    device: str,
+    registry: Registry,
+    engine: Callable[..., Training] = CHECKED,
+) -> str:
+    """Train a few steps with the engine and one by one; return why the engine must not be used, or "".
+
+    Each of three epochs has a chain of two whole batches, a single one, and the incomplete last one where the data set
+    has one. Compared are each epoch's loss, and parameters and buffers after it. The images are the first of the data
+    set's; the batch size is the spec's own.
+
+    Raises:
+        OutOfMemoryError: the device's memory does not suffice.
+        Whatever else `Training` raises for this spec.
+    """
+    shortened = attrs.evolve(spec, training=attrs.evolve(spec.training, epochs=EPOCHS))
+    few = _few(dataset, spec.training.batch_size)
+
+    def made(kind: Callable[..., Training]) -> Training:
+        return kind(shortened, 0, few, device=device, registry=registry, precision="float64")
+
+    reference = made(Training)
+    with _float64_state():
+        expected = [_state(reference, reference.train_epoch(epoch)) for epoch in range(1, EPOCHS + 1)]
+    try:
+        candidate = made(engine)
+        with _float64_state():
+            for epoch, states in enumerate(expected, start=1):
+                difference = _largest_difference(states, _state(candidate, candidate.train_epoch(epoch)))
+                if difference > LIMIT:
+                    return f"in epoch {epoch} of a check in float64 it is off by {difference:.1e}"
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        return f"its steps cannot be recorded ({one_line(error)})"
+    return ""
+
+
+def one_line(error: BaseException) -> str:
+    """Return what was raised, in one line that is not too long."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def _few(dataset: Dataset, size: int) -> Dataset:
+    """Return the data set with as many training images as the steps of an epoch of the check need."""
+    count = len(dataset.train.labels)
+    chosen = min(count, (CHAIN + 1) * size + count % size)
+    return attrs.evolve(dataset, train=Split(dataset.train.images[:chosen], dataset.train.labels[:chosen]))
+
+
+@contextmanager
+def _float64_state() -> Iterator[None]:
+    """Let optimizers keep their counters of steps in float64, too: torch makes those of the default type."""
+    with streams.exclusive:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
+
+
+def _state(training: Training, loss: float) -> list[Tensor]:
+    tensors = training.network.state_dict().values()
+    return [torch.tensor(loss, dtype=torch.float64), *(t.detach().to("cpu", torch.float64, copy=True) for t in tensors)]
+
+
+def _largest_difference(expected: list[Tensor], found: list[Tensor]) -> float:
+    """Return the largest difference; infinite where only one of two numbers is finite."""
+    largest = 0.0
+    for one, other in zip(expected, found, strict=True):
+        same = (one == other) | (one.isnan() & other.isnan())
+        relative = ((one - other).abs() / one.abs().clamp_min(1)).nan_to_num(nan=torch.inf)
+        largest = max(largest, relative.masked_fill(same, 0).max().item() if one.numel() else 0.0)
+    return largest
