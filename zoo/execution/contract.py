@@ -1,0 +1,48 @@
+"""What an executor is: it is given work, trains its runs wherever it likes, and tells what happens.
+
+An executor is a variant of the kind "executor": `factory(work, **options)` returns an iterator of events. It never
+writes the ledger; whoever iterates does, and stops the executor by closing the iterator.
+
+The contract:
+
+- The next run is pulled from `work.runs` only when it can begin at once, in the thread that iterates: to pull a run is
+  to claim it, so that no other command trains it meanwhile.
+- Each run that was pulled is told from `Started` to `Ended`, with an `EpochFinished` for each epoch in between, in
+  order. Runs may be told interleaved.
+- What trained a run (a process, a machine) may be lost: then `Lost` is told and the run begins anew with `Started`;
+  lost again, it has `Ended` as failed.
+- When the iterator is closed, all that was begun is stopped before closing returns.
+- A run has the same figures as `here` gives it, bit for bit on the same kind of device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from zoo.registry import Registry
+from zoo.train.engines.choice import Wanted
+from zoo.train.run import Run
+
+
+@attrs.frozen(kw_only=True)
+class Work:
+    """What an executor is given.
+
+    Attributes:
+        runs: what to train; pulled from in the thread that iterates over the executor, when a run can begin.
+        registry: where variants are looked up; `registry.arguments` makes the same one in another process.
+        devices: those to train on: ("cpu",), ("mps",) or GPUs such as ("cuda:0", "cuda:1").
+        jobs: how many runs at once, on all devices together; None leaves it to the executor.
+        checkpoints: the folder in which runs under way keep their state, where there is one.
+        engine: how steps are made.
+    """
+
+    runs: Iterator[Run]
+    registry: Registry
+    devices: tuple[str, ...] = ("cpu",)
+    jobs: int | None = None
+    checkpoints: Path | None = None
+    engine: Wanted = "sequential"
