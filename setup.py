@@ -51,6 +51,9 @@ setup(
         "test": [
             "axe-playwright-python>=0.1.4",
             "hypothesis>=6.100",
+            "ipykernel>=6",
+            "nbclient>=0.9",
+            "nbformat>=5",
             "onnx",
             "onnxruntime",
             "onnxscript",
@@ -58,11 +61,13 @@ setup(
             "playwright>=1.45",
             "pytest>=8",
             "pytest-xdist>=3.6",
+            "ray>=2.60",
         ],
         # For the plugins of their own under plugins/, and their tests.
         "outside": ["alembic>=1.13", "mlflow-skinny>=3", "sqlalchemy>=2", "sqlparse>=0.4", "tensorboard>=2.16"],
         "check": ["onnx", "onnxruntime", "onnxscript"],
         "export": ["onnx", "onnxruntime", "onnxscript"],
+        "ray": ["ray>=2.60"],
         "benchmarks": ["lightning>=2", "skorch>=1"],
         "dev": ["build", "import-linter>=2", "mypy>=1.14", "pandas-stubs", "pre-commit", "ruff>=0.9", "types-tabulate"],
     },

@@ -113,7 +113,7 @@ def environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device,
-        "device_name": torch.cuda.get_device_name() if device == "cuda" else processor(),
+        "device_name": torch.cuda.get_device_name() if device.startswith("cuda") else processor(),
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),

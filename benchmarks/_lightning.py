@@ -56,7 +56,7 @@ def train(task: Task, seed: int) -> nn.Module:
         module = Study(task, seed)
         trainer = lightning.Trainer(
             max_epochs=task.epochs,
-            accelerator="gpu" if task.device == "cuda" else task.device,
+            accelerator="gpu" if task.device.startswith("cuda") else task.device,
             devices=1,
             logger=False,
             enable_checkpointing=False,

@@ -57,7 +57,9 @@ def tuned_loop(task: Task, seed: int) -> nn.Module:
     network = task.network(seed).to(task.device)
     optimizer, loss_function = task.optimizer(network), nn.CrossEntropyLoss()
     train_batches, test_batches = (
-        DataLoader(Pictures(part), BATCH, num_workers=2, persistent_workers=True, pin_memory=task.device == "cuda")
+        DataLoader(
+            Pictures(part), BATCH, num_workers=2, persistent_workers=True, pin_memory=task.device.startswith("cuda")
+        )
         for part in (task.train, task.test)
     )
     for epoch in range(1, task.epochs + 1):

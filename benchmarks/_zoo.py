@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from zoo.benchmark import carry_out, make_plan
+from zoo.benchmark import Plan, carry_out
 from zoo.errors import ZooError
+from zoo.lab.lab import Lab
 from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.spec import Spec
@@ -31,15 +32,27 @@ def train(
     Raises:
         ZooError: a run did not finish.
     """
-    with TemporaryDirectory(prefix="zoo-benchmark-") as folder, Ledger(Path(folder) / "zoo.sqlite") as ledger:
-        plan = make_plan(specs, seeds, registry=registry, device=device, ledger=ledger, jobs=jobs, precision=precision)
-        runs = carry_out(
-            plan, registry=registry, device=device, ledger=ledger, watch=lambda event: None, say=click.echo
-        )
+    with TemporaryDirectory(prefix="zoo-benchmark-") as folder:
+        lab = Lab(Path(folder) / "zoo.sqlite", registry=registry, device=device, precision=precision, jobs=jobs)
+        with lab.open_ledger() as ledger:
+            runs = carry_out_quietly(lab, lab.plan_runs(specs, seeds, ledger), ledger)
     for run in runs:
         if run.status != "finished":
             raise ZooError(f"{run.name}, seed {run.key.seed}, {run.status}: {run.reason}")
     return runs
+
+
+def carry_out_quietly(lab: Lab, plan: Plan, ledger: Ledger) -> list[Run]:
+    """Train what a plan says is missing, without a display of progress."""
+    return carry_out(
+        plan,
+        registry=lab.registry,
+        devices=lab.devices,
+        ledger=ledger,
+        executor=lab.executor_for(plan),
+        watch=lambda event: None,
+        say=click.echo,
+    )
 
 
 def changed(spec: Spec, registry: Registry, **sets: object) -> Spec:

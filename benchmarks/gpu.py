@@ -56,7 +56,7 @@ def main(
     surroundings = environment(device)
     registry = default_registry()
     make_deterministic(device)
-    precisions: tuple[Precision, ...] = ("fp32", "tf32", "bf16") if device == "cuda" else ("fp32", "bf16")
+    precisions: tuple[Precision, ...] = ("fp32", "tf32", "bf16") if device.startswith("cuda") else ("fp32", "bf16")
     with shelf(registry) as limited:
         spec = resolve(name, registry=registry)
         spec = attrs.evolve(spec, data=attrs.evolve(spec.data, dataset=limited.first(data, images, images)))

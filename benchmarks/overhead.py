@@ -22,13 +22,13 @@ import click
 import torch
 from _data import shelf
 from _harness import Spread, describe, environment, guarded, options, turns, write_json
-from _zoo import changed
+from _zoo import carry_out_quietly, changed
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from zoo.benchmark import carry_out, make_plan
 from zoo.data import Split
 from zoo.errors import ZooError
+from zoo.lab.lab import Lab
 from zoo.ledger import Ledger
 from zoo.network.builder import build
 from zoo.registry import Registry, default_registry
@@ -108,18 +108,17 @@ def cost_of_a_run(
     """
     make_deterministic(device)
     seconds: dict[str, list[float]] = {"bare": [], "zoo": [], "plan": []}
-    with Ledger(folder / "runs.sqlite") as ledger:
+    lab = Lab(folder / "runs.sqlite", registry=registry, device=device, jobs=1)
+    with lab.open_ledger() as ledger:
         for index, name in turns(["bare", "zoo"], repetitions + 1):
             start = time.perf_counter()
             if name == "bare":
                 recall = bare_run(spec, registry, device, seed=index)
             else:
-                plan = make_plan([spec], [index], registry=registry, device=device, ledger=ledger)
+                plan = lab.plan_runs([spec], [index], ledger)
                 seconds["plan"].append(time.perf_counter() - start)
                 start = time.perf_counter()
-                (run,) = carry_out(
-                    plan, registry=registry, device=device, ledger=ledger, watch=lambda event: None, say=click.echo
-                )
+                (run,) = carry_out_quietly(lab, plan, ledger)
             seconds[name].append(time.perf_counter() - start)
             if index == 0 and name == "zoo":
                 zoo_recall = metrics.macro_recall(run.epochs[-1].evaluations["test"].confusion)
@@ -248,21 +247,21 @@ def store(run: Run, path: Path) -> None:
 def multiply(path: Path, runs: int) -> None:
     """Copy the ledger's only run until there are so many, each with a seed of its own, a hundred of each name."""
     with closing(sqlite3.connect(path)) as connection, connection:
-        run, epoch = (
-            [row[1] for row in connection.execute(f"PRAGMA table_info({table})")] for table in ("run", "epoch")
-        )
-        run.remove("id")
-        epoch.remove("run")
-        own = {"seed": "seeds.seed", "name": f"'spec-' || (seeds.seed / {RUNS_OF_A_SPEC})"}
+        columns = {
+            table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            for table in ("run", "epoch", "evaluation")
+        }
+        columns["run"].remove("id")
+        name = f"'spec-' || (seeds.seed / {RUNS_OF_A_SPEC})"
+        own = {"seed": "seeds.seed", "seed_number": "seeds.seed", "name": name}
         connection.execute(
             f"WITH RECURSIVE seeds(seed) AS (SELECT 1 UNION ALL SELECT seed + 1 FROM seeds WHERE seed < {runs - 1}) "
-            f"INSERT INTO run ({', '.join(run)}) "
-            f"SELECT {', '.join(own.get(column, f'run.{column}') for column in run)} FROM seeds, run"
+            f"INSERT INTO run ({', '.join(columns['run'])}) "
+            f"SELECT {', '.join(own.get(column, f'run.{column}') for column in columns['run'])} FROM seeds, run"
         )
-        columns = ", ".join(epoch)
-        connection.execute(
-            f"INSERT INTO epoch (run, {columns}) SELECT run.id, {columns} FROM run, epoch WHERE run.id <> epoch.run"
-        )
+        for table in ("epoch", "evaluation"):
+            copied = ", ".join("run.id" if column == "run" else f"{table}.{column}" for column in columns[table])
+            connection.execute(f"INSERT INTO {table} SELECT {copied} FROM run, {table} WHERE run.id <> {table}.run")
 
 
 def _zoo(*arguments: str) -> list[str]:

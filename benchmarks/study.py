@@ -64,7 +64,7 @@ def main(
     device = choose_device(device)
     surroundings = environment(device)
     jobs = (jobs or available_cores()) if device == "cpu" else 1
-    peak = peak or (H200_FP32_TFLOPS if device == "cuda" else None)
+    peak = peak or (H200_FP32_TFLOPS if device.startswith("cuda") else None)
     registry = default_registry()
     with shelf(registry) as limited:
         chosen = limited.first(data, images, images, side=SIDE)

@@ -168,8 +168,8 @@ def take_turn(name: str, setting: Setting, seed: int) -> Turn:
     gc.collect()
     start = time.perf_counter()
     ask = contestant.train(task, seed)
-    if task.device in ("cuda", "mps"):
-        getattr(torch, task.device).synchronize()
+    if task.device != "cpu":
+        getattr(torch, torch.device(task.device).type).synchronize()
     seconds = time.perf_counter() - start
     return Turn(seconds / (contestant.runs * task.epochs), ask())
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from zoo.execution.contract import Work
 from zoo.registry import Registry
+from zoo.registry.options import Choice
 from zoo.registry.source import source_digest
 from zoo.spec import Spec, paths, structure, unstructure
+from zoo.spec.reading import read_choice
 from zoo.train.execute import dataset
 from zoo.train.run import Run, RunKey
 
@@ -49,6 +54,16 @@ def planned_run(spec: Spec, registry: Registry, seed: int = 0) -> Run:
     return Run(key, spec.name, unstructure(spec), spec.data.dataset)
 
 
+def work(runs: Iterable[Run], registry: Registry, **others: Any) -> Work:
+    """Return what an executor is given to train the runs."""
+    return Work(runs=iter(runs), registry=registry, **others)
+
+
 def figures(epochs: object) -> list[object]:
     """Return all of the epochs' records but the times."""
     return [(epoch.epoch, epoch.loss, epoch.evaluations) for epoch in epochs]  # type: ignore[attr-defined]
+
+
+def executor(name: str, registry: Registry) -> Choice:
+    """Return an executor with its default options."""
+    return read_choice("executor", name, "executor", registry)

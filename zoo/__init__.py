@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-from zoo.errors import ZooError
+from zoo.errors import Stopped, ZooError
 from zoo.registry import Registry, default_registry
 from zoo.registry.hookspecs import Register, RegisterSpec, RegisterStudy, hookimpl
 from zoo.registry.options import (
@@ -31,10 +31,17 @@ from zoo.spec.resolve import resolve
 
 if TYPE_CHECKING:
     from zoo.data import Arrays, Dataset, Source, Split
+    from zoo.execution.contract import Work
+    from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
     from zoo.export.network import load_exported
+    from zoo.lab.findings import Findings
+    from zoo.lab.lab import Lab
+    from zoo.lab.open_study import OpenStudy, load_study
+    from zoo.lab.table import Table
+    from zoo.lab.training import TrainedEpoch
     from zoo.network.builder import Parts, Shape, build
-    from zoo.notebook import Findings, OpenStudy, load_study
     from zoo.study.result import StudyResult
+    from zoo.train.execute import execute
     from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
 
 __all__ = [
@@ -44,11 +51,16 @@ __all__ = [
     "Choice",
     "Constraint",
     "Dataset",
+    "Ended",
+    "EpochFinished",
     "EpochRecord",
     "Evaluation",
+    "Event",
     "Findings",
     "Float",
     "Fraction",
+    "Lab",
+    "Lost",
     "NonNegativeFloat",
     "NonNegativeInt",
     "OpenStudy",
@@ -66,12 +78,18 @@ __all__ = [
     "Source",
     "Spec",
     "Split",
+    "Started",
+    "Stopped",
     "StudyResult",
+    "Table",
+    "TrainedEpoch",
+    "Work",
     "ZooError",
     "__version__",
     "build",
     "chosen",
     "default_registry",
+    "execute",
     "hookimpl",
     "load_exported",
     "load_study",
@@ -87,11 +105,21 @@ _LATER = {
     "Dataset": "zoo.data",
     "Source": "zoo.data",
     "Split": "zoo.data",
+    "Work": "zoo.execution.contract",
+    "Ended": "zoo.execution.events",
+    "EpochFinished": "zoo.execution.events",
+    "Event": "zoo.execution.events",
+    "Lost": "zoo.execution.events",
+    "Started": "zoo.execution.events",
     "load_exported": "zoo.export.network",
-    "Findings": "zoo.notebook",
-    "OpenStudy": "zoo.notebook",
+    "Lab": "zoo.lab.lab",
+    "Table": "zoo.lab.table",
+    "TrainedEpoch": "zoo.lab.training",
+    "Findings": "zoo.lab.findings",
+    "OpenStudy": "zoo.lab.open_study",
     "StudyResult": "zoo.study.result",
-    "load_study": "zoo.notebook",
+    "load_study": "zoo.lab.open_study",
+    "execute": "zoo.train.execute",
     "EpochRecord": "zoo.train.run",
     "Evaluation": "zoo.train.run",
     "Run": "zoo.train.run",

@@ -19,6 +19,17 @@ class ZooError(Exception):
 
     exit_code = WRONG_USAGE
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows instead of a traceback."""
+        return [f"Error: {self}"]
+
+
+class Stopped(KeyboardInterrupt):
+    """Work was interrupted; says what is kept and how to go on."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
 
 class SpecError(ZooError):
     """A spec, a change, or an option of a variant is not valid."""
@@ -44,6 +55,10 @@ class LedgerError(ZooError):
     """The ledger's file cannot be read or written."""
 
     exit_code = WORK_FAILED
+
+
+class ClaimLostError(LedgerError):
+    """Another process has taken over a run that this one was training."""
 
 
 def near_misses(name: str, known: Iterable[str]) -> str:

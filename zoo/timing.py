@@ -112,7 +112,7 @@ def measure(
     Args:
         specs: what to time, on one data set; the first is the reference.
         registry: where variants are looked up.
-        device: "cpu", "cuda" or "mps".
+        device: such as "cpu", "cuda:0" or "mps".
         precision: of all of them.
         rounds: how many are counted, at least `FEWEST`.
         seconds: go on for this long instead, but for `FEWEST` rounds at least.
@@ -181,7 +181,7 @@ class _Contestant:
         self._augmenting = streams.generator(device, 0, "timing", "augmentation")
         self.batch = min(spec.training.batch_size, len(data.train))
         self._batches = _whole_batches(self._training, self.batch)
-        self._images = data.test.images[: EVALUATION_BATCH[device]]
+        self._images = data.test.images[: EVALUATION_BATCH[torch.device(device).type]]
         self.evaluated = len(self._images)
         self.steps: list[float] = []
         self.evaluations: list[float] = []
@@ -221,8 +221,8 @@ def _round(contestants: Sequence[_Contestant], shuffler: random.Random) -> None:
 
 
 def _synchronize(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
     elif device == "mps":
         torch.mps.synchronize()
 

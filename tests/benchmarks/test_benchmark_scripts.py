@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import sys
 from functools import cache
@@ -12,6 +13,7 @@ import gpu
 import overhead
 import precision
 import pytest
+import ray_overhead
 import scaling
 import study
 import vs_plain_loop
@@ -40,7 +42,7 @@ def carry_out(script, tmp_path, *arguments):
     return result.output, json.loads(path.read_text())
 
 
-@pytest.mark.parametrize("name", ["vs_plain_loop", "study", "overhead", "scaling", "precision", "gpu"])
+@pytest.mark.parametrize("name", ["vs_plain_loop", "study", "overhead", "scaling", "precision", "gpu", "ray_overhead"])
 def test_help(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
     with pytest.raises(SystemExit) as ended:
@@ -223,6 +225,24 @@ def test_the_exponent_of_a_power_is_found(exponent):
     slope, error = scaling.fitted_exponent(seconds)
     assert slope == pytest.approx(exponent)
     assert error == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.skipif("ZOO_SLOW" not in os.environ, reason="takes half a minute; set ZOO_SLOW to run it")
+def test_ray_overhead(tmp_path):
+    pytest.importorskip("ray")
+    output, written = carry_out(
+        ray_overhead, tmp_path, "--images", "100", "--epochs", "1", "--seeds", "1", "--runs", "2"
+    )
+    times = {row["what"]: row["milliseconds"] for row in written["measurements"]}
+    assert len(times) == 12
+    assert min(map(min, times.values())) > 0
+    assert written["environment"]["ray"]
+    assert "the figures of all runs are equal" in output
+
+
+def test_ray_overhead_is_for_a_cpu():
+    with pytest.raises(ZooError, match="--device mps: this benchmark compares workers on a CPU; leave the option out"):
+        ray_overhead.main.callback(1, 1, "digits", None, "mps", None, 2, 2)
 
 
 def test_gpu(tmp_path):

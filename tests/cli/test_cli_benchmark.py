@@ -165,8 +165,8 @@ FILES = {
         (["--set", "training.epochs"], "expected path=value, got 'training.epochs'"),
         (["--set", "training.epohcs=3"], "training has no 'epohcs'; did you mean epochs?"),
         (["--set", "learning_rate=fast"], 'learning_rate: expected a positive number, got "fast"'),
-        (["--set", "loss=mse", "--set", "loss=hinge"], "loss is set twice on the command line"),
-        (["--set", "training.epochs=3", "--epochs", "3"], "training.epochs is set twice on the command line"),
+        (["--set", "loss=mse", "--set", "loss=hinge"], "loss is set twice"),
+        (["--set", "training.epochs=3", "--epochs", "3"], "training.epochs is set twice"),
         (["--vary", "activation"], "expected path=a,b,... after --vary, got 'activation'; for example --vary activat"),
         (["--vary", "activation="], "expected path=a,b,... after --vary, got 'activation='"),
         (["--vary", "=relu"], "expected path=a,b,... after --vary, got '=relu'"),
@@ -185,7 +185,10 @@ FILES = {
         (["--budget", "0"], "expected a duration above 0, such as 90s, 30m or 1h30m, got '0'"),
         (["--budget", "soon"], "expected a duration above 0, such as 90s, 30m or 1h30m, got 'soon'"),
         (["--budget", "-5m"], "expected a duration above 0"),
-        (["--device", "tpu"], "'tpu' is not one of 'auto', 'cpu', 'cuda', 'mps'"),
+        (
+            ["--device", "tpu"],
+            "--device tpu: there is no such device; it is auto, cpu, cuda, mps, or one GPU as in cuda:1",
+        ),
         (["--format", "gihtub"], "no table format is called 'gihtub'; did you mean github?"),
         (["--sort", "recal"], "no column is called 'recal'; did you mean recall?"),
         (["--ledger", "."], "the ledger . is a folder"),
@@ -214,7 +217,7 @@ def test_a_device_that_is_not_here_is_refused(zoo: Zoo, monkeypatch: pytest.Monk
 
 
 def test_jobs_are_not_for_mps(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.train.machine.choose_device", lambda name: "mps")
+    monkeypatch.setattr("zoo.train.machine.devices", lambda name: ("mps",))
     result = zoo("benchmark", "starter/default", "--jobs", "2")
     assert result.exit_code == 2
     assert "--jobs is for the CPU and NVIDIA GPUs, and the device is mps; leave it out" in result.stderr
@@ -267,7 +270,7 @@ def test_yes_is_an_answer(zoo: Zoo, long: None) -> None:
 def test_on_a_terminal_a_long_benchmark_is_asked_about(
     zoo: Zoo, long: None, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, trained: int
 ) -> None:
-    monkeypatch.setattr("zoo.cli.plan.interactive", lambda: True)
+    monkeypatch.setattr("zoo.cli.asking.interactive", lambda: True)
     result = zoo("benchmark", "starter/default", "--seeds", "7", "--epochs", "1", "--jobs", "1", input=answer)
     assert "Go on? (--budget, --epochs, --seeds and SPEC-PATTERN cut it down) [y/N]" in result.stderr
     assert result.exit_code == code

@@ -8,10 +8,10 @@ import pytest
 from click.testing import Result
 
 import zoo_plugins
-from zoo.cli import layout
 from zoo.data import Described, load, source, takes_path
 from zoo.registry import Registry
 from zoo.registry.hookspecs import KINDS
+from zoo.report import layout
 
 Zoo = Callable[..., Result]
 

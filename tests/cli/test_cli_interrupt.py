@@ -93,7 +93,7 @@ def test_ctrl_c_stops_cleanly(
     assert "Traceback" not in errors
     assert seconds < 20, "it is to stop at once; this allows for a loaded machine"
     match = re.search(
-        r"\nStopped: (\d+) of 60 runs are stored in zoo.sqlite.\nThe same command goes on from there.\n", errors
+        r"\nStopped: (\d+) of 60 runs stored in zoo.sqlite.\nThe same command goes on from there.\n", errors
     )
     assert match, errors
     assert int(match[1]) == stored() < 60

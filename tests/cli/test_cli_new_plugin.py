@@ -93,7 +93,7 @@ def test_a_single_file_works_as_it_is_made(zoo: Zoo, folder: Path, kind: str) ->
     step = zoo("new-plugin", "mine", "--kind", kind, "--single-file").stdout.splitlines()[-1]
     shown = zoo("--plugin", "mine.py", "show", f"{kind}:mine").stdout
     assert shown.startswith(f"{kind} mine: Mine: ")
-    assert kind == "dataset" or "\nPaper: " in shown, "the example states its source"
+    assert kind in ("dataset", "executor") or "\nPaper: " in shown, "the example states its source"
     # The step that is printed, as a shell reads it.
     words = [word.strip("'") for word in step.split()]
     assert words[:4] == ["zoo", "--plugin", "mine.py", "benchmark"]

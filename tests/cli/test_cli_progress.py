@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.benchmark import Plan
-from zoo.cli.progress import Display, TimeLeft
 from zoo.execution.events import Ended, EpochFinished, Lost, Started
+from zoo.report.progress import Display, TimeLeft
 from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
 
 SPEC = {"training": {"epochs": 2}, "evaluation": {"measure": "final"}}

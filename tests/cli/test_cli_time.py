@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from click.testing import Result
 
-from zoo.cli import layout
+from zoo.report import layout
 
 Zoo = Callable[..., Result]
 
@@ -138,7 +138,10 @@ def test_a_busy_machine_is_said(zoo: Zoo, monkeypatch: pytest.MonkeyPatch, specs
         (["starter/default", "--set", "epochs"], "expected path=value, got 'epochs'"),
         (["starter/default", "--vary", "activation=rellu"], "no activation is called 'rellu'; did you mean relu"),
         (["starter/default", "--data", "digtis"], "no dataset is called 'digtis'; did you mean digits?"),
-        (["starter/default", "--device", "tpu"], "'tpu' is not one of 'auto', 'cpu', 'cuda', 'mps'"),
+        (
+            ["starter/default", "--device", "tpu"],
+            "--device tpu: there is no such device; it is auto, cpu, cuda, mps, or one GPU as in cuda:1",
+        ),
         (["starter/default", "--precision", "tf32", "--device", "cpu"], "--precision tf32: only NVIDIA GPUs have it"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -165,7 +168,7 @@ def test_specs_that_are_broken_are_said(zoo: Zoo, plugin: Callable[[str, str], s
     file = plugin("mine.py", text + "    register('mine/bad', {'base': 'gone'})\n")
     result = zoo("--plugin", file, "time", "mine/*", *FEW)
     assert result.exit_code == 2
-    assert result.stderr.startswith("Error: there is no valid spec to time\nLeft out: mine/bad: ")
+    assert result.stderr.startswith("Error: there is no valid spec\nLeft out: mine/bad: ")
     result = zoo("--plugin", file, "time", "mine/*", "starter/default", *FEW)
     assert result.exit_code == 0
     assert result.stderr.startswith("Left out: mine/bad: ")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from data_fakes import FakeSource, arrays
 
-from zoo.data import cache_dir, data_dir, load, scratch, size_on_disk
+from zoo.data import cache_dir, data_dir, discard, holdings, load, named, scratch, size_on_disk
 from zoo.errors import DataError
 from zoo.registry import Registry
 
@@ -170,3 +171,51 @@ def test_size_on_disk_counts_downloads_and_entries(fake: FakeSource, registry: R
     (data_dir() / "fake").mkdir(parents=True)
     (data_dir() / "fake" / "archive").write_bytes(b"12345")
     assert size_on_disk("fake") == decoded + 5
+
+
+def test_what_the_cache_holds(fake: FakeSource, registry: Registry, cache: Path) -> None:
+    assert holdings() == []
+    before = time.time() - 1
+    data = load("fake", registry, validation=0.25)
+    held = {holding.digest: holding for holding in holdings()}
+    assert len(held) == 2, "whole, and with a part held out"
+    assert {holding.dataset for holding in held.values()} == {"fake"}
+    decoded = held[data.digest]
+    assert decoded.content == "decoded"
+    assert decoded.bytes == sum(file.stat().st_size for file in decoded.path.iterdir())
+    assert decoded.last_used is not None
+    assert decoded.last_used >= before
+
+
+def test_reading_an_entry_is_a_use_of_it(fake: FakeSource, registry: Registry, cache: Path) -> None:
+    load("fake", registry)
+    (entry,) = entries(cache)
+    os.utime(entry / "entry.json", (0, 0))
+    assert [holding.last_used for holding in holdings()] == [0]
+    load("fake", registry)
+    (used,) = holdings()
+    assert used.last_used is not None
+    assert used.last_used > 0
+
+
+def test_an_entry_of_an_earlier_version_is_of_its_variant(fake: FakeSource, registry: Registry, cache: Path) -> None:
+    load("fake", registry)
+    (entry,) = entries(cache)
+    index = json.loads((entry / "entry.json").read_text())
+    assert index.pop("name") == "fake"
+    (entry / "entry.json").write_text(json.dumps(index))
+    assert [holding.dataset for holding in holdings()] == ["fake"]
+    (entry / "entry.json").write_text("{")
+    (damaged,) = holdings()
+    assert (damaged.dataset, damaged.digest, damaged.last_used) == ("fake", None, None)
+
+
+def test_who_has_mapped_an_entry_keeps_it(fake: FakeSource, registry: Registry, cache: Path) -> None:
+    data = load("fake", registry)
+    images = data.train.images.clone()
+    for holding in named(["fake"]):
+        discard(holding)
+    assert entries(cache) == []
+    assert (data.train.images == images).all()
+    load("fake", registry)
+    assert fake.decoded == 2

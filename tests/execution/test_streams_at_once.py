@@ -6,11 +6,11 @@ import threading
 
 import pytest
 import torch
-from small_runs import DRAWING, PLUGIN, figures, planned_run, small
+from small_runs import DRAWING, PLUGIN, figures, planned_run, small, work
 
 from zoo.execution.events import Ended, EpochFinished, Lost, Started
 from zoo.execution.here import here
-from zoo.execution.streams import concurrent
+from zoo.execution.streams import _free, _Place, streams
 from zoo.registry import Registry
 from zoo.train import execute as execute_module
 from zoo.train.engines.choice import ENGINES
@@ -42,17 +42,44 @@ def test_a_run_in_company_is_the_run_alone(jobs, engine):
     other = {"network.features.0.filters": 4, "training.optimizer": "adam"}
     runs = [*runs_of(0, 1, 2), *runs_of(0, 1, sets=other)]
     state = torch.get_rng_state()
-    events = list(concurrent(runs, REGISTRY, "cpu", jobs, engine=engine))
-    assert by_key(events) == by_key(here(runs, REGISTRY, "cpu"))
+    events = list(streams(work(runs, REGISTRY, jobs=jobs, engine=engine)))
+    assert by_key(events) == by_key(here(work(runs, REGISTRY)))
     ended = [event.run for event in events if isinstance(event, Ended)]
     assert {run.key for run in ended} == {run.key for run in runs}
     assert {(run.status, run.provenance["engine"]) for run in ended} == {("finished", engine)}
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_on_several_devices_a_run_is_the_run_alone():
+    runs = runs_of(*range(5))
+    events = list(streams(work(runs, REGISTRY, devices=("cpu", "cpu"))))
+    assert by_key(events) == by_key(here(work(runs, REGISTRY)))
+    assert [type(event) for event in events[:2]] == [Started, Started], "left to itself, one on each"
+    assert isinstance(events[2], EpochFinished)
+
+
+@pytest.mark.parametrize(
+    ("most", "training", "jobs", "chosen"),
+    [
+        ((2, 2), (0, 0), 4, "a"),
+        ((2, 2), (1, 0), 4, "b"),
+        ((2, 2), (2, 1), 4, "b"),
+        ((2, 2), (2, 2), 4, None),
+        ((2, 2), (2, 1), 3, None),
+        ((2, 1), (1, 1), 3, "a"),  # memory did not suffice for two on b
+        ((1, 1), (0, 0), 1, "a"),
+        ((1, 1), (0, 1), 1, None),
+    ],
+)
+def test_runs_are_spread_over_the_devices(most, training, jobs, chosen):
+    places = [_Place(device, *numbers) for device, *numbers in zip("ab", most, training, strict=True)]
+    place = _free(places, jobs)
+    assert (place and place.device) == chosen
+
+
 def test_no_more_than_asked_for_are_trained_at_once():
     training = most = 0
-    for event in concurrent(runs_of(*range(5)), REGISTRY, "cpu", 2):
+    for event in streams(work(runs_of(*range(5)), REGISTRY, jobs=2)):
         training += isinstance(event, Started) - isinstance(event, Ended)
         most = max(most, training)
     assert (training, most) == (0, 2)
@@ -60,7 +87,7 @@ def test_no_more_than_asked_for_are_trained_at_once():
 
 def test_a_run_that_fails_costs_itself_only():
     failing = runs_of(0, sets={"network.features.0.activation": "raises"})
-    events = list(concurrent([*failing, *runs_of(0, 1)], REGISTRY, "cpu", 2))
+    events = list(streams(work([*failing, *runs_of(0, 1)], REGISTRY, jobs=2)))
     assert [event.run.status for event in events if isinstance(event, Ended)].count("finished") == 2
     assert [event.run.key for event in events if isinstance(event, Ended) and event.run.status == "failed"] == [
         failing[0].key
@@ -93,11 +120,11 @@ class Memory:
 @pytest.mark.parametrize("fitting", [1, 2, 3])
 def test_with_too_little_memory_fewer_are_trained_at_once(monkeypatch, tmp_path, fitting):
     runs = runs_of(*range(4))
-    alone = by_key(here(runs, REGISTRY, "cpu"))
+    alone = by_key(here(work(runs, REGISTRY)))
     monkeypatch.setenv(execute_module.CHECKPOINT_VARIABLE, "0")
     memory = Memory(fitting)
     monkeypatch.setitem(ENGINES, "sequential", memory.engine())
-    events = list(concurrent(runs, REGISTRY, "cpu", 4, tmp_path))
+    events = list(streams(work(runs, REGISTRY, jobs=4, checkpoints=tmp_path)))
     assert by_key(events) == alone
     assert [event.run.status for event in events if isinstance(event, Ended)] == ["finished"] * 4
     for event in events:
@@ -109,7 +136,7 @@ def test_with_too_little_memory_fewer_are_trained_at_once(monkeypatch, tmp_path,
 def test_a_run_that_has_no_room_alone_has_failed(monkeypatch):
     memory = Memory(0)
     monkeypatch.setitem(ENGINES, "sequential", memory.engine())
-    events = list(concurrent(runs_of(0, 1), REGISTRY, "cpu", 2))
+    events = list(streams(work(runs_of(0, 1), REGISTRY, jobs=2)))
     lost = [event.reason for event in events if isinstance(event, Lost)]
     assert lost[0] == "the memory of cpu does not suffice for 2 at once, now 1"
     ended = [event.run for event in events if isinstance(event, Ended)]
@@ -132,14 +159,14 @@ def test_a_run_goes_on_from_its_checkpoint(monkeypatch, tmp_path):
             return super().train_epoch(epoch)
 
     monkeypatch.setitem(ENGINES, "sequential", Once)
-    events = list(concurrent(runs_of(0), REGISTRY, "cpu", 2, tmp_path))
+    events = list(streams(work(runs_of(0), REGISTRY, jobs=2, checkpoints=tmp_path)))
     assert [type(event) for event in events if not isinstance(event, EpochFinished)] == [Started, Lost, Started, Ended]
     assert trained == [1, 2, 3]
 
 
 def test_closing_it_ends_the_threads():
     before = threading.active_count()
-    events = concurrent(runs_of(0, 1, sets={"training.epochs": 1000}), REGISTRY, "cpu", 2)
+    events = streams(work(runs_of(0, 1, sets={"training.epochs": 1000}), REGISTRY, jobs=2))
     while not isinstance(next(events), EpochFinished):
         pass
     events.close()
@@ -149,4 +176,4 @@ def test_closing_it_ends_the_threads():
 def test_what_stops_everything_is_raised_here():
     interrupting = runs_of(0, sets={"network.features.0.activation": "interrupts"})
     with pytest.raises(KeyboardInterrupt):
-        list(concurrent([*interrupting, *runs_of(0)], REGISTRY, "cpu", 2))
+        list(streams(work([*interrupting, *runs_of(0)], REGISTRY, jobs=2)))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from functools import partial
 
 import pytest
 import torch
 from made_images import on_made_images, registered_specs
-from small_runs import DRAWING, PLUGIN, figures, planned_run, small
+from small_runs import DRAWING, PLUGIN, figures, planned_run, small, work
 
 from zoo.execution.events import Ended, EpochFinished, Started
-from zoo.execution.streams import concurrent
+from zoo.execution.here import here
+from zoo.execution.processes import processes
+from zoo.execution.streams import streams as at_once
 from zoo.registry import Registry
 from zoo.train import execute as execute_module
 from zoo.train import streams
@@ -18,7 +23,7 @@ from zoo.train.checkpoint import restore, save
 from zoo.train.engines.captured import CapturedTraining
 from zoo.train.engines.gate import gate
 from zoo.train.execute import dataset, execute
-from zoo.train.machine import make_deterministic
+from zoo.train.machine import devices, make_deterministic
 from zoo.train.training import Training
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -95,7 +100,7 @@ def test_dropout_goes_on_where_it_was():
 def test_a_run_in_company_is_the_run_alone(engine):
     runs = [planned_run(small(REGISTRY, sets=SETS), REGISTRY, seed) for seed in range(4)]
     together = {run.key: [] for run in runs}
-    for event in concurrent(runs, REGISTRY, "cuda", 4, engine=engine):
+    for event in at_once(work(runs, REGISTRY, devices=("cuda",), jobs=4, engine=engine)):
         if isinstance(event, EpochFinished):
             together[event.run.key].append(event.record)
     for run in runs:
@@ -131,6 +136,88 @@ def test_out_of_memory(monkeypatch, tmp_path):
 
     monkeypatch.setattr(Training, "train_epoch", hungry)
     runs = [planned_run(small(REGISTRY, sets=SETS), REGISTRY, seed) for seed in range(2)]
-    events = list(concurrent(runs, REGISTRY, "cuda", 2, tmp_path, engine="sequential"))
+    events = list(at_once(work(runs, REGISTRY, devices=("cuda",), jobs=2, checkpoints=tmp_path, engine="sequential")))
     assert sum(isinstance(event, Started) for event in events) == 3
     assert [event.run.status for event in events if isinstance(event, Ended)] == ["finished"] * 2
+
+
+# Devices by number, and several of them.
+
+several = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+LAST = f"cuda:{max(torch.cuda.device_count() - 1, 0)}"
+EXECUTORS = {"streams": at_once, "processes": processes}
+
+
+def planned(count=4):
+    return [planned_run(small(REGISTRY, sets=SETS), REGISTRY, seed) for seed in range(count)]
+
+
+def records(events):
+    found = {}
+    for event in events:
+        if isinstance(event, Started):
+            found[event.run.key] = []
+        elif isinstance(event, EpochFinished):
+            found[event.run.key].append(event.record)
+    return {key: figures(epochs) for key, epochs in found.items()}
+
+
+@pytest.mark.parametrize("engine", ["sequential", "captured"])
+def test_a_device_by_number_gives_the_figures_of_the_current_one(engine):
+    (run,) = planned(1)
+    *plain, first = execute(run, REGISTRY, "cuda", engine=engine)
+    *numbered, other = execute(run, REGISTRY, LAST, engine=engine)
+    assert figures(plain) == figures(numbered)
+    assert other.provenance["engine"] == engine, other.provenance
+    assert other.peak_memory > 0
+    assert (first.provenance["device"], other.provenance["device"]) == ("cuda", "cuda")
+    assert torch.cuda.current_device() == 0
+
+
+@several
+def test_the_other_device_s_generator_is_seeded_and_restored():
+    before = torch.cuda.get_rng_state(0), torch.cuda.get_rng_state(LAST)
+    with streams.seeded(3, "dropout", device=LAST):
+        drawn = torch.rand(5, device=LAST)
+    assert torch.equal(drawn, torch.rand(5, device=LAST, generator=streams.generator(LAST, 3, "dropout")))
+    for state, device in zip(before, (0, LAST), strict=True):
+        assert torch.equal(torch.cuda.get_rng_state(device), state)
+
+
+@several
+def test_nothing_is_put_on_the_first_device_for_a_run_on_another():
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated(0)
+    torch.cuda.reset_peak_memory_stats(0)
+    for engine in ("sequential", "captured"):
+        list(execute(planned(1)[0], REGISTRY, LAST, engine=engine))
+    assert torch.cuda.max_memory_allocated(0) == before
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize("engine", ["sequential", "captured"])
+def test_executors_give_the_figures_of_here_on_all_devices(name, engine):
+    runs, all_devices = planned(), devices("cuda")
+    alone = records(here(work(runs, REGISTRY, devices=all_devices[:1], engine=engine)))
+    jobs = 2 * len(all_devices)
+    events = list(EXECUTORS[name](work(runs, REGISTRY, devices=all_devices, jobs=jobs, engine=engine)))
+    assert records(events) == alone
+    ended = [event.run for event in events if isinstance(event, Ended)]
+    assert [(run.status, run.reason) for run in ended] == [("finished", "")] * 4
+    assert all(run.peak_memory > 0 for run in ended)
+
+
+def test_the_process_that_commands_workers_needs_no_cuda():
+    """So that it takes no memory on a device, and may be forked."""
+    program = (
+        "import torch\n"
+        "from small_runs import PLUGIN, planned_run, small, work\n"
+        "from zoo.execution.events import Ended\n"
+        "from zoo.execution.processes import processes\n"
+        "from zoo.registry import Registry\n"
+        "registry = Registry(files=[PLUGIN])\n"
+        "events = processes(work([planned_run(small(registry), registry)], registry, devices=('cuda:0',)))\n"
+        "assert [event.run.status for event in events if isinstance(event, Ended)] == ['finished']\n"
+        "assert not torch.cuda.is_initialized()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": str(PLUGIN.parent)})

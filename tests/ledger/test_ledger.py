@@ -2,7 +2,6 @@ import math
 import os
 import random
 import shutil
-import socket
 import sqlite3
 import statistics
 import subprocess
@@ -10,9 +9,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,51 +18,15 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ledger_runs import CONFUSION, make_epoch, make_run, read, record, rows, start_elsewhere, unprivileged_folder
 
-from zoo import ledger as ledger_module
 from zoo.errors import LedgerError
-from zoo.ledger import APPLICATION_ID, VERSION, Ledger, default_path
+from zoo.ledger import APPLICATION_ID, VERSION, ClaimLostError, Ledger, default_path
+from zoo.ledger.schema import ENDED, KEY, OPEN
+from zoo.train.metrics import macro_recall
 from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
 
 WRITER = Path(__file__).with_name("ledger_writer.py")
-CONFUSION = ((50, 3), (4, 43))
-
-
-def make_run(seed: int = 0, **changes: Any) -> Run:
-    run = Run(
-        key=RunKey("spec digest", seed, "data digest", "source digest", "fp32"),
-        name="study/default",
-        spec={"network": {"features": [{"filters": 24}]}},
-        dataset="digits",
-        status="finished",
-        seconds_setup=0.5,
-        parameters=1234,
-        flops=5678,
-        peak_memory=9,
-        provenance={"device": "cpu"},
-        epochs=(make_epoch(1), make_epoch(2)),
-    )
-    return attrs.evolve(run, **changes)
-
-
-def make_epoch(number: int) -> EpochRecord:
-    return EpochRecord(
-        number, 1 / number, 2.0, 0.25, {"test": Evaluation(CONFUSION, 0.9), "train": Evaluation(CONFUSION)}
-    )
-
-
-def record(ledger: Ledger, run: Run) -> int:
-    attempt = ledger.start(run)
-    for epoch in run.epochs:
-        ledger.add_epoch(attempt, epoch)
-    ledger.finish(attempt, run)
-    return attempt
-
-
-def rows(path: Path, query: str) -> list[Any]:
-    """Look into the file past the ledger's methods."""
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(query).fetchall()
 
 
 @pytest.fixture
@@ -80,11 +42,6 @@ def stored(path: Path) -> list[Run]:
         for run in runs:
             record(ledger, run)
     return runs
-
-
-def read(path: Path) -> list[Run]:
-    with Ledger(path, create=False) as ledger:
-        return ledger.runs()
 
 
 # What is stored, and what of it is returned
@@ -196,11 +153,14 @@ def test_runs_are_chosen_by_name_and_dataset(path: Path) -> None:
 
 
 def test_the_file_can_be_read_with_plain_sql(path: Path, stored: list[Run]) -> None:
+    assert rows(path, "SELECT spec, status, recall FROM runs WHERE seed = 1") == [
+        ("study/default", "diverged", macro_recall(CONFUSION))
+    ]
     query = """
-        SELECT json_extract(evaluations, '$.test.confusion[1][0]') FROM epoch JOIN run ON run.id = epoch.run
-        WHERE seed = 1 AND epoch = 2
+        SELECT json_extract(confusion, '$[1][0]') FROM evaluation JOIN run ON run.id = evaluation.run
+        WHERE seed = 1 AND epoch = 2 AND part = 'test'
     """
-    assert rows(path, query) == [(4,)]
+    assert rows(path, query) == [(4,)], "a small confusion matrix is JSON"
 
 
 def test_a_path_with_special_characters(tmp_path: Path) -> None:
@@ -258,14 +218,6 @@ def test_a_failed_run_is_tried_again(path: Path) -> None:
     assert rows(path, "SELECT count(*) FROM epoch") == [(2,)], "epochs of the failed attempts are left"
 
 
-def start_elsewhere(ledger: Ledger, run: Run) -> int:
-    """Start a run as if in another process that lives; started in this one it would be replaced by the next."""
-    attempt = ledger.start(run)
-    with closing(sqlite3.connect(ledger.path)) as connection, connection:
-        connection.execute("UPDATE run SET pid = ? WHERE id = ?", [os.getppid(), attempt])
-    return attempt
-
-
 @pytest.mark.parametrize("status", ["finished", "failed"])
 def test_of_two_at_once_one_fails(path: Path, status: Any) -> None:
     with Ledger(path) as ledger:
@@ -295,81 +247,24 @@ def test_the_first_of_two_that_ends_is_the_run(path: Path) -> None:
 def test_a_run_that_ended_outlives_an_attempt_that_fails(path: Path) -> None:
     with Ledger(path) as ledger:
         record(ledger, make_run())
-        record(ledger, make_run(status="failed"))
+        ledger.finish(ledger.start(make_run()), make_run(status="failed"))
         assert ledger.runs() == [make_run()]
 
 
-def gone_process() -> int:
-    process = subprocess.Popen([sys.executable, "-S", "-c", ""])
-    process.wait()
-    return process.pid
-
-
-@pytest.mark.parametrize(
-    ("host", "pid", "is_removed"),
-    [
-        pytest.param(socket.gethostname(), gone_process, True, id="process gone"),
-        pytest.param(socket.gethostname(), os.getpid, True, id="this process, or one before it with its id"),
-        pytest.param(socket.gethostname(), os.getppid, False, id="process alive"),
-        pytest.param("elsewhere", gone_process, False, id="another host"),
-    ],
-)
-def test_start_removes_attempts_of_dead_processes(path: Path, host: str, pid: Any, is_removed: bool) -> None:
-    with Ledger(path) as ledger:
-        old, other = ledger.start(make_run(0)), ledger.start(make_run(1))
-        ledger.add_epoch(old, make_epoch(1))
-        with closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute("UPDATE run SET host = ?, pid = ?", [host, pid()])
-        new = ledger.start(make_run(0))
-        assert new not in (old, other)
-        left = {row[0] for row in rows(path, "SELECT id FROM run")}
-    assert left == ({other, new} if is_removed else {old, other, new}), "attempts with other keys stay"
-    assert len(rows(path, "SELECT * FROM epoch")) == (0 if is_removed else 1)
-
-
-@pytest.mark.skipif(os.getpid() == 1, reason="needs a process of another user")
-def test_the_process_of_another_user_is_alive() -> None:
-    with unprivileged_folder() as folder, Ledger(folder / "zoo.sqlite") as ledger:
-        old = ledger.start(make_run())
-        with closing(sqlite3.connect(ledger.path)) as connection, connection:
-            connection.execute("UPDATE run SET pid = 1")
-        new = ledger.start(make_run())
-        assert rows(ledger.path, "SELECT id FROM run") == [(old,), (new,)]
-
-
 def test_an_attempt_that_was_removed(path: Path, stored: list[Run]) -> None:
-    message = (
-        "no longer holds the attempt that was to be written: another process took it for dead. Run the command again"
-    )
+    message = r"no longer holds this attempt at the run: another process has taken the run over, as this one was not "
     with Ledger(path) as ledger:
         attempt = ledger.start(make_run(9))
         newer = ledger.start(make_run(9))
         assert newer > attempt
-        with pytest.raises(LedgerError, match=message):
+        with pytest.raises(ClaimLostError, match=message):
             ledger.add_epoch(attempt, make_epoch(1))
-        with pytest.raises(LedgerError, match=message):
+        with pytest.raises(ClaimLostError, match=message):
             ledger.finish(attempt, make_run(9))
         assert ledger.runs() == stored
 
 
 # Files that cannot be used. Whatever happens, what was stored is still there.
-
-
-@contextmanager
-def unprivileged_folder() -> Iterator[Path]:
-    """Make a folder whose permissions bind this process: root is another user for the time being."""
-    folder = Path(tempfile.mkdtemp())
-    user = os.getuid()
-    try:
-        if user == 0:
-            os.chown(folder, 65534, 65534)
-            os.setresuid(65534, 65534, 0)
-        yield folder
-    finally:
-        if user == 0:
-            os.setresuid(0, 0, 0)
-        folder.chmod(0o755)
-        shutil.rmtree(folder)
 
 
 def test_a_missing_file(path: Path) -> None:
@@ -436,7 +331,7 @@ def test_the_file_of_another_program(path: Path, statement: str) -> None:
 def test_a_newer_version(path: Path, stored: list[Run]) -> None:
     assert rows(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
     rows(path, f"PRAGMA user_version = {VERSION + 1}")
-    with pytest.raises(LedgerError, match="is of version 2 and this zoo reads version 1: upgrade zoo, or name another"):
+    with pytest.raises(LedgerError, match="is of version 3 and this zoo reads version 2: upgrade zoo, or name another"):
         Ledger(path)
     rows(path, f"PRAGMA user_version = {VERSION}")
     assert read(path) == stored
@@ -467,9 +362,10 @@ def test_a_file_that_was_cut_off(path: Path, stored: list[Run]) -> None:
         "UPDATE run SET spec = '{'",
         "UPDATE run SET seed = 'x'",
         "UPDATE run SET name = CAST(x'ff' AS TEXT)",
-        "UPDATE epoch SET evaluations = '{\"test\": {}}'",
-        "UPDATE epoch SET evaluations = '[]'",
-        'UPDATE epoch SET evaluations = \'{"test": {"confusion": [1], "batch_recall": null}}\'',
+        "UPDATE evaluation SET confusion = '[1]'",
+        "UPDATE evaluation SET confusion = '['",
+        "UPDATE evaluation SET confusion = x'ff'",
+        "UPDATE evaluation SET confusion = 7",
     ],
 )
 def test_damage_that_sqlite_does_not_notice(path: Path, stored: list[Run], damage: str) -> None:
@@ -542,12 +438,14 @@ def test_a_file_that_is_locked_before_it_is_a_ledger(path: Path) -> None:
 
 
 def test_a_full_disk(path: Path, stored: list[Run]) -> None:
-    large = EpochRecord(1, 0.5, 1.0, 0.0, {"test": Evaluation(((10**6,) * 200,) * 200)})
+    counts = random.Random(0)
+    confusion = tuple(tuple(counts.randrange(10**6) for _ in range(200)) for _ in range(200))
+    large = EpochRecord(1, 0.5, 1.0, 0.0, {"test": Evaluation(confusion)})
     message = "cannot grow: the disk is full. Free some space and run the command again; what was stored is kept"
     with Ledger(path) as ledger:
         attempt = ledger.start(make_run(8))
-        (pages,) = ledger._connection.execute("PRAGMA page_count").fetchone()
-        ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
+        (pages,) = ledger.file.connection.execute("PRAGMA page_count").fetchone()
+        ledger.file.connection.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(LedgerError, match=message):
             ledger.add_epoch(attempt, large)
         with pytest.raises(LedgerError, match=message):
@@ -555,7 +453,7 @@ def test_a_full_disk(path: Path, stored: list[Run]) -> None:
         with pytest.raises(LedgerError, match=message):
             ledger.finish(attempt, make_run(8, reason="x" * 50_000))
         assert ledger.runs() == stored
-        ledger._connection.execute("PRAGMA max_page_count = 100000")
+        ledger.file.connection.execute("PRAGMA max_page_count = 100000")
         ledger.add_epoch(attempt, large)
         ledger.finish(attempt, make_run(8))
     assert read(path) == [*stored, make_run(8, epochs=(large,))]
@@ -761,7 +659,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copied = ", ".join({"id": "n", "seed": "n"}.get(column, column) for column in columns)
         numbers = "WITH RECURSIVE number(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM number WHERE n < 100000)"
         connection.execute(f"{numbers} INSERT INTO run SELECT {copied} FROM number, run WHERE run.id = 1")
-        connection.execute("INSERT INTO epoch SELECT run.id, 1, 0.5, 1.0, 0.1, '{}' FROM run WHERE run.id > 1")
+        connection.execute("INSERT INTO epoch SELECT run.id, 1, 0.5, 1.0, 0.1 FROM run WHERE run.id > 1")
     return path
 
 
@@ -794,7 +692,7 @@ def test_a_large_ledger_is_fast(large: Path, record_property: Any) -> None:
 
 def test_lookups_by_key_use_an_index(path: Path) -> None:
     with Ledger(path) as ledger:
-        for condition in (ledger_module._ENDED, ledger_module._OPEN):
-            query = f"EXPLAIN QUERY PLAN SELECT * FROM run WHERE {ledger_module._KEY} AND {condition}"
-            (step,) = ledger._connection.execute(query, [""] * 5).fetchall()
+        for condition in (ENDED, OPEN):
+            query = f"EXPLAIN QUERY PLAN SELECT * FROM run WHERE {KEY} AND {condition}"
+            (step,) = ledger.file.connection.execute(query, [""] * 5).fetchall()
             assert "USING INDEX run_" in step["detail"], step["detail"]

@@ -228,7 +228,9 @@ PLACES = {
     "initializer": "network.",
     "augmentation": "training.",
 }
-VARIANTS = [(kind, name) for kind in KINDS if kind != "dataset" for name in default_registry().variants(kind)]
+VARIANTS = [
+    (kind, name) for kind in KINDS if kind not in ("dataset", "executor") for name in default_registry().variants(kind)
+]
 
 
 @pytest.mark.parametrize(("kind", "name"), VARIANTS, ids=lambda value: value)

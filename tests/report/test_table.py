@@ -17,7 +17,7 @@ from tabulate import tabulate_formats
 
 from zoo.errors import ZooError
 from zoo.report.table import COLUMNS, render
-from zoo.report.text import duration, folded, quantity, rough_duration, with_interval
+from zoo.report.text import byte_size, duration, folded, quantity, rough_duration, with_interval
 from zoo.statistics.intervals import mean_interval
 from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
 
@@ -385,3 +385,11 @@ def test_a_recall_is_written_with_its_interval() -> None:
     assert with_interval(0.95301, 0.0041) == "0.9530 ± 0.0041"
     assert with_interval(None, None) == ""
     assert with_interval(math.nan, None) == ""
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (155_648, "156 kB"), (1_270_000, "1.27 MB")],
+)
+def test_a_size(count: int, text: str) -> None:
+    assert byte_size(count) == text

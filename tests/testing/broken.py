@@ -7,8 +7,12 @@ plugin that the tests install.
 from __future__ import annotations
 
 import random
+import threading
+from itertools import chain
+from queue import SimpleQueue
 from typing import Any, Literal
 
+import attrs
 import numpy as np
 import torch
 from torch import Tensor, nn, optim
@@ -62,6 +66,11 @@ def zoo_register_datasets(register):
 
 
 @zoo.hookimpl
+def zoo_register_executors(register):
+    broken.register_all("executor", register)
+
+
+@zoo.hookimpl
 def zoo_register_specs(register):
     for name, spec in broken.SPECS.items():
         register(name, spec)
@@ -76,6 +85,7 @@ def breaks(kind: str, *checks: str) -> Any:
     """Register a factory that breaks these checks, and no others."""
 
     def mark(factory: Any) -> Any:
+        # Without checks, it is one that only a slow check finds.
         BROKEN.append((kind, factory.__name__, set(checks)))
         _FACTORIES.append((kind, factory.__name__, factory))
         return factory
@@ -684,6 +694,84 @@ def float_images():
 def coloured():
     """States colour images, and has grey ones."""
     return _Coloured()
+
+
+def _here(work):
+    from zoo.execution.here import here
+
+    return here(work)
+
+
+@breaks("executor", "events_in_order")
+def ends_twice(work):
+    """Says twice that a run has ended."""
+    for event in _here(work):
+        yield event
+        if isinstance(event, zoo.Ended):
+            yield event
+
+
+@breaks("executor", "figures_equal")
+def rounds(work):
+    """Rounds what it is told."""
+    for event in _here(work):
+        if isinstance(event, zoo.EpochFinished):
+            event = zoo.EpochFinished(event.run, attrs.evolve(event.record, loss=round(event.record.loss, 6)))
+        yield event
+
+
+@breaks("executor", "failures_told")
+def optimistic(work):
+    """Calls every run finished, and leaves out why it is not."""
+    for event in _here(work):
+        yield zoo.Ended(attrs.evolve(event.run, reason="")) if isinstance(event, zoo.Ended) else event
+
+
+@breaks("executor", "pulls_lazily")
+def greedy(work):
+    """Takes all runs at once."""
+    yield from _here(attrs.evolve(work, runs=iter(list(work.runs))))
+
+
+@breaks("executor", "names_kept")
+def plain_letters(work):
+    """Knows no letters but those of ASCII."""
+    for event in _here(work):
+        yield attrs.evolve(event, run=attrs.evolve(event.run, name=event.run.name.encode("ascii", "replace").decode()))
+
+
+@breaks("executor", "without_runs")
+def sure_of_a_run(work):
+    """Takes it that there is a run."""
+    first = [next(work.runs)]
+    yield from _here(attrs.evolve(work, runs=chain(first, work.runs)))
+
+
+@breaks("executor", "stops_when_closed")
+def lingers(work):
+    """Leaves its thread training when it is closed."""
+    for run in work.runs:
+        told = SimpleQueue()
+        yield zoo.Started(run)
+        training = zoo.execute(run, work.registry, work.devices[0], work.checkpoints, engine=work.engine)
+        threading.Thread(target=lambda told=told, all_=training: list(map(told.put, all_)), daemon=True).start()
+        while not isinstance(outcome := told.get(), zoo.Run):
+            yield zoo.EpochFinished(run, outcome)
+        yield zoo.Ended(outcome)
+
+
+@breaks("executor")
+def gives_up(work):
+    """Lets a run fail with the first process that dies."""
+    from zoo.execution.processes import processes
+
+    given_up = set()
+    for event in processes(work):
+        if isinstance(event, zoo.Lost):
+            given_up.add(event.run.key)
+            yield zoo.Ended(attrs.evolve(event.run, status="failed", reason=event.reason))
+        elif event.run.key not in given_up:
+            yield event
 
 
 SPECS = {

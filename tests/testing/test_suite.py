@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import runpy
 
@@ -15,8 +16,9 @@ from zoo.spec import unstructure
 from zoo.testing import sources, suite
 from zoo.testing.check import run
 
-TAKES_SECONDS = {"onnx", "compiled"}
-INSTALLED = suite.subjects(default_registry())
+TAKES_SECONDS = {"onnx", "compiled", "survives_lost_workers"}
+# Executors are checked in tests/plugins/test_executors.py, and once is enough.
+INSTALLED = [subject for subject in suite.subjects(default_registry()) if subject.kind != "executor"]
 each_installed = pytest.mark.parametrize("subject", INSTALLED, ids=str)
 
 
@@ -185,3 +187,14 @@ def test_some_are_the_same_compiled(name, registry):
     outcome = run(compiled, subject, expected={}, slow=True)
     skip_where_absent(outcome)
     assert outcome.result == "passed", outcome.note
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+def test_an_executor_that_gives_up_with_the_first_lost_process_is_found(with_broken):
+    (subject,) = suite.find("executor:gives_up", with_broken)
+    (tried,) = [check for check in suite.checks(subject) if check.name == "survives_lost_workers"]
+    outcome = run(tried, subject, expected={}, slow=True)
+    assert (outcome.result, outcome.note) == (
+        "failed",
+        "of a process that died once: ['Started', 'failed']",
+    )

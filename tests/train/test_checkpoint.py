@@ -5,12 +5,13 @@ from __future__ import annotations
 import attrs
 import pytest
 import torch
-from small_runs import DRAWING, PLUGIN, figures, planned_run, small
+from small_runs import DRAWING, PLUGIN, figures, planned_run, small, work
 
 from zoo.execution.here import here
 from zoo.registry import Registry
 from zoo.train import checkpoint, execute
-from zoo.train.checkpoint import checkpoint_file, restore, save
+from zoo.train.checkpoint import restore, save
+from zoo.train.places import checkpoint_file
 from zoo.train.run import Run
 from zoo.train.training import Training
 
@@ -102,7 +103,7 @@ def test_runs_with_other_keys_have_other_files(tmp_path):
 def test_an_interrupted_run_goes_on_and_a_run_that_ended_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.setenv(execute.CHECKPOINT_VARIABLE, "0")
     run = planned_run(small(REGISTRY, sets=EVERYTHING), REGISTRY)
-    undisturbed = [event.record for event in here([run], REGISTRY, "cpu") if hasattr(event, "record")]
+    undisturbed = [event.record for event in here(work([run], REGISTRY)) if hasattr(event, "record")]
 
     trained = []
     original = Training.train_epoch

@@ -14,9 +14,9 @@ from small_runs import DRAWING, PLUGIN, figures, planned_run, small
 from zoo import __version__
 from zoo.errors import ZooError
 from zoo.registry import Registry
-from zoo.train import execute as execute_module
+from zoo.train import machine
 from zoo.train.execute import dataset, execute
-from zoo.train.machine import choose_device, make_deterministic, provenance
+from zoo.train.machine import choose_device, devices, make_deterministic, provenance
 from zoo.train.run import Run
 from zoo.train.training import Training
 
@@ -137,16 +137,16 @@ def test_provenance():
 
 
 def test_the_processors_name_is_its_makers():
-    name = execute_module._processor()
+    name = machine._processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists() and "model name" in cpuinfo.read_text():
         assert f": {name}\n" in cpuinfo.read_text()
     assert name.strip() == name != ""
 
 
-@pytest.mark.parametrize(("processor", "machine", "name"), [("arm", "arm64", "arm"), ("", "arm64", "arm64")])
+@pytest.mark.parametrize(("processor", "architecture", "name"), [("arm", "arm64", "arm"), ("", "arm64", "arm64")])
 @pytest.mark.parametrize("content", ["processor : 0\n", None])
-def test_the_processors_name_elsewhere(monkeypatch, processor, machine, name, content):
+def test_the_processors_name_elsewhere(monkeypatch, processor, architecture, name, content):
     def read_text(self, encoding):
         if content is None:
             raise FileNotFoundError
@@ -154,37 +154,73 @@ def test_the_processors_name_elsewhere(monkeypatch, processor, machine, name, co
 
     monkeypatch.setattr(Path, "read_text", read_text)
     monkeypatch.setattr(platform, "processor", lambda: processor)
-    monkeypatch.setattr(platform, "machine", lambda: machine)
-    assert execute_module._processor() == name
+    monkeypatch.setattr(platform, "machine", lambda: architecture)
+    assert machine._processor() == name
 
 
 @pytest.fixture
-def devices(monkeypatch):
-    def devices(cuda=False, mps=False):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+def present(monkeypatch):
+    def present(gpus=0, mps=False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
-    return devices
+    return present
 
 
 @pytest.mark.parametrize(
     ("here", "best"),
-    [({"cuda": True}, "cuda"), ({"mps": True}, "mps"), ({"cuda": True, "mps": True}, "cuda"), ({}, "cpu")],
+    [
+        ({"gpus": 2}, ("cuda:0", "cuda:1")),
+        ({"mps": True}, ("mps",)),
+        ({"gpus": 1, "mps": True}, ("cuda:0",)),
+        ({}, ("cpu",)),
+    ],
 )
-def test_the_best_device_is_chosen(devices, here, best):
-    devices(**here)
-    assert choose_device("auto") == best
-    assert choose_device(best) == best
-    assert choose_device("cpu") == "cpu"
+def test_the_best_devices_are_chosen(present, here, best):
+    present(**here)
+    assert devices("auto") == best
+    assert devices(best[0].partition(":")[0]) == best
+    assert devices(best[-1]) == best[-1:]
+    assert devices("cpu") == ("cpu",)
+    assert choose_device("auto") == best[0]
 
 
-def test_a_device_that_is_not_there(devices):
-    devices(mps=True)
-    with pytest.raises(ZooError, match=r"^--device cuda: there is none here; what there is: cpu, mps$"):
-        choose_device("cuda")
+def test_one_of_several_gpus_is_chosen(present):
+    present(gpus=3)
+    assert devices("cuda:2") == ("cuda:2",)
+
+
+@pytest.mark.parametrize(
+    ("here", "name", "message"),
+    [
+        ({"mps": True}, "cuda", "there is none here; what there is: mps, cpu"),
+        ({}, "cuda:1", "there is none here; what there is: cpu"),
+        ({"gpus": 1}, "mps", "there is none here; what there is: cuda:0, cpu"),
+        ({"gpus": 2}, "cuda:3", "there are 2 GPUs here; what there is: cuda:0, cuda:1"),
+        ({"gpus": 1}, "cuda:1", "there is 1 GPU here; what there is: cuda:0"),
+        ({}, "tpu", "there is no such device; it is auto, cpu, cuda, mps, or one GPU as in cuda:1"),
+        ({"gpus": 2}, "cuda:x", "there is no such device; it is auto, cpu, cuda, mps, or one GPU as in cuda:1"),
+        ({"gpus": 2}, "cuda:01", "there are 2 GPUs here; what there is: cuda:0, cuda:1"),
+    ],
+)
+def test_a_device_that_is_not_there(present, here, name, message):
+    present(**here)
+    with pytest.raises(ZooError) as caught:
+        devices(name)
+    assert str(caught.value) == f"--device {name}: {message}"
+
+
+def test_a_gpu_s_number_is_not_recorded(monkeypatch):
+    named = {"cuda:0": "One GPU", "cuda:1": "Another"}
+    monkeypatch.setattr(torch.cuda, "get_device_name", named.get)
+    told = [provenance.__wrapped__(device) for device in named]
+    assert [each["device"] for each in told] == ["cuda", "cuda"]
+    assert [each["device_name"] for each in told] == list(named.values())
 
 
 def test_a_data_set_is_loaded_once(registry):
     one, other = (dataset(small(registry, sets=sets), registry, "cpu") for sets in ({}, DRAWING))
     assert one is other
+    assert dataset(small(registry), registry, "meta") is not one, "each device has its own"
     assert dataset(small(registry, sets={"data.validation": 0.2}), registry, "cpu").validation is not None

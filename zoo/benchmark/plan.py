@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import attrs
 
@@ -13,7 +14,8 @@ from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.registry.source import source_digest
 from zoo.spec import Spec, paths, unstructure
-from zoo.train.execute import dataset
+from zoo.train.execute import dataset, forget_edited
+from zoo.train.kept import kept_states
 from zoo.train.machine import make_deterministic
 from zoo.train.precision import Precision, set_policy
 from zoo.train.run import Run, RunKey
@@ -34,7 +36,9 @@ class Plan:
         unfit: specs that cannot be trained on their data set, with the reason.
         notes: what was noticed about the data.
         costs: estimated seconds of each missing run; 0 where a plugin raised, which the run itself will tell.
-        jobs: how many are trained at once.
+        jobs: how many are trained at once; None where the executor decides.
+        families: names of specs that differ in nothing but what is varied; the others are judged against the first.
+        remarks: lines on what was left out or cut down before there was a plan.
     """
 
     runs: tuple[Run, ...]
@@ -43,7 +47,14 @@ class Plan:
     unfit: Mapping[str, str]
     notes: tuple[str, ...]
     costs: Mapping[RunKey, float]
-    jobs: int
+    jobs: int | None
+    families: tuple[tuple[str, ...], ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def at_once(self) -> int:
+        """How many are trained at once, as far as that is known: where the executor decides, one for each core."""
+        return self.jobs or available_cores()
 
     @property
     def estimate(self) -> float:
@@ -53,7 +64,7 @@ class Plan:
     def estimate_of(self, runs: Iterable[Run]) -> float:
         """Return the estimated seconds for some of the missing runs."""
         costs = [self.costs[run.key] for run in runs]
-        return max(sum(costs) / self.jobs, max(costs, default=0.0))
+        return max(sum(costs) / self.at_once, max(costs, default=0.0))
 
 
 def make_plan(
@@ -85,6 +96,8 @@ def make_plan(
     """
     make_deterministic(device)  # as the runs will be, so that they take as long as estimated
     why_missing = {name: source(name, registry).missing() for name in {spec.data.dataset for spec in specs}}
+    for name in why_missing:
+        forget_edited(name, registry)
     waiting: dict[str, tuple[str, ...]] = {}
     notes: dict[str, None] = {}
     unfit: dict[str, str] = {}
@@ -120,11 +133,12 @@ def make_plan(
         open_keys = [own for own in (attrs.evolve(key, seed=seed) for seed in seeds) if own not in ended]
         if any(own not in costs for own in open_keys):
             try:
-                seconds = _seconds(spec, key, registry, device)
+                seconds, note = _seconds(spec, open_keys[0], registry, device, ledger.checkpoints)
             except BuildError as error:
                 unfit[spec.name] = str(error)
             else:
                 costs |= dict.fromkeys(open_keys, seconds)
+                notes |= dict.fromkeys([note] if note else [])
     fitting = [(spec, key) for spec, key in ready if spec.name not in unfit]
     if unfit and not fitting:
         raise BuildError("\n".join(unfit.values()))
@@ -137,11 +151,21 @@ def make_plan(
     missing = {run.key: run for run in runs if run.key not in ended}
     if jobs is None:
         jobs = available_cores() if device == "cpu" and sum(costs.values()) > WORKERS_PAY_ABOVE else 1
-    return Plan(tuple(runs), tuple(missing.values()), waiting, unfit, tuple(notes), costs, jobs)
+    to_train = longest_first(missing.values(), costs) if jobs > 1 else missing.values()
+    return Plan(tuple(runs), tuple(to_train), waiting, unfit, tuple(notes), costs, jobs)
 
 
-def _seconds(spec: Spec, key: RunKey, registry: Registry, device: str) -> float:
-    """Estimate the time of one run; 0 where a plugin raises: the run itself will fail, and say so under its own name.
+def longest_first(runs: Iterable[Run], costs: Mapping[RunKey, float]) -> list[Run]:
+    """Order the runs of each seed so that no long one is begun last, while other cores have nothing left to do."""
+    runs = list(runs)
+    seeds = list(dict.fromkeys(run.key.seed for run in runs))
+    return sorted(runs, key=lambda run: (seeds.index(run.key.seed), -costs[run.key]))
+
+
+def _seconds(spec: Spec, key: RunKey, registry: Registry, device: str, checkpoints: Path) -> tuple[float, str]:
+    """Estimate the time of one run, and note whether it goes on from a kept state.
+
+    The time is 0 where a plugin raises: the run itself will fail, and say so under its own name.
 
     Raises:
         BuildError: the spec cannot be trained on its data set.
@@ -149,11 +173,23 @@ def _seconds(spec: Spec, key: RunKey, registry: Registry, device: str) -> float:
     try:
         data = dataset(spec, registry, device)
         set_policy(key.precision)
-        return Training(spec, key.seed, data, device=device, registry=registry, precision=key.precision).estimate()
+        training = Training(spec, key.seed, data, device=device, registry=registry, precision=key.precision)
+        seconds = training.estimate()
+        kept = [epochs for epochs, _ in kept_states(checkpoints, spec, key)]
+        usable = next((epochs for epochs in kept if training.begins_like(epochs)), None)
     except (BuildError, KeyboardInterrupt):
         raise
     except BaseException:  # a plugin may also call sys.exit
-        return 0.0
+        return 0.0, ""
+    if usable:
+        share = (spec.training.epochs - usable) / spec.training.epochs
+        return seconds * share, f"{spec.name} goes on from the states that were kept after {usable} epochs"
+    if kept:
+        return seconds, (
+            f"{spec.name}: states after {kept[0]} epochs are kept, but its learning rates depend on how long a run is "
+            f"(schedule {spec.training.schedule}, warm-up {spec.training.warmup:g}), so it begins anew"
+        )
+    return seconds, ""
 
 
 def within_budget(

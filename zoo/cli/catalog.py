@@ -8,14 +8,15 @@ from typing import Any
 import attrs
 import click
 
-from zoo.cli import layout
-from zoo.cli.changes import overridden
+from zoo.cli.changes import read_sets
 from zoo.cli.completion import complete_dataset, complete_kind, complete_shown, complete_variant
 from zoo.cli.main import Plugins
 from zoo.errors import UnknownNameError, ZooError, near_misses
 from zoo.registry import Registry, Variant
 from zoo.registry.hookspecs import KINDS
+from zoo.report import layout
 from zoo.spec import Spec, describe_type, unstructure
+from zoo.spec.changes import overridden
 from zoo.spec.resolve import resolve
 
 
@@ -117,7 +118,7 @@ def show_command(
         record = _variant_record(registry.variant(kind, variant))
         click.echo(json.dumps(record, indent=2) if as_json else _variant_text(registry.variant(kind, variant)))
         return
-    (spec,) = overridden([resolve(name, registry=registry)], registry, sets=sets, data=data)
+    spec = overridden(resolve(name, registry=registry), read_sets(sets, data=data), registry=registry)
     if as_spec:
         tree = unstructure(spec)
         click.echo(json.dumps({**tree, "identity": spec.identity}, indent=2))
@@ -135,11 +136,11 @@ def _variant_text(variant: Variant) -> str:
 
 
 def _show_layers(spec: Spec, registry: Registry, as_json: bool) -> None:
-    from zoo.network.builder import construct
+    from zoo.lab.networks import built_for, images
     from zoo.report.text import quantity
 
-    shape, classes = _input(spec, registry)
-    built = construct(spec, shape, classes, seed=0, registry=registry)
+    shape, classes = images(spec, registry)
+    built = built_for(spec, registry)
     if as_json:
         layers = [attrs.asdict(layer) for layer in built.layers]
         record = {"spec": spec.name, "input_shape": shape, "classes": classes, "parameters": built.parameters}
@@ -155,20 +156,6 @@ def _show_layers(spec: Spec, registry: Registry, as_json: bool) -> None:
     headers = ["layer", "variant", "output", "parameters", "FLOPs"]
     click.echo(layout.table(rows, headers=headers, align=("left", "left", "left", "right", "right"), wrap=1))
     click.echo("\n" + layout.paragraph(_training_text(spec)))
-
-
-def _input(spec: Spec, registry: Registry) -> tuple[tuple[int, int, int], int]:
-    """Return the shape and the number of classes of a spec's images, without reading them where they are known."""
-    from zoo.data import Described, source
-    from zoo.train.execute import dataset
-
-    origin = source(spec.data.dataset, registry)
-    if isinstance(origin, Described):
-        channels, height, width = origin.shape
-        side = spec.data.resize
-        return (channels, side or height, side or width), origin.class_count
-    data = dataset(spec, registry, "cpu")
-    return data.shape, len(data.classes)
 
 
 def _training_text(spec: Spec) -> str:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli import layout
 from zoo.cli.completion import complete_shown
 from zoo.cli.main import Plugins
 from zoo.errors import WORK_FAILED
+from zoo.report import layout
 
 if TYPE_CHECKING:
     from zoo.testing.check import Outcome, Result
@@ -23,7 +23,7 @@ _RESULTS: tuple[Result, ...] = ("passed", "failed", "expected failure", "skipped
 
 @click.command()
 @click.argument("name", metavar="NAME", shell_complete=complete_shown)
-@click.option("--slow", is_flag=True, help="Make those checks too that take seconds: torch.compile.")
+@click.option("--slow", is_flag=True, help="Make those checks too that take seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def check_command(plugins: Plugins, name: str, slow: bool, as_json: bool) -> None:

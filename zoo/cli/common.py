@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from zoo.cli import layout
+from zoo.cli.completion import complete_device, complete_executor
+from zoo.report import layout
 
 if TYPE_CHECKING:
+    from zoo.lab.table import Table
     from zoo.registry import Registry
-    from zoo.train.run import Run
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -26,6 +27,82 @@ def ledger_option(command: Command) -> Command:
         type=click.Path(path_type=Path, dir_okay=True),
         help="The file that runs are stored in.  [default: $ZOO_LEDGER, else zoo.sqlite]",
     )(command)
+
+
+def training_options(command: Command) -> Command:
+    """Add what says on what runs are trained: --device, --precision, --engine, --executor, --executor-set, --jobs."""
+    for option in (
+        click.option(
+            "--jobs",
+            type=click.IntRange(min=1),
+            help="Runs at once: on a CPU one core each, on an NVIDIA GPU side by side.  [default: all cores; 1]",
+        ),
+        click.option("--executor-set", "executor_sets", multiple=True, metavar="OPTION=VALUE",
+                     help="Set an option of the executor."),
+        click.option("--executor", metavar="NAME", shell_complete=complete_executor,
+                     help="Where runs are trained: zoo list --kind executor.  [default: what suits their number]"),
+        click.option(
+            "--engine",
+            default="sequential",
+            show_default=True,
+            type=click.Choice(["auto", "sequential", "captured"]),
+            help="How steps are made; captured replays recorded ones, on NVIDIA GPUs, and auto is the faster one. "
+            "Only sequential has been tried.",
+        ),
+        click.option("--keep-state", is_flag=True,
+                     help="Keep the final state of each run, so that it can be gone on with for more --epochs."),
+        device_options,
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def device_options(command: Command) -> Command:
+    """Add --device and --precision."""
+    for option in (
+        click.option(
+            "--precision",
+            default="auto",
+            show_default=True,
+            type=click.Choice(["fp32", "tf32", "bf16", "auto"]),
+            help="Of convolutions and matrix products; auto is fp32.",
+        ),
+        click.option("--device", default="auto", show_default=True, metavar="DEVICE", shell_complete=complete_device,
+                     help="auto, cpu, mps, cuda (all GPUs) or one of them, such as cuda:1."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def executor_choice(executor: str | None, sets: Sequence[str]) -> dict[str, Any] | None:
+    """Return the executor that --executor and --executor-set state.
+
+    Raises:
+        click.UsageError: options are stated, but no executor.
+        SpecError: a text is no option and value.
+    """
+    from zoo.spec.paths import parse_set
+
+    if executor is None:
+        if sets:
+            raise click.UsageError("--executor-set is for an executor: name it with --executor")
+        return None
+    return {"name": executor, **dict(parse_set(text) for text in sets)}
+
+
+class Shard(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
+    """Which of how many shares: 3/16."""
+
+    name = "shard"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return the two numbers."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)/(\d+)", str(value).strip())
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            self.fail(f"expected K/N, from 1/N to N/N, such as 3/16, got {value!r}", param, ctx)
+        return int(match[1]), int(match[2])
 
 
 def table_options(command: Command) -> Command:
@@ -42,27 +119,22 @@ def table_options(command: Command) -> Command:
     return command
 
 
-def print_table(
-    runs: Sequence[Run],
-    registry: Registry,
-    *,
-    format_: str,
-    sort: str | None,
-    is_stale: Callable[[Run], bool] = lambda run: False,
-) -> None:
-    """Print the table of the runs, and the sections that plugins add to it."""
-    from zoo.report.table import render
-
-    text = render(runs, format_=format_, sort=sort, width=layout.terminal_width(), is_stale=is_stale)
+def print_table(table: Table, registry: Registry, *, format_: str, sort: str | None) -> None:
+    """Print the table of the runs, the verdicts below it, and the sections that plugins add to it."""
+    text = table.render(format_=format_, sort=sort, width=layout.terminal_width())
     if text:
         click.echo(text)
-    if format_ in ("csv", "json") or not registry.hook.zoo_report_sections.get_hookimpls():
+    if format_ in ("csv", "json"):
         return
-    from zoo.benchmark import tell  # imports torch
+    if registry.hook.zoo_report_sections.get_hookimpls():
+        from zoo.benchmark import tell  # imports torch
 
-    for sections in tell(registry, "zoo_report_sections", say, runs=runs):
-        for section in sections:
-            click.echo("\n" + section)
+        for sections in tell(registry, "zoo_report_sections", say, runs=list(table.all)):
+            for section in sections:
+                click.echo("\n" + section)
+    if table.families:
+        for line in ("", *table.verdict_lines()):
+            click.echo(layout.paragraph(line))
 
 
 def say(line: str) -> None:

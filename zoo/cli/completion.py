@@ -39,13 +39,13 @@ def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -
 def complete_variant(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """Complete `path=a,b` with the variants of the kind that the path ends in."""
     path, equals, values = incomplete.partition("=")
-    kind = path.rpartition(".")[2]
+    chosen = path.rpartition(".")[2]
     if not equals:
-        return [CompletionItem(f"{name}=") for name in KINDS if name.startswith(path)]
-    if kind not in KINDS:
+        return [CompletionItem(f"{name}=") for name, kind in KINDS.items() if kind.in_specs and name.startswith(path)]
+    if chosen not in KINDS or not KINDS[chosen].in_specs:
         return []
     before, comma, last = values.rpartition(",")
-    names = _registry(ctx).variants(kind)
+    names = _registry(ctx).variants(chosen)
     return [CompletionItem(f"{path}={before}{comma}{name}") for name in names if name.startswith(last)]
 
 
@@ -65,6 +65,16 @@ def complete_dataset(ctx: click.Context, param: click.Parameter, incomplete: str
     variants = _registry(ctx).variants("dataset")
     names = [f"{name}:" if takes_path(variant) else name for name, variant in variants.items()]
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_device(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete the name of a device; one of several GPUs is named by its number, as in cuda:1."""
+    return [CompletionItem(name) for name in ("auto", "cpu", "cuda", "mps") if name.startswith(incomplete)]
+
+
+def complete_executor(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete the name of an executor."""
+    return [CompletionItem(name) for name in _registry(ctx).variants("executor") if name.startswith(incomplete)]
 
 
 def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,10 +16,10 @@ from zoo.cli.main import Plugins
 from zoo.report.text import counted, rough_duration
 
 if TYPE_CHECKING:
-    from zoo.registry import Registry
+    from zoo.train.run import Run
 
-FORMATS = {"safetensors": ".safetensors", "onnx": ".onnx", "torch-export": ".pt2"}
-"""How a file of each format ends. `zoo.export.formats`, which writes them, imports torch."""
+FORMATS = ("safetensors", "onnx", "torch-export")
+"""Those of `zoo.export.formats`, which imports torch."""
 
 
 class Which(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
@@ -56,7 +58,7 @@ class Which(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(list(FORMATS)),
+    type=click.Choice(FORMATS),
     help="[default: by the ending of --output, else safetensors]",
 )
 @click.option("--data", metavar="DATASET", shell_complete=complete_dataset, help="Only runs on this data set.")
@@ -85,41 +87,32 @@ def export_command(
       zoo export starter/default -o digits
       zoo export 'starter/default[activation=mish]' --from-ledger 3 -o mish.onnx
     """
-    format_ = format_ or next((name for name, ending in FORMATS.items() if output.suffix == ending), "safetensors")
-    registry: Registry = plugins.registry()
+    lab = plugins.lab(ledger=ledger_path)
 
     # From here on torch is needed.
-    from zoo.export.card import model_card
-    from zoo.export.choice import choose, final_recall, of_current_source, on_these_images, stored_runs
-    from zoo.export.destination import destination
-    from zoo.export.formats import check_packages, write
-    from zoo.export.network import check_repeatable, describe
-    from zoo.export.reproduce import device_of, train_again
-    from zoo.ledger import Ledger, default_path
-    from zoo.train.execute import dataset
+    from zoo.export.exporting import export
 
-    check_packages(format_)
-    files = destination(output, FORMATS[format_])
-    with Ledger(ledger_path or default_path(), create=False) as ledger:
-        runs = stored_runs(spec, ledger, registry, dataset=data, identity=identity, precision=precision)
-    resolved, runs = of_current_source(runs, registry)
-    digest = dataset(resolved, registry, "cpu").digest
-    chosen = choose(on_these_images(runs, digest), which, resolved)
-    run = chosen.run
-    device = device_of(run)
-    images = dataset(resolved, registry, device)
-    check_repeatable(resolved, images.shape, len(images.classes), registry)
-    about = rough_duration(run.seconds_training + run.seconds_evaluation)
-    label = f"Training {run.name} seed {run.key.seed} again: {counted(len(run.epochs), 'epoch')}, about {about}"
-    with click.progressbar(length=len(run.epochs), label=label, file=sys.stderr) as bar:
-        training = train_again(run, resolved, images, device=device, registry=registry, watch=lambda: bar.update(1))
-    classifier, description = describe(training, run)
-    test = images.test.images.cpu()
-    content = write(format_, classifier, description, test, registry)
-    files.write(content, model_card(chosen, images, format_=format_, file=files.network.name, registry=registry))
-    click.echo(
-        f"{files.network}: {run.name} seed {run.key.seed}, test recall {final_recall(run, 'test'):.4f}; "
-        f"model card: {files.card}"
-    )
-    if chosen.remark:
-        say(f"Note: {chosen.remark}")
+    bars = ExitStack()
+
+    def begin(run: Run) -> Callable[[], None]:
+        about = rough_duration(run.seconds_training + run.seconds_evaluation)
+        label = f"Training {run.name} seed {run.key.seed} again: {counted(len(run.epochs), 'epoch')}, about {about}"
+        bar = bars.enter_context(click.progressbar(length=len(run.epochs), label=label, file=sys.stderr))
+        return lambda: bar.update(1)
+
+    with bars:
+        exported = export(
+            spec,
+            output,
+            path=lab.path,
+            registry=lab.registry,
+            which=which,
+            format_=format_,
+            data=data,
+            precision=precision,
+            identity=identity,
+            begin=begin,
+        )
+    click.echo(str(exported))
+    if exported.remark:
+        say(f"Note: {exported.remark}")

@@ -18,13 +18,14 @@ COMMANDS = {
     "study": ("zoo.cli.study", "Find out which changes help, alone and together."),
     "time": ("zoo.cli.time", "Compare how long training steps and evaluation take."),
     "results": ("zoo.cli.results", "Print the table of the runs in the ledger, without training."),
+    "ledger": ("zoo.cli.ledger", "Look into a ledger of runs, merge several, take runs out."),
     "export": ("zoo.cli.export", "Write a network of the ledger to a file, with a model card."),
     "list": ("zoo.cli.catalog", "List specs and variants."),
     "show": ("zoo.cli.catalog", "Show a spec's layers, or one variant's options."),
     "check": ("zoo.cli.check", "Check that a variant does what its kind must do."),
     "new-plugin": ("zoo.cli.new_plugin", "Make a plugin to fill in: a distribution with tests."),
     "plugins": ("zoo.cli.plugins", "List plugins, what each registered, and why one failed."),
-    "data": ("zoo.cli.data", "List data sets and get those that are not at hand."),
+    "data": ("zoo.cli.data", "List data sets, get those that are not at hand, and look after the cache."),
 }
 
 
@@ -49,8 +50,8 @@ class _Group(click.Group):
             failure = click.ClickException(str(error))
             failure.exit_code = error.exit_code  # type: ignore[misc]  # click reads it from the instance
             raise failure from error
-        except (KeyboardInterrupt, click.Abort):
-            click.echo("\nStopped.", err=True)
+        except (KeyboardInterrupt, click.Abort) as interruption:
+            click.echo(f"\n{str(interruption) or 'Stopped.'}", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
 
 
@@ -116,3 +117,10 @@ class Plugins:
         for failure in registry.failures:
             click.echo(f"Warning: {failure}", err=True)
         return registry
+
+    def lab(self, **arguments: Any) -> Any:
+        """Load the plugins and return the lab of the command; the arguments are those of `zoo.Lab`."""
+        from zoo.cli.common import say
+        from zoo.lab.lab import Lab
+
+        return Lab(registry=self.registry(), say=say, **arguments)

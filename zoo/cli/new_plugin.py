@@ -36,6 +36,7 @@ BENCHMARK = {
     "loss": "--vary loss=cross_entropy,{name} --seeds 10",
     "augmentation": "--vary training.augmentation=none,{name} --seeds 10",
     "dataset": "--data {name}",
+    "executor": "--executor {name} --seeds 2",
 }
 """What tries a variant of each kind with `zoo benchmark starter/default`."""
 

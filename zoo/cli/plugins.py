@@ -21,13 +21,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from zoo import __version__
-from zoo.cli import layout
 from zoo.cli.common import say
 from zoo.cli.completion import complete_plugin
 from zoo.cli.main import Plugins
 from zoo.errors import WORK_FAILED, PluginError, UnknownNameError, near_misses
 from zoo.registry import ENTRY_POINT_GROUP, Registry
 from zoo.registry.hookspecs import KINDS
+from zoo.report import layout
 
 OWN_DISTRIBUTION = "layer-zoo"
 WATCHING = ("zoo_run_started", "zoo_epoch_finished", "zoo_run_finished", "zoo_report_sections")

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
 import click
 
 from zoo.cli.common import ledger_option, print_table, table_options
 from zoo.cli.completion import complete_dataset, complete_spec
 from zoo.cli.main import Plugins
-from zoo.errors import LedgerError, ZooError
 
 if TYPE_CHECKING:
-    from zoo.registry import Registry
+    from zoo.lab.lab import Lab
     from zoo.train.run import Run
 
 
@@ -53,55 +50,16 @@ def results_command(
       zoo results --format csv > results.csv
       zoo results --failed
     """
-    from zoo.ledger import Ledger, default_path
     from zoo.report.table import check
 
     format_ = "json" if as_json else format_
     check(format_, sort)
-    path = ledger_path or default_path()
-    with Ledger(path, create=False) as ledger:
-        known = ledger.names()
-        names = [name for name in known if any(_matches(name, pattern) for pattern in patterns)] if patterns else None
-        chosen = ledger.runs(names=names, dataset=data)
-    if not chosen:
-        what = f"of {' '.join(patterns)!r}" if patterns else "that has ended"
-        on = f" on {data}" if data else ""
-        raise LedgerError(f"there is no run {what}{on} in {path}; it holds runs of {len(known)} specs")
-    chosen = _under_one_name(chosen)
+    lab: Lab = plugins.lab(ledger=ledger_path)
+    table = lab.results(*patterns, data=data)
     if failed:
-        click.echo(_reasons([run for run in chosen if run.status != "finished"], as_json=format_ == "json"))
+        click.echo(_reasons([run for run in table.all if run.status != "finished"], as_json=format_ == "json"))
         return
-    registry = plugins.registry()
-    print_table(chosen, registry, format_=format_, sort=sort, is_stale=_stale(registry))
-
-
-def _under_one_name(runs: Sequence[Run]) -> list[Run]:
-    """Give runs of one spec, which may have been stored under several names, the shortest of them."""
-    names: dict[str, str] = {}
-    for run in runs:
-        names[run.key.spec] = min(names.get(run.key.spec, run.name), run.name, key=len)
-    return [attrs.evolve(run, name=names[run.key.spec]) for run in runs]
-
-
-def _matches(name: str, pattern: str) -> bool:
-    if pattern.endswith(".toml"):
-        pattern = Path(pattern).stem
-    # The name of a spec that was varied has brackets, which a shell pattern would read as a set of characters.
-    return name == pattern or fnmatchcase(name, pattern)
-
-
-def _stale(registry: Registry) -> Callable[[Run], bool]:
-    """Return what says of a run whether its variants' source has changed since."""
-    from zoo.registry.source import source_digest
-    from zoo.spec import structure
-
-    def is_stale(run: Run) -> bool:
-        try:
-            return source_digest(structure(run.spec, run.name, registry), registry) != run.key.source
-        except ZooError:  # of a plugin that is not loaded now, which is not to say that it has changed
-            return False
-
-    return is_stale
+    print_table(table, lab.registry, format_=format_, sort=sort)
 
 
 def _reasons(runs: Sequence[Run], *, as_json: bool) -> str:

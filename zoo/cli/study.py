@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,27 +11,31 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
-from zoo.cli import layout
-from zoo.cli.changes import read_overrides
-from zoo.cli.common import Duration, ledger_option, say
+from zoo.cli.asking import ask_if_long
+from zoo.cli.changes import read_sets
+from zoo.cli.common import (
+    Duration,
+    Shard,
+    device_options,
+    executor_choice,
+    ledger_option,
+    say,
+    training_options,
+)
 from zoo.cli.completion import complete_dataset, complete_spec, complete_study, complete_variant
 from zoo.cli.main import Plugins
-from zoo.errors import INTERRUPTED, WORK_FAILED, BuildError, SpecError, ZooError
+from zoo.errors import WORK_FAILED, SpecError, ZooError
+from zoo.report import layout
 from zoo.report.text import counted, quantity, rough_duration
 from zoo.spec.paths import parse_values
 from zoo.study.definition import Study, design_names, read_study, study_tree
 
 if TYPE_CHECKING:
-    from zoo.benchmark import Plan
-    from zoo.data import Dataset
-    from zoo.ledger import Ledger
+    from zoo.lab.lab import Lab
+    from zoo.lab.studies import StudyWork
     from zoo.registry import Registry
-    from zoo.spec import Spec
-    from zoo.study.arms import Train
-    from zoo.study.conduct import Auto
     from zoo.study.plan import StudyPlan
     from zoo.study.result import StudyResult
-    from zoo.train.run import Precision, Run
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 UNNAMED = "ad-hoc"
@@ -71,18 +73,21 @@ class Seeds(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
         return int(value)
 
 
-def _study_options(command: Command) -> Command:
-    """Add what describes a study and what it is run with."""
+def _judged_by(command: Command) -> Command:
+    """Add with how many seeds a study is judged."""
     for option in (
-        ledger_option,
-        click.option("--precision", default="auto", show_default=True,
-                     type=click.Choice(["fp32", "tf32", "bf16", "auto"]),
-                     help="Of convolutions and matrix products; auto is fp32."),
-        click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"])),
         click.option("--max-seeds", type=click.IntRange(min=1),
                      help="With --seeds auto: as many at most.  [default: 15]"),
         click.option("--seeds", type=Seeds(), metavar="N|auto",
                      help="How many seeds, from 0; auto adds some where a claim is undecided.  [default: the study's]"),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _described_by(command: Command) -> Command:
+    """Add what describes a study."""
+    for option in (
         click.option("--match", type=click.Choice(["parameters", "flops"]),
                      help="Compare each change that makes the network larger with a base widened to its size, too."),
         click.option("--margin", type=click.FloatRange(min=0, min_open=True),
@@ -136,7 +141,10 @@ def list_command(plugins: Plugins, as_json: bool) -> None:
 
 
 @study_command.command("show")
-@_study_options
+@_judged_by
+@_described_by
+@device_options
+@ledger_option
 @click.pass_obj
 def show_command(plugins: Plugins, /, **options: Any) -> None:
     """Show a study's changes, and what each of them does to the network and its training.
@@ -146,13 +154,12 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
       zoo study show starter-factorial
       zoo study show eq2425-corrected --data folder:images
     """
-    registry: Registry = plugins.registry()
-    study = _study(registry, options)
+    lab: Lab = plugins.lab()
+    study = _study(lab.registry, options)
 
     from zoo.study.conduct import proofs
-    from zoo.train.execute import dataset
 
-    shown = proofs(study, dataset(study.base, registry, "cpu"), registry)
+    shown = proofs(study, lab.dataset(study.base), lab.registry)
     click.echo(f"{study.name}: {study.design.description}" if study.design.description else study.name)
     click.echo(
         f"base {study.base.name}; design {study.design.design}; selects on {study.design.select}; "
@@ -167,13 +174,15 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
 
 
 @study_command.command("plan")
-@_study_options
-@click.option("--jobs", type=click.IntRange(min=1), help="Runs at once, as in zoo benchmark.")
+@_judged_by
+@_described_by
+@training_options
+@ledger_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
     """Say what a study would train, how long that takes, and how small a difference it could detect; train nothing."""
-    with _Work(plugins, options) as work:
+    with _work(plugins, options) as work:
         found = work.plan(work.first_seeds)
         if as_json:
             record = {
@@ -183,14 +192,17 @@ def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
             }
             click.echo(json.dumps(record, indent=2))
             return
-        for line in _described(work.study, work.first_seeds, found, work.path):
+        for line in _described(work, found, work.first_seeds):
             click.echo(line)
 
 
 @study_command.command("run")
-@_study_options
+@_judged_by
+@_described_by
+@training_options
+@ledger_option
 @click.option("--budget", type=Duration(), help="Fewer seeds, so that it takes no longer: 90s, 30m, 2h.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Runs at once, as in zoo benchmark.")
+@click.option("--shard", type=Shard(), metavar="K/N", help="Train only share K of N, such as 3/16, and judge nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before a long study.")
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write the result to this file.")
 @click.option("--format", "format_", metavar="FORMAT", help="As in zoo study report.")
@@ -199,6 +211,7 @@ def run_command(
     plugins: Plugins,
     /,
     budget: float | None,
+    shard: tuple[int, int] | None,
     yes: bool,
     output: Path | None,
     format_: str | None,
@@ -216,31 +229,39 @@ def run_command(
           --design factorial
     """
     format_ = _format(output, format_)
-    with _Work(plugins, options) as work:
-        seeds = work.first_seeds
-        found = work.plan(seeds)
-        if budget is not None and found.seconds > budget:
-            seeds = work.within(seeds, found.plan, budget)
-            found = work.plan(seeds)
-            say(f"Cut down to the budget: {counted(len(seeds), 'seed')}.")
-        for line in _described(work.study, seeds, found, work.path):
-            say(line)
-        if not yes and not _go_on(found):
+    if shard and (budget is not None or output):
+        raise click.UsageError("--shard trains a share and judges nothing: it goes with neither --budget nor --output")
+    with _work(plugins, options) as work:
+        if shard:
+            runs = work.run_shard(*shard)
+            say(f"Shard {shard[0]}/{shard[1]}: {counted(len(runs), 'run')} in {work.ledger.path}.")
+            say("When all shards are there: `zoo ledger merge`, then `zoo study report`.")
+            _fail_if_any(any(run.status == "failed" for run in runs))
             return
-        start = time.monotonic()
 
-        def go_on() -> bool:
-            return budget is None or (time.monotonic() - start) * 2 <= budget
+        def approve(found: StudyPlan, seeds: Sequence[int]) -> None:
+            for line in _described(work, found, seeds):
+                say(line)
+            remedy = "--budget 10m, --epochs or --seeds"
+            if not yes and not ask_if_long(found.seconds, cut_by="--budget, --epochs and --seeds", remedy=remedy):
+                raise click.exceptions.Exit(0)
 
-        result = work.conduct(work.train, seeds, go_on)
-        _show(result, output, format_)
-        if any(arm.failed for arm in result.arms):
-            say("Some runs failed: `zoo results --failed` says why, with the trace.")
-            raise click.exceptions.Exit(WORK_FAILED)
+        findings = work.run(budget=budget, approve=approve)
+        _show(findings.result, output, format_)
+        _fail_if_any(any(arm.failed for arm in findings.result.arms))
+
+
+def _fail_if_any(failed: bool) -> None:
+    if failed:
+        say("Some runs failed: `zoo results --failed` says why, with the trace.")
+        raise click.exceptions.Exit(WORK_FAILED)
 
 
 @study_command.command("report")
-@_study_options
+@_judged_by
+@_described_by
+@device_options
+@ledger_option
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
 @click.option(
     "--format",
@@ -261,165 +282,33 @@ def report_command(plugins: Plugins, /, output: Path | None, format_: str | None
       zoo study report starter-factorial --format latex > table.tex
     """
     format_ = _format(output, format_)
-    with _Work(plugins, options, creates=False) as work:
-        _show(work.conduct(work.stored, work.first_seeds, lambda: True), output, format_)
+    with _work(plugins, options, create=False) as work:
+        _show(work.report().result, output, format_)
 
 
-class _Work:
-    """A study that the command line describes, with all that is needed to train it or to find its runs."""
+TRAINED_ON = ("device", "precision", "engine", "jobs", "keep_state")
 
-    def __init__(self, plugins: Plugins, options: dict[str, Any], *, creates: bool = True) -> None:
-        self.registry: Registry = plugins.registry()
-        self.study = _study(self.registry, options)
-        self._options = options
-        self._plugins = plugins
-        self.unfit: dict[str, str] = {}
 
-        # From here on torch is needed.
-        from zoo.ledger import Ledger, default_path
-        from zoo.study.conduct import check_auto
-        from zoo.train.execute import dataset
-        from zoo.train.machine import choose_device, make_deterministic
-        from zoo.train.precision import choose_precision
-
-        self.device = choose_device(options["device"])
-        self.precision: Precision = choose_precision(options["precision"], self.device)
-        self.is_auto = options["seeds"] == "auto"
-        if self.is_auto:
-            check_auto(self.study)
-        elif options["max_seeds"]:
-            raise click.UsageError("--max-seeds is for --seeds auto")
-        make_deterministic(self.device)
-        self.dataset: Dataset = dataset(self.study.base, self.registry, self.device)
-        for note in self.study.notes:
-            say(f"Note: {note}")
-        self.path: Path = options["ledger_path"] or default_path()
-        self.ledger: Ledger = Ledger(self.path, create=creates)
-
-    def __enter__(self) -> _Work:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ledger.close()
-
-    @property
-    def most_seeds(self) -> int:
-        """How many seeds there are at most."""
-        from zoo.study.conduct import MOST_SEEDS
-
-        if self.is_auto:
-            return int(self._options["max_seeds"] or MOST_SEEDS)
-        return int(self._options["seeds"] or self.study.design.seeds)
-
-    @property
-    def first_seeds(self) -> list[int]:
-        """The seeds that are trained in any case."""
-        from zoo.study.conduct import FIRST_SEEDS
-
-        return list(range(min(FIRST_SEEDS, self.most_seeds) if self.is_auto else self.most_seeds))
-
-    def plan(self, seeds: Sequence[int]) -> StudyPlan:
-        """Find out what these seeds cost and can show."""
-        from zoo.study.designs import can_lack
-        from zoo.study.plan import first_specs, study_plan
-
-        specs = first_specs(self.study, self.registry)
-        if sys.stderr.isatty():
-            say(f"Planning {counted(len(specs), 'spec')} ...")
-        plan = self._plan_runs(specs, seeds)
-        if plan.unfit and not can_lack(self.study):
-            raise BuildError("\n".join(plan.unfit.values()))
-        return study_plan(
-            self.study,
-            seeds,
-            plan,
-            dataset=self.dataset,
-            registry=self.registry,
-            ledger=self.ledger,
-        )
-
-    def _plan_runs(self, specs: Sequence[Spec], seeds: Sequence[int]) -> Plan:
-        """Plan runs; what cannot be trained is noted."""
-        from zoo.benchmark import make_plan
-
-        plan = make_plan(
-            specs,
-            seeds,
-            registry=self.registry,
-            device=self.device,
-            ledger=self.ledger,
-            jobs=self._options.get("jobs"),
-            precision=self.precision,
-        )
-        self.unfit |= plan.unfit
-        return plan
-
-    def within(self, seeds: Sequence[int], plan: Plan, budget: float) -> list[int]:
-        """Return so many of a plan's seeds that they fit a budget.
-
-        Raises:
-            SpecError: not even two do.
-        """
-        from zoo.study.plan import seconds_with
-
-        for count in range(len(seeds), 1, -1):
-            if seconds_with(self.study, plan, seeds[:count]) <= budget:
-                return list(seeds[:count])
-        least = seconds_with(self.study, plan, seeds[:2])
-        raise SpecError(
-            f"two seeds take about {rough_duration(least)} and the budget is {rough_duration(budget)}: take fewer "
-            "--epochs, fewer changes, or a design with fewer combinations"
-        )
-
-    def conduct(self, train: Train, seeds: Sequence[int], go_on: Callable[[], bool]) -> StudyResult:
-        """Carry the study out, or read what was."""
-        from zoo.study.conduct import SEED_BATCH, Auto, conduct
-
-        auto: Auto | None = None
-        if self.is_auto:
-            auto = Auto(len(seeds), SEED_BATCH, max(self.most_seeds, len(seeds)), go_on)
-            seeds = range(auto.most)
-        result = conduct(
-            self.study,
-            list(seeds),
-            train,
-            dataset=self.dataset,
-            registry=self.registry,
-            auto=auto,
-            command=_command(self._plugins, self.study, self._options),
-        )
-        return attrs.evolve(result, notes=(*result.notes, *(f"Left out: {reason}" for reason in self.unfit.values())))
-
-    def train(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
-        """Train what the ledger does not hold, with a display."""
-        from zoo.benchmark import carry_out
-        from zoo.cli.progress import Display
-
-        try:
-            plan = self._plan_runs(specs, seeds)
-        except BuildError:  # none of them can be trained, which the plan of the study has said
-            return []
-        try:
-            with Display(plan) as display:
-                return carry_out(
-                    plan,
-                    registry=self.registry,
-                    device=self.device,
-                    ledger=self.ledger,
-                    watch=display.watch,
-                    say=display.say,
-                )
-        except KeyboardInterrupt:
-            say(f"\nStopped: what has ended is stored in {self.path}. The same command goes on from there.")
-            raise click.exceptions.Exit(INTERRUPTED) from None
-
-    def stored(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
-        """Return the runs that the ledger holds."""
-        from zoo.benchmark import stored_runs
-
-        return stored_runs(
-            specs, seeds, self.dataset, registry=self.registry, ledger=self.ledger, precision=self.precision
-        )
+def _work(plugins: Plugins, options: dict[str, Any], *, create: bool = True) -> StudyWork:
+    """Return the study that the command line describes, with all that is needed to train it or to find its runs."""
+    lab: Lab = plugins.lab(
+        ledger=options["ledger_path"],
+        executor=executor_choice(options.get("executor"), options.get("executor_sets", ())),
+        **{name: options[name] for name in TRAINED_ON if name in options},
+    )
+    study = _study(lab.registry, options)
+    if options["max_seeds"] and options["seeds"] != "auto":
+        raise click.UsageError("--max-seeds is for --seeds auto")
+    work = lab.open_study(
+        study,
+        seeds=options["seeds"],
+        max_seeds=options["max_seeds"],
+        create=create,
+        command=_command(plugins, study, options),
+    )
+    for note in study.notes:
+        say(f"Note: {note}")
+    return work
 
 
 def _study(registry: Registry, options: dict[str, Any]) -> Study:
@@ -438,7 +327,7 @@ def _study(registry: Registry, options: dict[str, Any]) -> Study:
     changes = tree.get("changes", {})
     if options["changes"]:
         tree["changes"] = {**(changes if isinstance(changes, Mapping) else {}), **_changes(options["changes"])}
-    overrides = read_overrides(sets=options["sets"], data=options["data"], epochs=options["epochs"])
+    overrides = read_sets(options["sets"], data=options["data"], epochs=options["epochs"])
     label = Path(name).stem if name and name.endswith(".toml") else name or UNNAMED
     return read_study(tree, registry=registry, name=label, overrides=overrides)
 
@@ -464,8 +353,9 @@ def _changes(texts: Sequence[str]) -> dict[str, Any]:
     return changes
 
 
-def _described(study: Study, seeds: Sequence[int], found: StudyPlan, path: Path) -> list[str]:
+def _described(work: StudyWork, found: StudyPlan, seeds: Sequence[int]) -> list[str]:
     """Say in lines what a study will do and what it can show."""
+    study, path = work.study, work.ledger.path
     plan = found.plan
     held = len(plan.runs) - len(plan.missing)
     most = "at most " if found.is_most else ""
@@ -473,8 +363,9 @@ def _described(study: Study, seeds: Sequence[int], found: StudyPlan, path: Path)
         f"{study.name}: {study.design.design}, {counted(len(study.factors), 'change')} of {study.base.name}, "
         f"{most}{counted(found.combinations, 'combination')} with {counted(len(seeds), 'seed')}: "
         f"{most}{counted(found.runs, 'run')}; {held} {'is' if held == 1 else 'are'} in {path} already.",
-        f"Time: {most}about {rough_duration(found.seconds)}, {counted(plan.jobs, 'run')} at once; "
-        f"memory: about {quantity(found.memory * plan.jobs)}B beside the data.",
+        f"Time: {most}about {rough_duration(found.seconds)}, "
+        f"{counted(plan.jobs, 'run') if plan.jobs else 'as many runs as there is room for'} at once; "
+        f"memory: about {quantity(found.memory * (plan.jobs or 1))}B beside the data.",
     ]
     lines += [f"Note: {note}." for note in plan.notes]
     lines += [f"Left out: {reason}" for reason in plan.unfit.values()]
@@ -489,19 +380,6 @@ def _described(study: Study, seeds: Sequence[int], found: StudyPlan, path: Path)
         f"{can} ({known})."
     )
     return lines
-
-
-def _go_on(found: StudyPlan) -> bool:
-    from zoo.cli.plan import ASK_ABOVE, interactive
-
-    if found.seconds <= ASK_ABOVE:
-        return True
-    if not interactive():
-        raise ZooError(
-            f"that is over {rough_duration(ASK_ABOVE)}: say --yes to go on, or cut it down with --budget 10m, "
-            "--epochs or --seeds"
-        )
-    return click.confirm("Go on? (--budget, --epochs and --seeds cut it down)", err=True)
 
 
 _ENDINGS = {
@@ -522,16 +400,8 @@ def _format(output: Path | None, format_: str | None) -> str:
     """
     from zoo.report.study.tables import DEFAULT_FORMAT, check
 
-    endings = {
-        ".html": "html",
-        ".md": "markdown",
-        ".tex": "latex",
-        ".csv": "csv",
-        ".json": "json",
-        ".parquet": "parquet",
-    }
     if format_ is None:
-        format_ = endings.get(output.suffix.lower(), DEFAULT_FORMAT) if output else DEFAULT_FORMAT
+        format_ = _ENDINGS.get(output.suffix.lower(), DEFAULT_FORMAT) if output else DEFAULT_FORMAT
     if format_ != "html" and format_ != "parquet":
         check(format_)
     if format_ == "parquet" and output is None:

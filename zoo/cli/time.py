@@ -11,16 +11,15 @@ import attrs
 import click
 from tabulate import tabulate
 
-from zoo.cli import layout
-from zoo.cli.changes import overridden, varied
-from zoo.cli.common import Duration, say
+from zoo.cli.changes import read_sets, read_variations
+from zoo.cli.common import Duration, device_options, say
 from zoo.cli.completion import complete_dataset, complete_spec, complete_variant
 from zoo.cli.main import Plugins
-from zoo.errors import SpecError
+from zoo.report import layout
 from zoo.report.text import counted, fit, quantity
 
 if TYPE_CHECKING:
-    from zoo.registry import Registry
+    from zoo.lab.lab import Lab
     from zoo.timing import Pace, Timing, Timings
 
 ROUNDS = 200
@@ -53,14 +52,7 @@ KINDS = ("training", "evaluation")
 )
 @click.option("--rounds", type=int, help=f"How many rounds of steps.  [default: {ROUNDS}]")
 @click.option("--seconds", type=Duration(), help="Instead of --rounds: how long to go on, such as 30s or 5m.")
-@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))
-@click.option(
-    "--precision",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["fp32", "tf32", "bf16", "auto"]),
-    help="Of convolutions and matrix products; auto is fp32.",
-)
+@device_options
 @click.option(
     "--format", "format_", default="simple", show_default=True, metavar="FORMAT",
     help="csv, json, or any format of tabulate: github, html, latex, ... Only simple is fitted to a terminal.",
@@ -92,39 +84,24 @@ def time_command(
       zoo time eq2425/default eq2425/4a1 --data folder:images --seconds 1m
     """
     from zoo.report.table import check
-    from zoo.spec.resolve import select
 
     format_ = "json" if as_json else format_
     check(format_, None)
     if rounds is not None and seconds is not None:
         raise click.UsageError("--rounds and --seconds both say when to stop; give one of them")
-    registry: Registry = plugins.registry()
-    specs, broken = select(patterns, registry=registry)
-    specs = overridden(specs, registry, sets=sets, data=data)
-    specs = varied(specs, registry, variations=variations, sets=sets)
-    if not specs:
-        raise SpecError("\n".join(["there is no valid spec to time", *broken]))
+    lab: Lab = plugins.lab(device=device, precision=precision)
+    selection = lab.select(*patterns, sets=read_sets(sets, data=data), vary=read_variations(variations))
 
     # From here on torch is needed.
-    from zoo.timing import measure
-    from zoo.train.machine import choose_device, provenance
-    from zoo.train.precision import choose_precision
+    from zoo.train.machine import provenance
 
-    device = choose_device(device)
-    for line in broken:
+    for line in selection.broken:
         say(line)
-    timings = measure(
-        specs,
-        registry=registry,
-        device=device,
-        precision=choose_precision(precision, device),
-        rounds=ROUNDS if rounds is None else rounds,
-        seconds=seconds,
-    )
+    timings = lab.time_selected(selection, rounds=ROUNDS if rounds is None else rounds, seconds=seconds)
     about = {
-        "dataset": specs[0].data.dataset,
-        "device": provenance(device)["device_name"],
-        "precision": choose_precision(precision, device),
+        "dataset": selection.specs[0].data.dataset,
+        "device": provenance(lab.device)["device_name"],
+        "precision": lab.precision,
         "rounds": timings.rounds,
         "load": timings.load,
     }

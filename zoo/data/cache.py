@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+import attrs
 import numpy as np
 import platformdirs
 
 from zoo.data.prepare import Prepared
-from zoo.errors import DataError
+from zoo.errors import DataError, near_misses
 
 CACHE_VARIABLE = "ZOO_CACHE"
 _INDEX = "entry.json"
 _SCRATCH = ".new-"
 _LEFT_OVER_AFTER = 24 * 3600.0
+_ENTRY = re.compile(r"(?P<variant>.+)-[0-9a-f]{32}(?:-.+)?")
+"""The name of an entry's folder: a data set's variant, a digest, and perhaps the share held out for validation."""
 
 
 def cache_dir() -> Path:
@@ -38,8 +42,85 @@ def data_dir() -> Path:
 
 def size_on_disk(variant: str) -> int:
     """Return how many bytes a data set's variant takes in the cache: what was downloaded, and what was decoded."""
-    folders = [data_dir() / variant, *_entries().glob(f"{variant}-*")]
-    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+    return sum(_bytes(folder) for folder in [data_dir() / variant, *_entries().glob(f"{variant}-*")])
+
+
+@attrs.frozen
+class Holding:
+    """A folder of the cache.
+
+    Attributes:
+        path: the folder.
+        dataset: the data set as it was named, such as "folder:/x/y"; only "folder" where that is not known.
+        content: "downloaded" or "decoded".
+        bytes: how much room it takes.
+        last_used: in seconds since 1970; None where that is not known.
+        digest: that of the images, as runs have it; None for a download.
+    """
+
+    path: Path
+    dataset: str
+    content: str
+    bytes: int
+    last_used: float | None
+    digest: str | None
+
+
+def holdings() -> list[Holding]:
+    """Return what the cache holds: first what was downloaded, then what was decoded, by name."""
+    return [
+        *(Holding(folder, folder.name, "downloaded", _bytes(folder), None, None) for folder in _folders(data_dir())),
+        *sorted((_holding(folder) for folder in _folders(_entries())), key=lambda held: (held.dataset, held.path)),
+    ]
+
+
+def named(names: Sequence[str]) -> list[Holding]:
+    """Return what the cache holds of data sets; `folder` stands for every `folder:PATH`.
+
+    Raises:
+        DataError: it holds nothing of one of them.
+    """
+    held = holdings()
+    found = []
+    for name in names:
+        of_it = [holding for holding in held if name in (holding.dataset, holding.dataset.partition(":")[0])]
+        if not of_it:
+            known = sorted({holding.dataset for holding in held})
+            what = f"It holds {', '.join(known)}." if known else "It is empty."
+            raise DataError(f"the cache {cache_dir()} holds nothing of {name!r}{near_misses(name, known)} {what}")
+        found += [holding for holding in of_it if holding not in found]
+    return found
+
+
+def discard(holding: Holding) -> None:
+    """Remove a folder of the cache. Who has mapped its files keeps what was mapped.
+
+    Raises:
+        DataError: it cannot be removed.
+    """
+    # Renamed first, so that nobody finds half of it.
+    with scratch(holding.path.parent) as gone, suppress(FileNotFoundError):
+        holding.path.rename(gone / "removed")
+
+
+def _folders(parent: Path) -> list[Path]:
+    if not parent.is_dir():
+        return []
+    return sorted(folder for folder in parent.iterdir() if folder.is_dir() and not folder.name.startswith(_SCRATCH))
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _holding(folder: Path) -> Holding:
+    match = _ENTRY.fullmatch(folder.name)
+    name, digest, last_used = match["variant"] if match else folder.name, None, None
+    with suppress(OSError, ValueError, AttributeError):  # a damaged one
+        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        name, digest = index.get("name", name), index.get("digest")
+        last_used = (folder / _INDEX).stat().st_mtime
+    return Holding(folder, name, "decoded", _bytes(folder), last_used, digest)
 
 
 @contextmanager
@@ -64,8 +145,10 @@ def scratch(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def cached(key: str, make: Callable[[], Prepared]) -> Prepared:
+def cached(key: str, make: Callable[[], Prepared], *, name: str) -> Prepared:
     """Return the entry under `key`, memory-mapped; where there is none, or a damaged one, `make` it first.
+
+    `name` is the data set's, for `holdings`.
 
     The maps are copy-on-write: writing to the arrays changes neither the files nor what other processes see.
 
@@ -75,12 +158,14 @@ def cached(key: str, make: Callable[[], Prepared]) -> Prepared:
     folder = _entries() / key
     found = _read(folder)
     if found is not None:
+        with suppress(OSError):  # another user's cache
+            os.utime(folder / _INDEX)
         return found
     made = make()
     with scratch(folder.parent) as new:
         complete = new / "complete"
         complete.mkdir()
-        _write(made, complete)
+        _write(made, complete, name)
         # After that write, only another process that stores the same entry makes a rename fail, which is as good.
         with suppress(OSError):
             if folder.exists() and _read(folder) is None:
@@ -89,15 +174,27 @@ def cached(key: str, make: Callable[[], Prepared]) -> Prepared:
     return _read(folder) or made
 
 
+def by_content(digest: str) -> Prepared | None:
+    """Return the entry whose content has this digest, memory-mapped, whatever it was made from; None where none has."""
+    for index in _entries().glob(f"*/{_INDEX}"):
+        with suppress(OSError, ValueError, KeyError):
+            if json.loads(index.read_text(encoding="utf-8"))["digest"] == digest:
+                found = _read(index.parent)
+                if found is not None:
+                    return found
+    return None
+
+
 def _entries() -> Path:
     return cache_dir() / "datasets"
 
 
-def _write(prepared: Prepared, folder: Path) -> None:
+def _write(prepared: Prepared, folder: Path, name: str) -> None:
     for part, (images, labels) in prepared.parts.items():
         np.save(folder / f"{part}_images.npy", images)
         np.save(folder / f"{part}_labels.npy", labels)
     index = {
+        "name": name,
         "parts": list(prepared.parts),
         "sizes": {file.name: file.stat().st_size for file in folder.iterdir()},
         "classes": prepared.classes,

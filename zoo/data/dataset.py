@@ -13,6 +13,7 @@ import numpy as np
 
 from zoo.data import prepare
 from zoo.data.cache import cached
+from zoo.data.prepare import Prepared
 from zoo.data.sources import Images, Labels, Source, source
 from zoo.errors import DataError
 from zoo.registry import Registry
@@ -91,7 +92,7 @@ def load(
         raise DataError(f"the data set {name} is not at hand: {reason}")
     try:
         key = _key(name, origin, resize)
-        prepared = cached(key, lambda: prepare.prepare(origin.decode(resize), origin.title, resize))
+        prepared = cached(key, lambda: prepare.prepare(origin.decode(resize), origin.title, resize), name=name)
     except OSError as error:
         raise DataError(f"the data set {name} cannot be read: {error}") from error
     except MemoryError as error:
@@ -100,11 +101,16 @@ def load(
         ) from error
     if validation:
         whole = prepared
-        prepared = cached(f"{key}-{validation}", lambda: prepare.hold_out(whole, validation, origin.title))
+        prepared = cached(f"{key}-{validation}", lambda: prepare.hold_out(whole, validation, origin.title), name=name)
+    return on_device(prepared, name, origin.title, device)
+
+
+def on_device(prepared: Prepared, name: str, title: str, device: str) -> Dataset:
+    """Return prepared data as a data set of this name, its tensors on the device."""
     splits = {part: _split(arrays, device) for part, arrays in prepared.parts.items()}
     return Dataset(
         name=name,
-        title=origin.title,
+        title=title,
         classes=prepared.classes,
         train=splits["train"],
         test=splits["test"],

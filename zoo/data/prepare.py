@@ -158,9 +158,14 @@ def _too_few(prepared: Prepared, counts: Labels, label: int, share: float, title
 def _prepared(
     parts: Mapping[str, tuple[Images, Labels]], classes: tuple[str, ...], notes: tuple[str, ...], share: float
 ) -> Prepared:
+    return Prepared(parts, classes, notes, content_digest(parts, classes, share))
+
+
+def content_digest(parts: Mapping[str, tuple[Images, Labels]], classes: tuple[str, ...], share: float) -> str:
+    """Return the SHA-256 of the parts, the classes and the share held out for validation."""
     described = {part: images.shape for part, (images, _) in parts.items()}
     digest = hashlib.sha256(json.dumps([classes, share, described]).encode())
     for images, labels in parts.values():
         digest.update(np.ascontiguousarray(images).data)
         digest.update(np.ascontiguousarray(labels).data)
-    return Prepared(parts, classes, notes, digest.hexdigest())
+    return digest.hexdigest()

@@ -31,7 +31,7 @@ class Ended:
 
 @attrs.frozen
 class Lost:
-    """The process that trained a run is gone, or its memory, and the run with it; it begins anew."""
+    """What trained a run is gone: its process, its machine, or the memory for it. It begins anew with `Started`."""
 
     run: Run
     reason: str

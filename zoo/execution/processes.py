@@ -1,6 +1,7 @@
 """Training in worker processes, one run at a time in each: on a CPU the fastest way for many small runs.
 
-A worker that dies costs its run only: the run is tried once more, then recorded as failed.
+A worker that dies costs its run only: the run is tried once more, then recorded as failed. With several GPUs each
+worker has one of them. On GPUs this has not yet been run.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
@@ -19,34 +22,55 @@ from typing import Any
 
 import attrs
 
+from zoo.errors import WORK_FAILED, ZooError
+from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.registry import Registry
+from zoo.train.engines.choice import Wanted
 from zoo.train.execute import execute
-from zoo.train.machine import make_deterministic, provenance
+from zoo.train.machine import provenance
 from zoo.train.run import EpochRecord, Run, RunKey
+
+_TRIES = 3
+"""How often a worker is tried to be started: the process that workers are forked from may have been killed."""
+
+
+class NoWorkersError(ZooError):
+    """No worker process can be started."""
+
+    exit_code = WORK_FAILED
 
 
 def warm_up() -> None:
     """Let the process that workers are forked from begin to import torch, while this one plans."""
-    context = _context()
+    context = _context("cpu")
     if isinstance(context, ForkServerContext):
         from multiprocessing.forkserver import ensure_running
 
-        ensure_running()
+        with _own_imports(), suppress(OSError):  # which the start of the first worker tells
+            ensure_running()
 
 
-def workers(
-    runs: Iterable[Run], registry: Registry, device: str, jobs: int, checkpoints: Path | None = None
-) -> Iterator[Event]:
-    """Train the runs in up to `jobs` processes, and tell what happens in all of them."""
-    waiting = deque(runs)
+def processes(work: Work) -> Iterator[Event]:
+    """Train up to `jobs` runs at once, each in a process, and tell what happens in all of them.
+
+    Left to itself it trains as many at once as there are cores, and one on each GPU. No more processes are started
+    than there are runs.
+    """
+    jobs = work.jobs or (available_cores() if work.devices[0] == "cpu" else len(work.devices))
     lost: set[RunKey] = set()
-    context = _context()
-    pool = [_Worker(context, registry.arguments, device, checkpoints) for _ in range(min(jobs, len(waiting)))]
+    pool: list[_Worker] = []
     try:
-        for worker in pool:
-            yield worker.begin(waiting.popleft())
-        while busy := {worker.connection: worker for worker in pool if worker.run is not None}:
+        while True:
+            while sum(worker.run is not None for worker in pool) < jobs and (run := next(work.runs, None)):
+                worker = next((worker for worker in pool if worker.run is None), None)
+                if worker is None:
+                    worker = _Worker(work, _least_used(work.devices, pool))
+                    pool.append(worker)
+                yield worker.begin(run)
+            busy = {worker.connection: worker for worker in pool if worker.run is not None}
+            if not busy:
+                return
             for ready in wait(list(busy)):
                 worker = busy[ready]  # type: ignore[index]
                 run = worker.run
@@ -54,43 +78,57 @@ def workers(
                 outcome = worker.receive()
                 if isinstance(outcome, EpochRecord):
                     yield EpochFinished(run, outcome)
-                    continue
-                if isinstance(outcome, Run):
+                elif isinstance(outcome, Run):
                     yield Ended(outcome)
                 else:
                     pool.remove(worker)
-                    worker = _Worker(context, registry.arguments, device, checkpoints)
-                    pool.append(worker)
-                    if run.key not in lost:
-                        lost.add(run.key)
-                        yield Lost(run, outcome)
-                        yield worker.begin(run)
+                    worker.stop()
+                    if run.key in lost:
+                        failure = f"{outcome}, twice"
+                        told = provenance(worker.device)
+                        yield Ended(attrs.evolve(run, status="failed", reason=failure, provenance=told))
                         continue
-                    failure = f"{outcome}, twice"
-                    yield Ended(attrs.evolve(run, status="failed", reason=failure, provenance=provenance(device)))
-                if waiting:
-                    yield worker.begin(waiting.popleft())
+                    lost.add(run.key)
+                    yield Lost(run, outcome)
+                    worker = _Worker(work, worker.device)
+                    pool.append(worker)
+                    yield worker.begin(run)
     finally:
         for worker in pool:
             worker.stop()
 
 
+def _least_used(devices: tuple[str, ...], pool: list[_Worker]) -> str:
+    used = Counter(worker.device for worker in pool)
+    return min(dict.fromkeys(devices), key=lambda device: used[device])
+
+
 class _Worker:
     """A process, the connection to it, and the run that it trains."""
 
-    def __init__(
-        self,
-        context: ForkServerContext | SpawnContext,
-        registry: Mapping[str, Any],
-        device: str,
-        checkpoints: Path | None,
-    ) -> None:
-        self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, dict(registry), device, checkpoints), daemon=True)
-        self._process.start()
-        # Only the worker holds its end, so that its death is the end of the connection.
-        theirs.close()
+    def __init__(self, work: Work, device: str) -> None:
+        self.device = device
         self.run: Run | None = None
+        registry = dict(work.registry.arguments)
+        for left in reversed(range(_TRIES)):
+            self.connection, theirs = multiprocessing.Pipe()
+            arguments = (theirs, dict(os.environ), registry, device, work.checkpoints, work.engine)
+            self._process = _context(device).Process(target=_work, args=arguments, daemon=True)
+            try:
+                with _own_imports():
+                    self._process.start()
+                return
+            except (EOFError, OSError) as error:
+                self.connection.close()
+                if not left:
+                    raise NoWorkersError(
+                        f"no worker process can be started ({type(error).__name__}: {error}); train without them: "
+                        "--jobs 1"
+                    ) from error
+                time.sleep(0.1)  # until it is known that the process that workers are forked from is gone
+            finally:
+                # Only the worker holds its end, so that its death is the end of the connection.
+                theirs.close()
 
     def begin(self, run: Run) -> Started:
         self.run = run
@@ -119,16 +157,24 @@ class _Worker:
         self.connection.close()
 
 
-def _work(connection: Connection, registry: Mapping[str, Any], device: str, checkpoints: Path | None) -> None:
+def _work(
+    connection: Connection,
+    environment: Mapping[str, str],
+    registry: Mapping[str, Any],
+    device: str,
+    checkpoints: Path | None,
+    engine: Wanted,
+) -> None:
     """Train the runs that arrive until the connection ends, or the process that commands this one."""
     # Ctrl-C reaches the whole group of processes; the one that commands the workers decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    make_deterministic(device)
+    os.environ.clear()
+    os.environ.update(environment)
     loaded = Registry(**registry)
     while True:
         try:
-            for outcome in execute(connection.recv(), loaded, device, checkpoints):
+            for outcome in execute(connection.recv(), loaded, device, checkpoints, engine=engine):
                 connection.send(outcome)
         except (EOFError, OSError):
             return
@@ -142,14 +188,40 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _context() -> ForkServerContext | SpawnContext:
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+def _context(device: str) -> ForkServerContext | SpawnContext:
+    # A process that has asked CUDA for anything must not be forked, and an import may ask.
+    if device.startswith("cuda") or "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     # Workers are forked from a process that has imported torch but computed nothing. The second module is what the
     # first optimizer of a process imports: half of the time that torch takes to start.
     context.set_forkserver_preload([__name__, "torch._dynamo"])
     return context
+
+
+_starting = threading.Lock()
+
+
+@contextmanager
+def _own_imports() -> Iterator[None]:
+    """Let a process that is started meanwhile import what this one imports.
+
+    Such a process is begun with `python -c`, which would look for modules in the working folder first, and it imports
+    some before it is told where this one looks for them. What it is started with is put right in `_work`.
+    """
+    where = os.pathsep.join(str(path) if path else os.getcwd() for path in sys.path)
+    for_start = {"PYTHONSAFEPATH": "1", "PYTHONPATH": where}
+    with _starting:
+        before = {name: os.environ.get(name) for name in for_start}
+        os.environ.update(for_start)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def available_cores() -> int:

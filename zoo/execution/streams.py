@@ -1,94 +1,120 @@
-"""Several runs at once on one GPU: a thread and a CUDA stream for each, so that small kernels run side by side.
+"""Several runs at once in this process: a thread and, on a GPU, a CUDA stream for each, so that kernels overlap.
 
 What a run computes does not depend on its company: only memory is shared. What draws from torch's global generators,
-and recording, is done by one thread at a time (`zoo.train.streams.exclusive`). On the CPU the same threads take turns,
-which is what the tests use; the streams have not yet been run on a GPU.
+and recording, is done by one thread at a time (`zoo.train.streams.exclusive`), on all GPUs together: with steps that
+are not recorded the threads take turns, and processes are faster. On the CPU they take turns, too, which is what the
+tests use; the streams have not yet been run on a GPU.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
-from pathlib import Path
 from queue import SimpleQueue
 
+import attrs
 import torch
 
+from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
-from zoo.registry import Registry
-from zoo.train.engines.choice import Wanted, release_memory
+from zoo.train.engines.choice import release_memory
 from zoo.train.execute import execute
-from zoo.train.machine import make_deterministic
 from zoo.train.run import EpochRecord, Run
 
 
-def concurrent(
-    runs: Iterable[Run],
-    registry: Registry,
-    device: str,
-    jobs: int,
-    checkpoints: Path | None = None,
-    *,
-    engine: Wanted = "sequential",
-) -> Iterator[Event]:
-    """Train up to `jobs` runs at once in this process, and tell what happens in all of them.
+@attrs.define(eq=False)
+class _Place:
+    """A device, how many runs it may train at once, and how many it trains."""
 
-    A run for which the device's memory does not suffice begins anew, from its last checkpoint, when half as many are
-    trained at once; one that is alone then has failed.
+    device: str
+    most: int
+    training: int = 0
+
+    @property
+    def is_free(self) -> bool:
+        return self.training < self.most
+
+
+Told = tuple[_Place, Run, EpochRecord | Run | BaseException]
+
+
+def streams(work: Work) -> Iterator[Event]:
+    """Train up to `jobs` runs at once, spread evenly over the devices, and tell what happens in all of them.
+
+    A run for which a device's memory does not suffice begins anew, from its last checkpoint, when half as many are
+    trained at once there; one that is alone then has failed.
     """
-    waiting = deque(runs)
-    told: SimpleQueue[tuple[Run, EpochRecord | Run | BaseException]] = SimpleQueue()
+    jobs = len(work.devices) if work.jobs is None else work.jobs
+    places = [_Place(device, -(-jobs // len(work.devices))) for device in work.devices]
+    told: SimpleQueue[Told] = SimpleQueue()
     stop = threading.Event()
-    active: list[threading.Thread] = []
-    training = 0
-
-    def train(run: Run, alone: bool) -> None:
-        try:
-            make_deterministic(device)
-            outcomes = execute(run, registry, device, checkpoints, engine=engine, alone=alone)
-            with own_stream(device), closing(outcomes):  # type: ignore[type-var]
-                for outcome in outcomes:
-                    if stop.is_set():
-                        return
-                    told.put((run, outcome))
-        except BaseException as error:  # told to the thread that waits for it
-            told.put((run, error.with_traceback(None) if isinstance(error, torch.OutOfMemoryError) else error))
-
+    threads: list[threading.Thread] = []
+    again: deque[Run] = deque()
     try:
-        while waiting or training:
-            while waiting and training < jobs:
-                run = waiting.popleft()
+        while True:
+            while place := _free(places, jobs):
+                run = again.popleft() if again else next(work.runs, None)
+                if run is None:
+                    break
                 yield Started(run)
-                active.append(threading.Thread(target=train, args=(run, jobs == 1), name=run.name, daemon=True))
-                active[-1].start()
-                training += 1
-            run, outcome = told.get()
+                threads = [thread for thread in threads if thread.is_alive()]
+                arguments = (work, place, run, place.most == 1, told, stop)
+                threads.append(threading.Thread(target=_train, args=arguments, name=run.name, daemon=True))
+                threads[-1].start()
+                place.training += 1
+            if not any(place.training for place in places):
+                return
+            place, run, outcome = told.get()
             if isinstance(outcome, EpochRecord):
                 yield EpochFinished(run, outcome)
                 continue
-            training -= 1
+            place.training -= 1
             if isinstance(outcome, Run):
                 yield Ended(outcome)
             elif isinstance(outcome, torch.OutOfMemoryError):
-                together = training + 1
-                jobs = min(jobs, max(1, together // 2))
-                release_memory(device)
-                yield Lost(run, f"the memory of {device} does not suffice for {together} at once, now {jobs}")
-                waiting.appendleft(run)
+                together = place.training + 1
+                place.most = min(place.most, max(1, together // 2))
+                release_memory(place.device)
+                yield Lost(
+                    run, f"the memory of {place.device} does not suffice for {together} at once, now {place.most}"
+                )
+                again.appendleft(run)
             else:
                 raise outcome
     finally:
         stop.set()
-        for thread in active:
+        for thread in threads:
             thread.join()
+
+
+def _free(places: list[_Place], jobs: int) -> _Place | None:
+    """Return the place that trains fewest, if one more run may begin at all."""
+    free = [place for place in places if place.is_free]
+    if not free or sum(place.training for place in places) >= jobs:
+        return None
+    return min(free, key=lambda place: place.training)
+
+
+def _train(work: Work, place: _Place, run: Run, alone: bool, told: SimpleQueue[Told], stop: threading.Event) -> None:
+    """Train a run until it has ended, or all shall stop after the epoch under way."""
+    device = place.device
+    try:
+        outcomes = execute(run, work.registry, device, work.checkpoints, engine=work.engine, alone=alone)
+        with own_stream(device), closing(outcomes):  # type: ignore[type-var]
+            for outcome in outcomes:
+                if stop.is_set():
+                    return
+                told.put((place, run, outcome))
+    except BaseException as error:  # told to the thread that waits for it
+        told.put((place, run, error.with_traceback(None) if isinstance(error, torch.OutOfMemoryError) else error))
 
 
 def own_stream(device: str) -> AbstractContextManager[object]:
     """Return the context of a stream of this thread's own, which begins after what was copied to the device."""
-    if device != "cuda":
+    if not device.startswith("cuda"):
         return nullcontext()
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.default_stream())
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.default_stream(device))
     return torch.cuda.stream(stream)

@@ -50,7 +50,7 @@ def train_again(
         run: the run with its epochs.
         spec: its spec.
         data: what it was trained on, on the device.
-        device: "cpu", "cuda" or "mps".
+        device: such as "cpu", "cuda:0" or "mps".
         registry: where variants are looked up.
         watch: is called after each epoch.
 

@@ -57,6 +57,8 @@ class VariantKind:
     hook: str
     given: tuple[str, ...]
     purpose: str
+    in_specs: bool = True
+    """Whether specs choose variants of it."""
 
 
 _KINDS = [
@@ -76,6 +78,7 @@ _KINDS = [
         "augmentation", "zoo_register_augmentations", ("images", "generator"), "random change of a training batch"
     ),
     VariantKind("dataset", "zoo_register_datasets", (), "labelled images"),
+    VariantKind("executor", "zoo_register_executors", ("work",), "where runs are trained", in_specs=False),
 ]
 KINDS: Mapping[str, VariantKind] = {kind.name: kind for kind in _KINDS}
 
@@ -164,6 +167,14 @@ def zoo_register_augmentations(register: Register) -> None:
 @hookspec
 def zoo_register_datasets(register: Register) -> None:
     """Register data sets: `factory(**options) -> zoo.data.Source`."""
+
+
+@hookspec
+def zoo_register_executors(register: Register) -> None:
+    """Register executors: `factory(work, **options)`, a generator of events.
+
+    `work` is a `zoo.Work`; the events are `zoo.Started`, `zoo.EpochFinished`, `zoo.Ended` and `zoo.Lost`.
+    """
 
 
 @hookspec

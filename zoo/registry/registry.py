@@ -114,7 +114,7 @@ class Registry:
 
     def __init__(self, *, block: Iterable[str] = (), files: Iterable[Path] = (), strict: bool = False) -> None:
         block, files = tuple(block), tuple(files)
-        self.arguments = {"block": block, "files": files, "strict": strict}
+        self.arguments: dict[str, Any] = {"block": block, "files": files, "strict": strict}
         from_environment = os.environ.get(BLOCK_VARIABLE, "").split(",")
         self._block = {name.strip() for name in (*block, *from_environment) if name.strip()}
         self._strict = strict

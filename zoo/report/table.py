@@ -10,6 +10,7 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any
 
 import attrs
@@ -232,6 +233,13 @@ def render(
     )
 
 
+def html(runs: Sequence[Run], below: Sequence[str], *, is_stale: Callable[[Run], bool]) -> str:
+    """Return the table as HTML, with lines of text below it."""
+    return "\n".join(
+        [render(runs, format_="html", is_stale=is_stale), *(f"<p>{escape(line)}</p>" for line in below if line)]
+    )
+
+
 def check(format_: str, sort: str | None) -> None:
     """Refuse a format or a column that does not exist, before hours are spent on what it should show.
 
@@ -291,6 +299,8 @@ def _section(
         above, below = ([textwrap.fill(line, width) for line in lines] for lines in (above, below))
     if format_.startswith("latex"):
         above, below = ([f"% {line}" for line in lines] for lines in (above, below))
+    if format_ in ("html", "unsafehtml"):
+        above, below = ([f"<p>{escape(line)}</p>" for line in lines] for lines in (above, below))
     return "\n".join([*above, "", _tabulate(cells, format_), *(["", *below] if below else [])])
 
 

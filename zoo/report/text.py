@@ -60,6 +60,16 @@ def quantity(number: float) -> str:
     return f"{number:.3g}P"
 
 
+def byte_size(count: int) -> str:
+    """Write how much room something takes: "985 B", "86.7 kB", "1.27 MB"."""
+    number, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < 999.5:
+            break
+        number, unit = number / 1000, larger
+    return f"{number:.3g} {unit}"
+
+
 def counted(number: int, what: str) -> str:
     """Write a number of things: "1 run", "3 runs"."""
     return f"{number} {what}{'' if number == 1 else 's'}"

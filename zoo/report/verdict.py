@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import attrs
+
 from zoo.report.text import counted, difference, probability
 from zoo.statistics.paired import compare
 from zoo.statistics.results import Comparison
@@ -12,8 +14,23 @@ from zoo.study.measure import counted_recall
 from zoo.train.run import Run
 
 
-def verdicts(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[str]:
-    """Return what the comparisons are about, and a line for each variation.
+@attrs.frozen(kw_only=True)
+class Judged:
+    """One spec against another: the difference in recall on a part of the data, and the ratio of training times."""
+
+    spec: str
+    against: str
+    part: str
+    comparison: Comparison
+    time_ratio: float | None
+
+    def __str__(self) -> str:
+        times = "" if self.time_ratio is None else f"; {self.time_ratio:.2f}x the training time"
+        return f"{self.spec} against {self.against}: {_said(self.comparison)}{times}"
+
+
+def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judged]:
+    """Compare each variation with the first of its family, seed by seed.
 
     Recall is compared on the validation part where all runs have one, on the test part otherwise. Training times are
     compared only where no run shared the machine.
@@ -27,22 +44,33 @@ def verdicts(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[str
         by_name.setdefault(run.name, {})[run.key.seed] = run
     part = "validation" if all(run.spec["data"]["validation"] for run in runs) else "test"
     recalls = {name: _recalls(own, part, _classes(runs, part)) for name, own in by_name.items()}
-    differences: dict[tuple[str, str], list[float]] = {}
-    for first, *others in families:
-        for other in others:
-            ours, theirs = recalls.get(other, {}), recalls.get(first, {})
-            differences[first, other] = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    differences: dict[str, list[float]] = {}
+    pairs = {f"{other} against {first}": (first, other) for first, *others in families for other in others}
+    for text, (first, other) in pairs.items():
+        ours, theirs = recalls.get(other, {}), recalls.get(first, {})
+        differences[text] = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
     if not differences:
         return []
-    names = {f"{other} against {first}": (first, other) for first, other in differences}
-    compared = compare({text: differences[pair] for text, pair in names.items()})
-    lines = [
-        f"  {text}: {_said(comparison)}{_times(by_name.get(names[text][1], {}), by_name.get(names[text][0], {}))}"
-        for text, comparison in compared.items()
+    return [
+        Judged(
+            spec=other,
+            against=first,
+            part=part,
+            comparison=comparison,
+            time_ratio=_time_ratio(by_name.get(other, {}), by_name.get(first, {})),
+        )
+        for comparison, (first, other) in zip(compare(differences).values(), pairs.values(), strict=True)
     ]
-    corrected = f", p corrected for {counted(len(compared), 'comparison')}" if len(compared) > 1 else ""
-    lines = [f"Paired by seed, difference in {part} recall [95% interval]{corrected}:", *lines]
-    if part == "test" and len(compared) > 1:
+
+
+def verdicts(found: Sequence[Judged]) -> list[str]:
+    """Return what the comparisons are about, and a line for each."""
+    if not found:
+        return []
+    part = found[0].part
+    corrected = f", p corrected for {counted(len(found), 'comparison')}" if len(found) > 1 else ""
+    lines = [f"Paired by seed, difference in {part} recall [95% interval]{corrected}:", *(f"  {one}" for one in found)]
+    if part == "test" and len(found) > 1:
         lines.append("To choose among them, hold images out: --set data.validation=0.25.")
     return lines
 
@@ -70,11 +98,11 @@ def _said(comparison: Comparison) -> str:
     )
 
 
-def _times(ours: Mapping[int, Run], theirs: Mapping[int, Run]) -> str:
-    """Write the ratio of training times: the geometric mean over seeds; nothing where runs shared the machine."""
+def _time_ratio(ours: Mapping[int, Run], theirs: Mapping[int, Run]) -> float | None:
+    """Return the ratio of training times: the geometric mean over seeds; None where runs shared the machine."""
     both = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
     alone = all(int(run.provenance.get("runs_at_once", 1)) == 1 for pair in both for run in pair)
     if not both or not alone or any(run.seconds_training <= 0 for pair in both for run in pair):
-        return ""
+        return None
     logs = [math.log(a.seconds_training / b.seconds_training) for a, b in both]
-    return f"; {math.exp(math.fsum(logs) / len(logs)):.2f}x the training time"
+    return math.exp(math.fsum(logs) / len(logs))

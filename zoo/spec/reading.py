@@ -67,6 +67,16 @@ def read_as(cls: type, value: object, what: str, registry: Registry, *, path: st
         raise SpecError(heading + "\n  ".join(lines)) from None
 
 
+def read_choice(kind: str, value: object, what: str, registry: Registry) -> Choice:
+    """Turn a variant's name, or a mapping with `name` and options, into a choice of a kind.
+
+    Raises:
+        SpecError: there is no such variant, or an option is not valid; `what` says where it was stated.
+    """
+    choice: Choice = read_as(Annotated[Choice, Kind(kind)], value, what, registry)  # type: ignore[arg-type]
+    return choice
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 

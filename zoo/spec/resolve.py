@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
@@ -14,9 +14,12 @@ from zoo.errors import SpecError, UnknownNameError, ZooError, near_misses
 from zoo.registry import Registry, default_registry
 from zoo.spec import Spec, check_keys, paths, read_toml, structure, unstructure
 
+Named = str | Path | Mapping[str, Any] | Spec
+"""What stands for a spec: a registered name, a TOML file (a path, or a text ending in .toml), a mapping, or itself."""
 
-def resolve(spec: str | Path | Mapping[str, Any] | Spec, *, registry: Registry | None = None) -> Spec:
-    """Return the resolved spec for a registered name, a TOML file (a path, or a text ending in .toml) or a mapping.
+
+def resolve(spec: Named, *, registry: Registry | None = None) -> Spec:
+    """Return the resolved spec for what stands for it.
 
     Raises:
         SpecError: it is not valid; the message names each wrong value by its path.
@@ -32,8 +35,8 @@ def resolve(spec: str | Path | Mapping[str, Any] | Spec, *, registry: Registry |
     return _registered(spec, registry, ())
 
 
-def select(patterns: Iterable[str], *, registry: Registry) -> tuple[list[Spec], list[str]]:
-    """Return the specs that the patterns (`eq2425/*`, names, TOML files) name, each once, in the order registered.
+def select(patterns: Iterable[Named], *, registry: Registry) -> tuple[list[Spec], list[str]]:
+    """Return the specs that are named, some by patterns (`eq2425/*`), each once, in the order registered.
 
     A spec that only a wildcard names and that is not valid (it needs a plugin that failed, say) is left out; the
     second list has a line for each.
@@ -45,10 +48,11 @@ def select(patterns: Iterable[str], *, registry: Registry) -> tuple[list[Spec], 
     chosen: dict[str, Spec] = {}
     broken: list[str] = []
     for pattern in patterns:
-        if not _is_wildcard(pattern) or pattern.endswith(".toml"):
+        if not isinstance(pattern, str) or not _is_wildcard(pattern) or pattern.endswith(".toml"):
             spec = resolve(pattern, registry=registry)
             if chosen.setdefault(spec.name, spec) != spec:
-                raise SpecError(f"{pattern}: another spec is called {spec.name!r} too; rename one of the two files")
+                what = pattern if isinstance(pattern, str | Path) else spec.name
+                raise SpecError(f"{what}: another spec is called {spec.name!r} too; rename one of the two files")
             continue
         names = [name for name in registry.specs if fnmatchcase(name, pattern)]
         if not names:
@@ -68,7 +72,7 @@ def _is_wildcard(pattern: str) -> bool:
     return any(character in pattern for character in "*?[")
 
 
-def vary(specs: Iterable[Spec], variations: Mapping[str, list[Any]], *, registry: Registry) -> list[Spec]:
+def vary(specs: Iterable[Spec], variations: Mapping[str, Sequence[Any]], *, registry: Registry) -> list[Spec]:
     """Return every spec with every combination of the values given for each path, each combination once.
 
     The values are tried one after another on each spec. One that the spec has already leaves it as it is, with its

@@ -11,15 +11,16 @@ from zoo.train.run import EpochRecord, Run
 def measured(run: Run, part: str) -> float:
     """Return a run's recall on a part of the data, by the measure that its spec asks for.
 
-    "final" is macro recall after the last epoch; "eq2425" the mean over evaluated epochs of the mean over batches of
-    each batch's macro recall. NaN where the part was never evaluated.
+    See `zoo.train.metrics.recall_over_epochs`. NaN where the part was never evaluated.
     """
     evaluated = [epoch.evaluations[part] for epoch in run.epochs if part in epoch.evaluations]
     if not evaluated:
         return math.nan
-    if run.spec["evaluation"]["measure"] == "eq2425":
-        return math.fsum(evaluation.batch_recall or 0.0 for evaluation in evaluated) / len(evaluated)
-    return metrics.macro_recall(evaluated[-1].confusion)
+    return metrics.recall_over_epochs(
+        run.spec["evaluation"]["measure"],
+        lambda: metrics.macro_recall(evaluated[-1].confusion),
+        [evaluation.batch_recall for evaluation in evaluated],
+    )
 
 
 def epoch_recall(epoch: EpochRecord, part: str) -> float:

@@ -97,7 +97,7 @@ def seconds_with(study: Study, plan: Plan, seeds: Sequence[int]) -> float:
     known = len({run.key.spec for run in plan.runs})
     further = max(designs.most_cells(study) - known, 0) * len(seeds)
     longest = max(plan.costs.values(), default=0.0)
-    return plan.estimate_of(run for run in plan.missing if run.key.seed in seeds) + further * longest / plan.jobs
+    return plan.estimate_of(run for run in plan.missing if run.key.seed in seeds) + further * longest / plan.at_once
 
 
 def first_specs(study: Study, registry: Registry) -> list[Spec]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import SpecError
+from zoo.execution.contract import Work
 from zoo.network.builder import Shape, construct
 from zoo.registry import Plugin, Registered, Registry, Variant
 from zoo.registry.hookspecs import KINDS
@@ -189,6 +190,20 @@ class Case:
         return "at " + "x".join(map(str, self.shape))
 
 
+@attrs.frozen(slots=False)
+class ExecutorSubject(VariantSubject):
+    """A variant that trains runs."""
+
+    def events(self, work: Work, options: Mapping[str, Any] | None = None) -> Any:
+        """Return the iterator of what it tells of its work."""
+        return self.make(options, work=work)
+
+    def use(self, options: Mapping[str, Any]) -> None:
+        """Let it train nothing with these options."""
+        for _ in self.events(Work(runs=iter(()), registry=self.registry), options):
+            pass
+
+
 @attrs.frozen
 class SpecSubject:
     """A registered spec."""
@@ -224,6 +239,8 @@ def subjects(registry: Registry) -> list[Subject]:
 
 def variant_subject(variant: Variant, registry: Registry) -> VariantSubject:
     """Return a variant as what is checked."""
+    if variant.kind == "executor":
+        return ExecutorSubject(variant, registry)
     return (LayerSubject if variant.kind in LAYERS else VariantSubject)(variant, registry)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from zoo.errors import UnknownNameError, near_misses
 from zoo.registry import Registry
-from zoo.testing import behaviour, declarations, exports, fitting, numbers, randomness, sources, state, use
+from zoo.testing import behaviour, declarations, executing, exports, fitting, numbers, randomness, sources, state, use
 from zoo.testing.check import Check, Outcome
 from zoo.testing.subject import LAYERS, SpecSubject, Subject, subjects, variant_subject
 
-_SLOW = {exports.compiled}
+_SLOW = {exports.compiled, executing.survives_lost_workers}
 _DECLARATIONS = (
     declarations.description,
     declarations.options_read,
@@ -86,6 +86,17 @@ _TABLE: Mapping[str, tuple[Callable[[Any], str | None], ...]] = {
         sources.fingerprint_steady,
         sources.decodes,
         sources.described,
+    ),
+    "executor": (
+        *_DECLARATIONS,
+        executing.events_in_order,
+        executing.figures_equal,
+        executing.failures_told,
+        executing.pulls_lazily,
+        executing.names_kept,
+        executing.without_runs,
+        executing.stops_when_closed,
+        executing.survives_lost_workers,
     ),
     "spec": (sources.resolves, sources.described_in_words, sources.round_trip, sources.network_builds),
 }

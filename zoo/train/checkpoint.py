@@ -6,7 +6,6 @@ each epoch, so that their positions need no saving.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -20,17 +19,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.spec import canonical_json
-from zoo.train.run import EpochRecord, Evaluation, RunKey
+from zoo.train.machine import provenance
+from zoo.train.run import EpochRecord, Evaluation
 from zoo.train.training import Training
 
 _NETWORK, _OPTIMIZER = "network.", "optimizer."
-
-
-def checkpoint_file(folder: Path, key: RunKey) -> Path:
-    """Return where the checkpoint of a run is kept."""
-    digest = hashlib.sha256(canonical_json(attrs.asdict(key)).encode()).hexdigest()
-    return folder / f"{digest[:32]}.safetensors"
 
 
 def save(file: Path, training: Training, records: Sequence[EpochRecord]) -> None:
@@ -48,7 +41,7 @@ def save(file: Path, training: Training, records: Sequence[EpochRecord]) -> None
     metadata = {
         "records": json.dumps([attrs.asdict(record) for record in records]),
         "optimizer": json.dumps(plain),
-        "torch": torch.__version__,
+        **_where(training),
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_suffix(f".{os.getpid()}.new")
@@ -65,14 +58,14 @@ def save(file: Path, training: Training, records: Sequence[EpochRecord]) -> None
 def restore(file: Path, training: Training) -> list[EpochRecord]:
     """Bring a new training to the saved state, and return the records of the epochs that it has behind it.
 
-    There are none where there is no checkpoint, or one that is damaged or of another version of torch: the run then
-    begins at its beginning.
+    There are none where there is no checkpoint, or one that is damaged, or of another version of torch or type of
+    device: the run then begins at its beginning.
     """
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata()
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
-        if metadata["torch"] != torch.__version__:
+        if any(metadata[name] != value for name, value in _where(training).items()):
             return []
         records = [_record(record) for record in json.loads(metadata["records"])]
         state: dict[int, dict[str, Any]] = {}
@@ -87,6 +80,11 @@ def restore(file: Path, training: Training) -> list[EpochRecord]:
     groups = training.optimizer.state_dict()["param_groups"]
     training.optimizer.load_state_dict({"state": state, "param_groups": groups})
     return records
+
+
+def _where(training: Training) -> dict[str, str]:
+    """Return what figures depend on that a run's key does not hold."""
+    return {"torch": torch.__version__, "device": provenance(str(training.device))["device_name"]}
 
 
 def _record(record: dict[str, Any]) -> EpochRecord:

@@ -6,25 +6,27 @@ import os
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import attrs
 import torch
 
-from zoo.data import Dataset, load
-from zoo.errors import DataError, ZooError
+from zoo.data import Dataset, load, source
+from zoo.errors import DataError, PluginError, ZooError
 from zoo.registry import Plugin, Registry
-from zoo.registry.source import source_files
+from zoo.registry.source import source_digest, source_files
 from zoo.spec import Spec, structure
-from zoo.train.checkpoint import checkpoint_file, restore, save
+from zoo.train.checkpoint import restore, save
 from zoo.train.engines.choice import ENGINES, Decision, Wanted, decide, release_memory
 from zoo.train.engines.gate import one_line
-from zoo.train.machine import provenance
+from zoo.train.kept import go_on
+from zoo.train.machine import make_deterministic, on_device, provenance
+from zoo.train.places import checkpoint_file, kept_file
 from zoo.train.precision import set_policy
-from zoo.train.run import EpochRecord, Run
+from zoo.train.run import EpochRecord, Run, RunKey
 from zoo.train.training import DivergedError, Training
 
 CHECKPOINT_VARIABLE = "ZOO_CHECKPOINT_EVERY"
@@ -38,8 +40,11 @@ def execute(
     *,
     engine: Wanted = "sequential",
     alone: bool = True,
+    data: Dataset | None = None,
 ) -> Iterator[EpochRecord | Run]:
     """Train a planned run: yield a record for each epoch, and last the run as it ended, without its epochs.
+
+    The process is made to give the same figures each time, see `make_deterministic`.
 
     Where `checkpoints` names a folder, the run's state is saved there once a minute, and a run that was killed goes on
     from it; the records of the epochs before are yielded again.
@@ -48,22 +53,44 @@ def execute(
     the sequential one. Where the run is not `alone` on the device, running out of the device's memory is raised, and
     the checkpoint kept, since the run may go on when fewer are trained at once.
 
+    Where `data` is not given, the data set that the spec names is loaded.
+
     Nothing that the run does wrong is raised: a run that diverges or fails says so in its status and reason. The first
     line of a reason is for people; a traceback may follow.
     """
+    make_deterministic(device)
+    with on_device(device):
+        yield from _execute(run, registry, device, checkpoints, engine, alone, data)
+
+
+def _execute(
+    run: Run,
+    registry: Registry,
+    device: str,
+    checkpoints: Path | None,
+    engine: Wanted,
+    alone: bool,
+    data: Dataset | None,
+) -> Iterator[EpochRecord | Run]:
     run = attrs.evolve(run, provenance={**provenance(device), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
     if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # without which the device has no figures to reset
+        torch.cuda.reset_peak_memory_stats(device)
     set_policy(run.key.precision)
     file = checkpoint_file(checkpoints, run.key) if checkpoints else None
     try:
         spec = structure(run.spec, run.name, registry)
-        data = dataset(spec, registry, device)
+        if data is None:
+            data = dataset(spec, registry, device)
         if data.digest != run.key.dataset:
             raise DataError(f"the data set {run.dataset} has changed since the run was planned: run the command again")
+        if source_digest(spec, registry) != run.key.source:
+            raise PluginError(
+                "the source of one of its variants was edited since the run was planned: run the command again"
+            )
         decision = decide(engine, spec, run.key, data, device=device, registry=registry)
-        told = 0
         training: Training | None = None
+        records: list[EpochRecord] = []
         while True:
             try:
                 training = ENGINES[decision.engine](
@@ -76,9 +103,9 @@ def execute(
                     flops=training.flops,
                     provenance={**run.provenance, **decision.provenance},
                 )
-                for record in _epochs(training, file):
-                    if record.epoch > told:
-                        told = record.epoch
+                for record in _epochs(training, file, run.key):
+                    if record.epoch > len(records):
+                        records.append(record)
                         yield record
                 break
             except (DivergedError, ZooError):
@@ -105,17 +132,30 @@ def execute(
         run = attrs.evolve(run, status="failed", reason=f"{_explain(error, spec, registry)}\n{traceback.format_exc()}")
     else:
         run = attrs.evolve(run, status="finished")
+        if run.keep_state and checkpoints and training:
+            run = attrs.evolve(
+                run, provenance={**run.provenance, "state": _keep(checkpoints, run.key, training, records)}
+            )
     if device.startswith("cuda"):
-        run = attrs.evolve(run, peak_memory=torch.cuda.max_memory_allocated())
+        run = attrs.evolve(run, peak_memory=torch.cuda.max_memory_allocated(device))
     if file:
         with suppress(OSError):
             file.unlink()
     yield run
 
 
-def _epochs(training: Training, file: Path | None) -> Iterator[EpochRecord]:
-    """Train what the checkpoint does not hold yet, saving one from time to time."""
-    records = restore(file, training) if file else []
+def _keep(folder: Path, key: RunKey, training: Training, records: list[EpochRecord]) -> str:
+    """Keep the final state of a run; return "kept", or why it cannot be."""
+    try:
+        save(kept_file(folder, key), training, records)
+    except Exception as error:  # the state of a plugin's layer may be anything
+        return f"not kept: {one_line(error)}"
+    return "kept"
+
+
+def _epochs(training: Training, file: Path | None, key: RunKey) -> Iterator[EpochRecord]:
+    """Train what neither the checkpoint nor a kept state holds yet, saving one from time to time."""
+    records = (restore(file, training) or go_on(training, file.parent, key)) if file else []
     yield from records
     every = float(os.environ.get(CHECKPOINT_VARIABLE, "60"))
     saved = time.monotonic()
@@ -145,14 +185,33 @@ def _explain(error: BaseException, spec: Spec, registry: Registry) -> str:
 
 
 def dataset(spec: Spec, registry: Registry, device: str) -> Dataset:
-    """Return the data set that a spec names, on the device; the last few stay loaded.
+    """Return the data set that a spec names, on the device; the last few of each device stay loaded.
 
     Raises:
         DataError: it is not at hand or cannot be read.
     """
-    return _dataset(spec.data.dataset, spec.data.resize, spec.data.validation, registry, device)
+    return _datasets_on(device)(spec.data.dataset, spec.data.resize, spec.data.validation, registry)
 
 
-@lru_cache(maxsize=4)
-def _dataset(name: str, resize: int | None, validation: float, registry: Registry, device: str) -> Dataset:
-    return load(name, registry, resize=resize, validation=validation, device=device)
+@cache
+def _datasets_on(device: str) -> Callable[[str, int | None, float, Registry], Dataset]:
+    @lru_cache(maxsize=4)
+    def loaded(name: str, resize: int | None, validation: float, registry: Registry) -> Dataset:
+        return load(name, registry, resize=resize, validation=validation, device=device)
+
+    return loaded
+
+
+_fingerprints: dict[tuple[str, Registry], str] = {}
+
+
+def forget_edited(name: str, registry: Registry) -> None:
+    """Let go of what is loaded where a data set's files are not what they were when this was last asked."""
+    origin = source(name, registry)
+    if origin.missing() is not None:
+        return
+    with suppress(OSError):  # which reading them will tell
+        fingerprint = origin.fingerprint()
+        if _fingerprints.setdefault((name, registry), fingerprint) != fingerprint:
+            _fingerprints[name, registry] = fingerprint
+            _datasets_on.cache_clear()

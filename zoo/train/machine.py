@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import re
 import sys
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,19 +16,46 @@ from zoo import __version__
 from zoo.errors import ZooError
 
 
-def choose_device(name: str) -> str:
-    """Return the device for "auto" (a GPU where there is one), or the named one.
+def devices(name: str) -> tuple[str, ...]:
+    """Return the devices that a name stands for: "cpu", "mps", or GPUs by their numbers, such as "cuda:0".
+
+    Args:
+        name: "auto" (all GPUs where there are some), "cpu", "mps", "cuda" (all GPUs), or one of them as "cuda:1".
 
     Raises:
-        ZooError: there is no such device here.
+        ZooError: there is no such device here, or the name is none.
     """
-    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    gpus = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0))
+    here = {"cuda": gpus, "mps": ("mps",) if torch.backends.mps.is_available() else (), "cpu": ("cpu",)}
     if name == "auto":
-        return next(device for device in ("cuda", "mps", "cpu") if here[device])
-    if not here[name]:
-        there = ", ".join(device for device, available in here.items() if available)
-        raise ZooError(f"--device {name}: there is none here; what there is: {there}")
-    return name
+        return next(found for found in here.values() if found)
+    found = here.get(name, (name,) if name in gpus else ())
+    if found:
+        return found
+    if re.fullmatch(r"cuda:\d+", name) and gpus:
+        raise ZooError(f"--device {name}: there {_counted(len(gpus))} here; what there is: {', '.join(gpus)}")
+    if name not in here and not re.fullmatch(r"cuda:\d+", name):
+        raise ZooError(f"--device {name}: there is no such device; it is auto, cpu, cuda, mps, or one GPU as in cuda:1")
+    there = ", ".join(device for found in here.values() for device in found)
+    raise ZooError(f"--device {name}: there is none here; what there is: {there}")
+
+
+def _counted(gpus: int) -> str:
+    return "is 1 GPU" if gpus == 1 else f"are {gpus} GPUs"
+
+
+def choose_device(name: str) -> str:
+    """Return the first of the devices that a name stands for.
+
+    Raises:
+        ZooError: there is no such device here, or the name is none.
+    """
+    return devices(name)[0]
+
+
+def on_device(device: str) -> AbstractContextManager[object]:
+    """Return the context in which what is created on "cuda", without a number, is created on this GPU."""
+    return torch.cuda.device(device) if device.startswith("cuda") else nullcontext()
 
 
 def make_deterministic(device: str) -> None:
@@ -35,7 +63,7 @@ def make_deterministic(device: str) -> None:
     torch.set_num_threads(1)
     if device == "cpu":
         _keep_memory()
-    if device == "cuda":
+    if device.startswith("cuda"):
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
 
@@ -58,14 +86,18 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 @lru_cache
 def provenance(device: str) -> dict[str, str]:
-    """Return what figures may depend on besides a run's key: versions, hardware, engine and command."""
+    """Return what figures may depend on besides a run's key: versions, hardware, engine and command.
+
+    Which one of several GPUs it was is left out.
+    """
+    on_gpu = device.startswith("cuda")
     return {
         "zoo": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": device,
-        "device_name": torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        "device": torch.device(device).type,
+        "device_name": torch.cuda.get_device_name(device) if on_gpu else _processor(),
         "engine": "sequential",
         "threads": str(torch.get_num_threads()),
         "command": " ".join(sys.argv),

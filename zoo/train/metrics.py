@@ -6,6 +6,8 @@ They are scikit-learn's (`recall_score`, `precision_score`, `f1_score` with `ave
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -84,6 +86,20 @@ def batch_recalls(confusions: Counts) -> Figures:
     """
     tally = _tally(confusions)
     return _macro(tally.recall, tally)
+
+
+def recall_over_epochs(measure: str, last_recall: Callable[[], float], batch_recalls: Sequence[float | None]) -> float:
+    """Return a run's recall on a part of the data that was evaluated at least once.
+
+    Args:
+        measure: "final" is macro recall after the last epoch; "eq2425" the mean over evaluated epochs of the mean over
+            batches of each batch's macro recall.
+        last_recall: returns macro recall after the last evaluated epoch.
+        batch_recalls: for each evaluated epoch the mean over batches.
+    """
+    if measure == "eq2425":
+        return math.fsum(recall or 0.0 for recall in batch_recalls) / len(batch_recalls)
+    return last_recall()
 
 
 class _Tally(NamedTuple):

@@ -25,11 +25,13 @@ def choose_precision(name: str, device: str) -> Precision:
     """Return the precision for "auto" (the reference, fp32, until measured otherwise), or the named one.
 
     Raises:
-        ZooError: the device does not have it.
+        ZooError: there is no such precision, or the device does not have it.
     """
     if name == "auto":
         return "fp32"
-    if name == "tf32" and device != "cuda":
+    if name not in CHOICES:
+        raise ZooError(f"--precision {name}: there is no such precision; it is {', '.join(CHOICES)}")
+    if name == "tf32" and not device.startswith("cuda"):
         raise ZooError(f"--precision tf32: only NVIDIA GPUs have it, not {device}; use fp32 or bf16")
     precision: Precision = next(known for known in get_args(Precision) if known == name)
     return precision

@@ -71,6 +71,7 @@ class Run:
         flops: floating-point operations of one image's forward pass; a multiply-add counts as two.
         peak_memory: most bytes allocated on the device; 0 where the device cannot tell.
         provenance: versions, device, command, start time.
+        keep_state: of a run to be trained: whether its final state is kept, so that it can be gone on with.
     """
 
     key: RunKey
@@ -85,6 +86,7 @@ class Run:
     peak_memory: int = 0
     provenance: Mapping[str, Any] = attrs.field(factory=dict)
     epochs: tuple[EpochRecord, ...] = ()
+    keep_state: bool = attrs.field(default=False, eq=False)
 
     @property
     def seconds_training(self) -> float:

@@ -42,22 +42,39 @@ def seeded(seed: int, *purpose: str | int, device: torch.device | str = "cpu") -
     Args:
         seed: the run's seed.
         *purpose: what the numbers are for.
-        device: "cuda" (the current one) or "mps", whose global generator is seeded too; the CPU's always is.
+        device: a GPU or "mps", whose global generator is seeded too; the CPU's always is.
 
     On leaving, also by an exception, both are as they were before. Other threads wait meanwhile.
     """
     # Not torch.manual_seed, which would seed all devices for good, nor fork_rng, which does not know mps.
-    kind = torch.device(device).type
-    modules = {"cpu": torch, kind: getattr(torch, kind)} if kind != "cpu" else {"cpu": torch}
+    where = dict.fromkeys(("cpu", str(device)))
     with exclusive:
-        before = {name: module.get_rng_state() for name, module in modules.items()}
+        before = {name: _global_state(name) for name in where}
         try:
-            for name, module in modules.items():
-                module.set_rng_state(generator(name, seed, *purpose).get_state())
+            for name in where:
+                _set_global_state(name, generator(name, seed, *purpose).get_state())
             yield
         finally:
-            for name, module in modules.items():
-                module.set_rng_state(before[name])
+            for name in where:
+                _set_global_state(name, before[name])
+
+
+def _global_state(device: str) -> torch.Tensor:
+    """Return the state of a device's global generator."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if kind == "mps" else torch.get_rng_state()
+
+
+def _set_global_state(device: str, state: torch.Tensor) -> None:
+    kind = torch.device(device).type
+    if kind == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    elif kind == "mps":
+        torch.mps.set_rng_state(state)
+    else:
+        torch.set_rng_state(state)
 
 
 class Resumed:
@@ -79,7 +96,7 @@ class Resumed:
         with exclusive:
             if self.generator.device.type == "cuda":
                 # The state is shared, not copied: a graph reads the very one that it was recorded with.
-                shared = torch.cuda.default_generators[torch.cuda.current_device()]
+                shared = torch.cuda.default_generators[self.generator.device.index]
                 held = shared.graphsafe_get_state()
                 shared.graphsafe_set_state(self.generator.graphsafe_get_state())
                 try:

@@ -79,7 +79,6 @@ class Training:
         self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
         self._steps_per_epoch = -(-len(dataset.train.labels) // spec.training.batch_size)
         self._steps = spec.training.epochs * self._steps_per_epoch
-        self._warmup_steps = round(spec.training.warmup * self._steps)
         self._synchronize()
         self.seconds_setup = time.perf_counter() - start
 
@@ -96,7 +95,7 @@ class Training:
             trained = time.perf_counter()
             if not math.isfinite(loss):
                 raise DivergedError(f"diverged at epoch {epoch}: the training loss is {loss}")
-            evaluations = self.evaluate(epoch) if self._due(epoch) else {}
+            evaluations = self.evaluate(epoch) if self.is_due(epoch) else {}
             yield EpochRecord(epoch, loss, trained - start, time.perf_counter() - trained, evaluations)
 
     def train_epoch(self, epoch: int) -> float:
@@ -156,13 +155,20 @@ class Training:
 
         On CUDA they are numbers of float32, which fused optimizers read from the device; so every engine has the same.
         """
-        after_warmup = max(0, step - self._warmup_steps)
-        progress = after_warmup / max(1, self._steps - self._warmup_steps)
-        factor = self._schedule(progress=progress)
-        if step < self._warmup_steps:
-            factor *= (step + 1) / self._warmup_steps
+        factor = self._factor(step, self._steps)
         rates = [learning_rate * factor for learning_rate in self._learning_rates]
         return [float(np.float32(rate)) for rate in rates] if self.device.type == "cuda" else rates
+
+    def _factor(self, step: int, steps: int) -> float:
+        """Return the factor on the learning rates in a step (from 0) of a run of so many."""
+        warmup = round(self.spec.training.warmup * steps)
+        factor: float = self._schedule(progress=max(0, step - warmup) / max(1, steps - warmup))
+        return factor * ((step + 1) / warmup) if step < warmup else factor
+
+    def begins_like(self, epochs: int) -> bool:
+        """Whether the same run of so many epochs, which are fewer, has the learning rates of this in all its steps."""
+        steps = epochs * self._steps_per_epoch
+        return all(self._factor(step, steps) == self._factor(step, self._steps) for step in range(steps))
 
     def estimate(self) -> float:
         """Return about how many seconds the whole run will take, from a few steps, which spoil the run.
@@ -239,14 +245,15 @@ class Training:
             f"in batches of {size} make one; change training.batch_size ({_one_line(error)})"
         )
 
-    def _due(self, epoch: int) -> bool:
+    def is_due(self, epoch: int) -> bool:
+        """Whether an epoch is evaluated."""
         every = self.spec.evaluation.every
         return epoch == self.spec.training.epochs or (every > 0 and epoch % every == 0)
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
             # Not the whole device: another run may be recording, which that would spoil.
-            torch.cuda.current_stream().synchronize()
+            torch.cuda.current_stream(self.device).synchronize()
         elif self.device.type == "mps":
             torch.mps.synchronize()
 

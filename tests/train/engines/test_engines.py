@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import attrs
 import pytest
 import torch
-from small_runs import DRAWING, PLUGIN, figures, planned_run, small
+from small_runs import DRAWING, PLUGIN, executor, figures, planned_run, small
 
 from zoo.data import cache_dir
 from zoo.errors import ZooError
 from zoo.registry import Registry
 from zoo.train import execute as execute_module
-from zoo.train.checkpoint import checkpoint_file
 from zoo.train.engines import choice as engines_module
 from zoo.train.engines.captured import CapturedTraining
 from zoo.train.engines.choice import ENGINES, Decision, check_engine, decide, examine
 from zoo.train.execute import dataset, execute
+from zoo.train.places import checkpoint_file
 from zoo.train.run import Run
 
 REGISTRY = Registry(files=[PLUGIN]).require_sound()
@@ -252,31 +250,13 @@ def test_the_notice_is_told_once_for_each_spec(monkeypatch, tmp_path):
     with Ledger(tmp_path / "zoo.sqlite") as ledger:
         plan = make_plan(specs, [0, 1], registry=REGISTRY, device="cpu", ledger=ledger)
         runs = carry_out(
-            plan, registry=REGISTRY, device="cpu", ledger=ledger, watch=lambda event: None, say=said.append
+            plan,
+            registry=REGISTRY,
+            devices=["cpu"],
+            ledger=ledger,
+            executor=executor("here", REGISTRY),
+            watch=lambda event: None,
+            say=said.append,
         )
     assert said == ["one: no", "two: no"]
     assert {run.provenance["engine_why_not"] for run in runs} == set(said)
-
-
-def test_on_a_gpu_runs_are_trained_side_by_side(monkeypatch, tmp_path):
-    from zoo import benchmark
-    from zoo.ledger import Ledger
-
-    told = []
-    monkeypatch.setattr(
-        "zoo.benchmark.carry_out.concurrent", lambda *arguments, **keywords: told.append((arguments, keywords)) or ()
-    )
-    with Ledger(tmp_path / "zoo.sqlite") as ledger:
-        plan = benchmark.make_plan([small(REGISTRY)], [0, 1], registry=REGISTRY, device="cpu", ledger=ledger, jobs=3)
-        arguments = {"registry": REGISTRY, "ledger": ledger, "watch": print, "say": print}
-        benchmark.carry_out(plan, device="cuda", engine="captured", **arguments)
-    ((runs, _, device, jobs, _), keywords) = told[0]
-    assert (runs, device, jobs, keywords) == (plan.missing, "cuda", 3, {"engine": "captured"})
-
-
-def test_the_gate_is_that_of_the_engine():
-    """What is checked and what is used are the same class."""
-    from zoo.train.engines.gate import CHECKED
-
-    assert isinstance(CHECKED, partial)
-    assert CHECKED.func is ENGINES["captured"]

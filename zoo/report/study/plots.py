@@ -23,6 +23,7 @@ from zoo.statistics.results import Comparison
 from zoo.study.definition import Part
 from zoo.study.measure import epoch_recall
 from zoo.study.result import Arm, StudyResult
+from zoo.train.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,14 +100,28 @@ def learning_curves(
     Raises:
         UnknownNameError: there is no such arm.
     """
+    return curves(
+        {arm.name: arms.finished(arm) for arm in _arms(result, names)},
+        part=part or result.study.design.select,
+        ax=ax,
+    )
+
+
+def curves(runs: Mapping[str, Sequence[Run]], *, part: str, ax: Axes | None = None) -> Axes:
+    """Draw macro recall after each epoch: the mean over runs, and the band of its 95% interval.
+
+    Args:
+        runs: finished ones, by the name of the line.
+        part: of the data.
+        ax: where to draw.
+    """
     from matplotlib.ticker import MaxNLocator
 
     ax = _axes(ax, 3.2)
-    part = part or result.study.design.select
     labels = []
-    for (color, line, _), arm in zip(_styles(), _arms(result, names), strict=False):
+    for (color, line, _), (name, own) in zip(_styles(), runs.items(), strict=False):
         by_epoch: dict[int, list[float]] = {}
-        for run in arms.finished(arm):
+        for run in own:
             for epoch in run.epochs:
                 recall = epoch_recall(epoch, part)
                 if not math.isnan(recall):
@@ -119,7 +134,7 @@ def learning_curves(
         halves = np.array([half or 0.0 for _, half in points])
         ax.plot(epochs, means, color=color, linestyle=line, marker="." if len(epochs) == 1 else None)
         ax.fill_between(epochs, means - halves, means + halves, color=color, alpha=0.18, linewidth=0)
-        labels.append((float(epochs[-1]), float(means[-1]), arm.name, color))
+        labels.append((float(epochs[-1]), float(means[-1]), name, color))
     ax.set_xlabel("epoch")
     _recall_axis(ax, part)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))

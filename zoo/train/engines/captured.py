@@ -75,9 +75,9 @@ class CapturedTraining(Training):
         self._recordings: dict[tuple[int, int], Callable[[], None]] = {}
         # A restored optimizer has other tensors than those that were recorded.
         self.optimizer.register_load_state_dict_post_hook(partial(_forget, self._made, self._recordings))
-        self._stream = torch.cuda.Stream() if on_cuda else None  # type: ignore[no-untyped-call]
+        self._stream = torch.cuda.Stream(self.device) if on_cuda else None  # type: ignore[no-untyped-call]
         if self._stream is not None:
-            self._stream.wait_stream(torch.cuda.current_stream())
+            self._stream.wait_stream(torch.cuda.current_stream(self.device))
 
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch (from 1) and return the mean loss per image."""
@@ -98,7 +98,7 @@ class CapturedTraining(Training):
         """Return the context that steps are made in: nothing can be recorded on CUDA's default stream."""
         if self._stream is None:
             return nullcontext()
-        self._stream.wait_stream(torch.cuda.current_stream())
+        self._stream.wait_stream(torch.cuda.current_stream(self.device))
         return torch.cuda.stream(self._stream)
 
     def _begin(self, epoch: int) -> None:

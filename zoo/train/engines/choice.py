@@ -16,7 +16,7 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import attrs
 import torch
@@ -64,9 +64,11 @@ def check_engine(wanted: Wanted, device: str) -> None:
     """Refuse an engine that the device has no use for.
 
     Raises:
-        ZooError: "captured" on another device than CUDA.
+        ZooError: there is no such engine, or it is "captured" on another device than CUDA.
     """
-    if wanted == "captured" and device != "cuda":
+    if wanted not in get_args(Wanted):
+        raise ZooError(f"--engine {wanted}: there is no such engine; it is {', '.join(get_args(Wanted))}")
+    if wanted == "captured" and not device.startswith("cuda"):
         raise ZooError(f"--engine captured: only NVIDIA GPUs record steps, not {device}; use auto or sequential")
 
 
@@ -76,7 +78,7 @@ def decide(wanted: Wanted, spec: Spec, key: RunKey, dataset: Dataset, *, device:
     Raises:
         Whatever `Training` raises for this spec.
     """
-    if wanted == "sequential" or (wanted == "auto" and device != "cuda"):
+    if wanted == "sequential" or (wanted == "auto" and not device.startswith("cuda")):
         return Decision("sequential")
     try:
         with streams.exclusive:  # so that of several runs of one network at once, the first finds out
@@ -118,7 +120,7 @@ def examine(spec: Spec, key: RunKey, dataset: Dataset, *, device: str, registry:
 def release_memory(device: str) -> None:
     """Give back what ended trainings held on the device, recordings included."""
     gc.collect()
-    if device == "cuda":
+    if device.startswith("cuda"):
         with streams.exclusive:  # not while another run records
             torch.cuda.empty_cache()
 
@@ -152,7 +154,7 @@ def _file(spec: Spec, key: RunKey, dataset: Dataset, device: str) -> Path:
         "source": key.source,
         "precision": key.precision,
         "images": [*dataset.shape, len(dataset.classes), len(dataset.train.labels)],
-        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "versions": [__version__, torch.__version__, torch.version.cuda or ""],
     }
     return cache_dir() / "engines" / f"{hashlib.sha256(canonical_json(facts).encode()).hexdigest()[:32]}.json"

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from zoo.cli import layout
-from zoo.errors import ZooError
+from zoo.report import layout
 from zoo.report.text import counted, rough_duration
 
 if TYPE_CHECKING:
     from zoo.benchmark import Plan
     from zoo.train.run import Run
-
-ASK_ABOVE = 600.0
-"""Estimated seconds above which a benchmark is planned and asked about first."""
 
 
 def remarks(plan: Plan, ledger: Path) -> list[str]:
@@ -70,27 +63,6 @@ def render(plan: Plan, *, as_json: bool) -> str:
         align=["left", "left", "right", "right", "right", "right"],
         wrap=0,
     )
-
-
-def ask_if_long(plan: Plan) -> bool:
-    """Ask whether to go on with a long benchmark, and return the answer.
-
-    Raises:
-        ZooError: there is nobody to ask.
-    """
-    if not plan.missing or plan.estimate <= ASK_ABOVE:
-        return True
-    if not interactive():
-        raise ZooError(
-            f"that is over {rough_duration(ASK_ABOVE)}: say --yes to go on, or cut it down with --budget 10m, "
-            "--epochs, --seeds or a SPEC-PATTERN; --plan says what takes how long"
-        )
-    return click.confirm("Go on? (--budget, --epochs, --seeds and SPEC-PATTERN cut it down)", err=True)
-
-
-def interactive() -> bool:
-    """Tell whether there is somebody to ask."""
-    return sys.stdin.isatty()
 
 
 def over_budget(plan: Plan, seeds: Sequence[int], budget: float) -> list[str]:

@@ -10,10 +10,10 @@ from collections import Counter
 import attrs
 import pytest
 import torch
-from small_runs import DRAWING, PLUGIN, figures, small
+from small_runs import DRAWING, PLUGIN, executor, figures, small
 
 from zoo.benchmark import Plan, carry_out, make_plan, planned, tell, within_budget
-from zoo.benchmark.carry_out import _longest_first
+from zoo.benchmark.plan import longest_first
 from zoo.errors import BuildError, DataError
 from zoo.execution.events import Ended, Lost
 from zoo.ledger import Ledger
@@ -58,7 +58,13 @@ def benchmark(registry, ledger, plan):
 
         made = plan(specs, seeds, registry=registry, ledger=ledger, jobs=jobs)
         return carry_out(
-            made, registry=registry, device="cpu", ledger=ledger, watch=watch_all, say=benchmark.said.append
+            made,
+            registry=registry,
+            devices=["cpu"],
+            ledger=ledger,
+            executor=executor("here" if jobs == 1 else "processes", registry),
+            watch=watch_all,
+            say=benchmark.said.append,
         )
 
     return benchmark
@@ -428,7 +434,7 @@ def test_interrupting_a_hook_is_not_an_error_of_the_plugin(tmp_path):
 def test_the_longest_run_of_a_seed_is_begun_first(registry, plan):
     made = plan([small(registry), small(registry, "long", {"training.epochs": 40})], [0, 1], jobs=2)
     costs = {run.key: 10.0 if run.name == "long" else 1.0 for run in made.missing}
-    order = [(run.name, run.key.seed) for run in _longest_first(attrs.evolve(made, costs=costs))]
+    order = [(run.name, run.key.seed) for run in longest_first(made.missing, costs)]
     assert order == [("long", 0), ("small", 0), ("long", 1), ("small", 1)]
 
 

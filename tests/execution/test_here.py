@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_runs import DRAWING, PLUGIN, figures, planned_run, small
+from small_runs import DRAWING, PLUGIN, figures, planned_run, small, work
 
 from zoo.execution.events import Ended, EpochFinished, Started
 from zoo.execution.here import here
@@ -37,7 +37,7 @@ def by_key(events):
 
 
 def test_what_is_told(registry, runs):
-    events = list(here(runs[2:], registry, "cpu"))
+    events = list(here(work(runs[2:], registry)))
     assert [type(event) for event in events] == [Started, EpochFinished, EpochFinished, Ended, Started, Ended]
     assert [event.run.key for event in events] == [runs[2].key] * 4 + [runs[3].key] * 2
     assert [event.run.status for event in events if isinstance(event, Ended)] == ["finished", "failed"]
@@ -45,15 +45,15 @@ def test_what_is_told(registry, runs):
 
 
 def test_figures_do_not_depend_on_the_order_or_the_company(registry, runs):
-    together = by_key(here(runs, registry, "cpu"))
-    assert by_key(here(reversed(runs), registry, "cpu")) == together
+    together = by_key(here(work(runs, registry)))
+    assert by_key(here(work(reversed(runs), registry))) == together
     for run in runs:
         torch.manual_seed(5)
-        assert by_key(here([run], registry, "cpu")) == {run.key: together[run.key]}
+        assert by_key(here(work([run], registry))) == {run.key: together[run.key]}
 
 
 def test_it_trains_on_one_thread(registry, runs):
     torch.set_num_threads(2)
-    *_, ended = here(runs[:1], registry, "cpu")
+    *_, ended = here(work(runs[:1], registry))
     assert torch.get_num_threads() == 1
     assert ended.run.provenance["threads"] == "1"

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Column
 
 from zoo.benchmark import Plan
-from zoo.cli.layout import progress_console
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
+from zoo.report.layout import progress_console
 from zoo.report.text import duration, rough_duration
 from zoo.study.measure import epoch_recall, measured
 from zoo.train.run import EpochRecord, Run
@@ -68,7 +68,7 @@ class Display:
         self._bars: dict[object, TaskID] = {}
         shown = progress_console()
         # rich counts a pipe as a terminal where FORCE_COLOR is set.
-        self._live = sys.stderr.isatty() and shown.is_interactive
+        self._live = shown.is_jupyter or (sys.stderr.isatty() and shown.is_interactive)
         bar = 24 if shown.width >= 100 else 8
         self._name_width = max(16, shown.width - bar - _COUNT_WIDTH - _STATUS_WIDTH - 5)
         cell = {"no_wrap": True, "overflow": "ellipsis"}
@@ -128,8 +128,9 @@ class Display:
         if self._live and run.status == "finished":
             return
         if run.status == "finished":
-            whole = attrs.evolve(run, epochs=tuple(epochs))
-            part = _shown_part(epochs[-1])
+            # One that another command has trained has its epochs; of those trained here they were told one by one.
+            whole = attrs.evolve(run, epochs=run.epochs or tuple(epochs))
+            part = _shown_part(whole.epochs[-1])
             outcome = f"{part} recall {measured(whole, part):.4f} ({duration(whole.seconds_training)})"
         else:
             outcome = run.reason.partition("\n")[0]

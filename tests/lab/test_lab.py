@@ -1,0 +1,385 @@
+"""The lab: what the command line does, from Python, with the same figures and the same ledger."""
+
+from __future__ import annotations
+
+import os
+
+import attrs
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from small_runs import DRAWING, PLUGIN, TREE, small
+
+import zoo
+from zoo.errors import BuildError, SpecError, Stopped, UnknownNameError, ZooError
+from zoo.registry import Registry
+
+mpl.use("agg")
+
+REGISTRY = Registry(files=[PLUGIN]).require_sound()
+SPECS = (small(REGISTRY, "plain"), small(REGISTRY, "drawing", DRAWING))
+VARIED = {"activation": ["relu", "tanh"]}
+
+
+@pytest.fixture
+def lab(tmp_path):
+    said = []
+    lab = zoo.Lab(tmp_path / "zoo.sqlite", jobs=1, device="cpu", registry=REGISTRY, say=said.append)
+    lab.said = said
+    return lab
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    lab = zoo.Lab(tmp_path_factory.mktemp("lab") / "zoo.sqlite", jobs=1, registry=REGISTRY, say=lambda line: None)
+    return lab.benchmark(SPECS[0], seeds=2, vary=VARIED)
+
+
+def figures(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.drop(columns=[name for name in frame if name.startswith(("seconds", "started"))])
+
+
+# Planning
+
+
+def test_what_stands_for_a_spec(lab, tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('base = "starter/default"\nset = {"activation" = "mish"}\n')
+    tree = {"base": "starter/4c", "set": {"training.epochs": 2}}
+    plan = lab.plan("starter/4[cd]", file, str(file), tree, SPECS[0], seeds=1)
+    assert [run.name for run in plan.runs] == ["starter/4c", "starter/4d", "mine", "(unnamed)", "plain"]
+
+
+def test_epochs_data_sets_and_variations(lab):
+    plan = lab.plan(SPECS[0], seeds=[3, 5], epochs=1, sets={"training.batch_size": 9}, vary=VARIED)
+    assert [(run.name, run.key.seed) for run in plan.runs] == [
+        ("plain[training.batch_size=9, activation=relu]", 3), ("plain[training.batch_size=9, activation=tanh]", 3),
+        ("plain[training.batch_size=9, activation=relu]", 5), ("plain[training.batch_size=9, activation=tanh]", 5),
+    ]  # fmt: skip
+    assert {run.spec["training"]["epochs"] for run in plan.runs} == {1}
+    assert plan.families == (tuple(run.name for run in plan.runs[:2]),)
+    (on_digits,) = lab.plan(SPECS[0], seeds=1, data="digits").runs
+    assert (on_digits.name, on_digits.dataset) == ("plain", "digits")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seeds": 0}, r"seeds: expected how many, from 1, or numbers from 0, got 0"),
+        ({"seeds": [1, -1]}, r"seeds: expected how many, from 1, or numbers from 0, got \[1, -1\]"),
+        ({"seeds": [True]}, r"seeds: expected how many, from 1, or numbers from 0, got \[True\]"),
+        ({"seeds": 2.0}, "seeds: expected how many, from 1, or numbers from 0, got 2.0"),
+        ({"budget": -1}, "budget: expected a number of seconds above 0, got -1"),
+        ({"budget": float("nan")}, "budget: expected a number of seconds above 0, got nan"),
+        ({"shard": 1}, r"shard: expected which and of how many, such as \(3, 16\), got 1"),
+        ({"shard": (1.5, 2)}, r"shard: expected which and of how many, such as \(3, 16\), got \(1.5, 2\)"),
+        ({"shard": (1, 2), "budget": 9.0}, "a shard and a budget do not go together"),
+        ({"epochs": 2, "sets": {"training.epochs": 3}}, "training.epochs is set twice"),
+        ({"sets": {"activation": "elu"}, "vary": VARIED}, "activation is both set and varied"),
+        ({"shard": (3, 2)}, "shard 3/2: there are shards 1/2 to 2/2"),
+        ({"sets": {"activation": "reluu"}}, "did you mean relu"),
+        ({"data": "absent"}, "the data set absent is not at hand: nobody has them"),
+    ],
+)
+def test_what_cannot_be_planned(lab, arguments, message):
+    with pytest.raises(ZooError, match=message):
+        lab.plan(SPECS[0], **arguments)
+
+
+def test_what_a_wildcard_names_may_be_broken_but_not_what_is_named(tmp_path):
+    file = tmp_path / "bad.py"
+    file.write_text(
+        "import zoo\n@zoo.hookimpl\ndef zoo_register_specs(register):\n"
+        "    register('mine/bad', {'base': 'starter/default', 'set': {'activation': 'nothing'}})\n"
+        "    register('mine/good', {'base': 'starter/default', 'set': {'activation': 'mish'}})\n"
+    )
+    lab = zoo.Lab(tmp_path / "zoo.sqlite", jobs=1, plugins=[str(file)])
+    plan = lab.plan("mine/*", seeds=1)
+    assert [run.name for run in plan.runs] == ["mine/good"]
+    assert lab.remarks(plan)[0].startswith("Left out: mine/bad: ")
+    with pytest.raises(UnknownNameError, match="no activation is called 'nothing'"):
+        lab.plan("mine/bad")
+
+
+def test_a_budget_cuts_and_says_so(lab):
+    plan = lab.plan(SPECS[0], seeds=5, budget=1e-9)
+    assert {run.key.seed for run in plan.runs} == {0}
+    assert "Cut down to the budget: 1 seed, 1 epoch at most." in lab.remarks(plan)
+
+
+def test_shards_train_all_between_them(lab):
+    plans = [lab.plan(*SPECS, seeds=3, shard=(number, 2)) for number in (1, 2)]
+    assert sum(len(plan.runs) for plan in plans) == 6
+    tables = [lab.carry_out(plan) for plan in plans]
+    assert sorted(run.key.seed for table in tables for run in table.all) == [0, 0, 1, 1, 2, 2]
+    assert lab.plan(*SPECS, seeds=3).missing == ()
+
+
+# Training
+
+
+def test_a_benchmark_trains_what_is_missing_and_says_what_it_does(lab):
+    first = lab.benchmark(SPECS[0], seeds=2)
+    assert any(line.startswith("2 runs to train: about ") for line in lab.said)
+    more = lab.benchmark(SPECS[0], seeds=3)
+    assert any(line.startswith("1 run to train; 2 are in ") for line in lab.said)
+    assert more.all[:2] == first.all
+    pd.testing.assert_frame_equal(lab.results("plain").runs(), more.runs())
+
+
+@pytest.mark.parametrize("executor", ["here", "processes", {"name": "streams"}])
+def test_every_executor_gives_the_same_figures(executor, table, tmp_path):
+    lab = zoo.Lab(tmp_path / "zoo.sqlite", executor=executor, jobs=2, registry=REGISTRY)
+    again = lab.benchmark(SPECS[0], seeds=2, vary=VARIED)
+    pd.testing.assert_frame_equal(figures(again.runs()), figures(table.runs()))
+    pd.testing.assert_frame_equal(figures(again.epochs()), figures(table.epochs()))
+
+
+def test_the_executor_suits_the_runs(lab, tmp_path):
+    plan = lab.plan(SPECS[0], seeds=2)
+    assert lab.executor_for(plan).name == "here"
+    both = attrs.evolve(plan, jobs=2)
+    assert lab.executor_for(both).name == "processes"
+    assert lab.executor_for(attrs.evolve(both, missing=plan.missing[:1])).name == "here"
+    for devices, name in {("cuda:0",): "streams", ("cuda:0", "cuda:1"): "processes"}.items():
+        on_gpus = zoo.Lab(tmp_path / "zoo.sqlite", registry=REGISTRY)
+        on_gpus.__dict__["devices"] = devices
+        assert on_gpus.executor_for(both).name == name
+    asked = zoo.Lab(tmp_path / "zoo.sqlite", executor="streams", registry=REGISTRY)
+    assert asked.executor_for(plan).name == "streams"
+    assert asked.plan(SPECS[0], seeds=2).jobs is None, "the executor knows how many it has room for"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"executor": "hear"}, "hear.*did you mean here"),
+        ({"executor": {"name": "here", "speed": 2}}, "executor: unknown option 'speed'|unknown option 'speed'"),
+        ({"jobs": 0}, "jobs: expected a number from 1, got 0"),
+        ({"jobs": True}, "jobs: expected a number from 1, got True"),
+        ({"device": "gpu"}, "--device gpu: there is no such device"),
+        ({"engine": "fast"}, "--engine fast: there is no such engine; it is auto, sequential, captured"),
+        ({"engine": "captured", "device": "cpu"}, "only NVIDIA GPUs record steps"),
+        ({"plugins": ["nowhere.py"]}, r"nowhere\.py"),
+    ],
+)
+def test_what_a_lab_cannot_be_made_of(arguments, message, tmp_path):
+    with pytest.raises(ZooError, match=message):
+        zoo.Lab(tmp_path / "zoo.sqlite", **arguments).devices  # noqa: B018 - found out when it is first needed
+
+
+def test_an_interruption_keeps_what_ended_and_says_so(lab, monkeypatch):
+    plan = lab.plan(*SPECS, seeds=2)
+    ended = []
+
+    def interrupt(self, event):
+        if isinstance(event, zoo.Ended):
+            ended.append(event)
+        if len(ended) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("zoo.report.progress.Display.watch", interrupt)
+    with pytest.raises(Stopped, match=r"^Stopped: 2 of 4 runs stored in .*zoo\.sqlite\.\nThe same command goes on"):
+        lab.carry_out(plan)
+    monkeypatch.undo()
+    assert len(lab.plan(*SPECS, seeds=2).missing) == 2
+    assert len(lab.benchmark(*SPECS, seeds=2).all) == 4
+
+
+def test_a_notebook_shows_errors_in_a_line():
+    assert Stopped("Stopped: all is kept.")._render_traceback_() == ["Stopped: all is kept."]
+    assert SpecError("no such thing")._render_traceback_() == ["Error: no such thing"]
+    assert issubclass(Stopped, KeyboardInterrupt)
+
+
+def test_a_ledger_on_a_network_file_system_is_warned_of_once(lab, monkeypatch):
+    monkeypatch.setattr("zoo.lab.lab.on_network_file_system", lambda path: "nfs4")
+    lab.plan(SPECS[0], seeds=1)
+    lab.plan(SPECS[0], seeds=1)
+    (warning,) = [line for line in lab.said if "network file system (nfs4)" in line]
+    assert "zoo ledger merge" in warning
+
+
+# One run at a time
+
+
+def test_training_yields_each_epoch_of_the_same_run_with_its_network(lab, table):
+    epochs = list(lab.train(SPECS[0], seed=1))
+    stored = table.epochs().query("spec == 'plain[activation=relu]' and seed == 1")
+    assert [epoch.loss for epoch in epochs] == list(stored["loss"])
+    assert [epoch.recall("test") for epoch in epochs] == list(stored["recall"])
+    assert epochs[0].network is epochs[1].network
+    assert epochs[1].optimizer.state
+    assert not lab.path.exists(), "nothing is stored"
+    with pytest.raises(ZooError, match=r"epoch 2 was not evaluated on 'validation'; it was on train, test"):
+        epochs[1].recall("validation")
+
+
+def test_training_that_diverges_is_an_error_that_says_where(lab):
+    spec = small(REGISTRY, "explosive", {"network.features.0.activation": {"name": "explodes", "step": 8}})
+    with pytest.raises(ZooError, match=r"^explosive seed 0: diverged at epoch 2: the training loss is nan$"):
+        list(lab.train(spec))
+
+
+def test_looking_at_a_network_between_epochs_changes_no_figure(lab):
+    spec = small(REGISTRY, "looked at", {"network.features.0.normalization": "batch", "evaluation.every": 0})
+    undisturbed = [(epoch.loss, epoch.evaluations) for epoch in lab.train(spec)]
+    looked_at = []
+    for epoch in lab.train(spec):
+        assert not epoch.network.training
+        epoch.network(torch.rand(5, 1, 6, 6))
+        torch.set_num_threads(2)
+        looked_at.append((epoch.loss, epoch.evaluations))
+    assert looked_at == undisturbed
+
+
+def test_precisions_that_there_are_not(tmp_path):
+    with pytest.raises(ZooError, match="--precision fp16: there is no such precision; it is fp32, tf32, bf16, auto"):
+        zoo.Lab(tmp_path / "zoo.sqlite", precision="fp16").precision  # noqa: B018
+
+
+def test_images_that_were_edited_are_read_anew(lab, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 1, 6, 6), np.uint8)
+    labels = np.arange(40) % 4
+    file = tmp_path / "images.npz"
+
+    def write(images):
+        parts = {"train_images": images, "train_labels": labels, "test_images": images[:8], "test_labels": labels[:8]}
+        np.savez(file, **parts)
+
+    write(images)
+    first = lab.benchmark(SPECS[0], seeds=1, data=f"npz:{file}")
+    write(255 - images)
+    os.utime(file, (1, 1))
+    second = lab.benchmark(SPECS[0], seeds=1, data=f"npz:{file}")
+    assert [run.status for run in (*first.all, *second.all)] == ["finished"] * 2
+    assert first.all[0].key.dataset != second.all[0].key.dataset
+
+
+def test_results_of_a_name_are_all_runs_of_its_spec(lab):
+    lab.benchmark(small(REGISTRY, "a long name"), seeds=1)
+    lab.benchmark(small(REGISTRY, "short"), seeds=2)
+    for name in ("a long name", "short"):
+        found = lab.results(name)
+        assert sorted(found.runs()["seed"]) == [0, 1]
+        assert set(found.runs()["spec"]) == {name}
+
+
+# Tables
+
+
+def test_the_frames_have_plain_columns_and_the_figures_of_the_runs(table):
+    runs, epochs = table.runs(), table.epochs()
+    assert list(runs)[:6] == ["spec", "seed", "dataset", "status", "recall", "train_recall"]
+    assert list(runs["seed"]) == [0, 0, 1, 1]
+    last = epochs.groupby(["spec", "seed"], sort=False).last().reset_index()
+    merged = runs.merge(last, on=["spec", "seed"], suffixes=("", "_of_epoch"))
+    assert (merged["recall"] == merged["recall_of_epoch"]).all()
+    assert (merged["loss"] == merged["loss_of_epoch"]).all()
+    assert runs["epochs"].tolist() == [2, 2, 2, 2]
+    assert list(table.frame()["spec"]) == ["plain[activation=relu]", "plain[activation=tanh]"]
+    assert table.frame()["test_recall"][0] == pytest.approx(runs["recall"][[0, 2]].mean())
+
+
+def test_verdicts_are_those_below_the_printed_table(table):
+    frame = table.verdicts()
+    assert list(frame["spec"]) == ["plain[activation=tanh]"]
+    assert list(frame["against"]) == ["plain[activation=relu]"]
+    recalls = table.runs().pivot_table(index="seed", columns="spec", values="recall")
+    difference = (recalls["plain[activation=tanh]"] - recalls["plain[activation=relu]"]).mean()
+    assert frame["difference"][0] == pytest.approx(difference)
+    assert str(table).endswith(table.verdict_lines()[-1])
+    assert frame["verdict"][0] in table.verdict_lines()[1]
+
+
+def test_confusion_counts_every_image_of_the_part_once_for_each_seed(table):
+    counts = table.confusion("plain[activation=relu]")
+    assert counts.index.name == "true"
+    assert list(counts) == list(counts.index) == list(zoo.Lab(registry=REGISTRY).dataset(SPECS[0]).classes)
+    one = table.confusion("plain[activation=relu]", seed=1, part="train")
+    assert one.to_numpy().sum() == 27
+    with pytest.raises(UnknownNameError, match=r"no run of 'plain' here"):
+        table.confusion("plain")
+    with pytest.raises(UnknownNameError, match="has no run with seed 7"):
+        table.confusion("plain[activation=relu]", seed=7)
+    with pytest.raises(ZooError, match="no finished run was evaluated on the validation part"):
+        table.confusion("plain[activation=relu]", part="validation")
+
+
+def test_curves_are_drawn_for_each_spec(table):
+    axes = table.curves()
+    assert len(axes.lines) == 2
+    assert [len(line.get_xdata()) for line in axes.lines] == [2, 2]
+    assert len(table.curves("plain[activation=tanh]").lines) == 1
+
+
+def test_a_notebook_shows_the_table(table):
+    assert "<table>" in table._repr_html_()
+    assert "Paired by seed" in table._repr_html_()
+    assert table._repr_markdown_().count("| plain[activation=") == 2
+    assert repr(table) == str(table)
+
+
+def test_names_are_escaped_in_a_notebook(lab):
+    table = lab.benchmark(small(REGISTRY, "<script>alert(1)</script>"), seeds=1)
+    assert "<script>" not in table._repr_html_()
+
+
+# Studies, times, networks
+
+
+def test_a_study_is_that_of_the_command(lab):
+    study = {"base": TREE, "changes": {"tanh": {"activation": "tanh"}}, "select": "test"}
+    findings = lab.study(study, seeds=2)
+    assert list(findings.frame()["name"]) == ["tanh"]
+    assert len(findings.runs()) == 4
+    assert "<table>" in findings._repr_html_()
+    with lab.open_study(study, seeds=2) as work:
+        assert work.report().result.claims == findings.result.claims
+        assert work.plan([0, 1]).plan.missing == ()
+
+
+def test_a_study_is_trained_in_shards_and_judged_when_all_are_there(lab):
+    study = {"base": TREE, "changes": {"tanh": {"activation": "tanh"}}, "select": "test"}
+    for number in (1, 2):
+        with lab.open_study(study, seeds=2) as work:
+            assert len(work.run_shard(number, 2)) == 2
+    with lab.open_study(study, seeds=2, create=False) as work:
+        assert work.report().result.claims[0].comparison.n == 2
+
+
+def test_a_search_has_no_shards(lab):
+    study = {"base": TREE, "changes": {"tanh": {"activation": "tanh"}}, "design": "stepwise", "select": "test"}
+    with lab.open_study(study, seeds=2) as work, pytest.raises(SpecError, match="depends on what was found"):
+        work.run_shard(1, 2)
+
+
+def test_times_are_compared(lab):
+    timings = lab.time(SPECS[0], rounds=40, vary=VARIED)
+    assert [timing.spec for timing in timings.specs] == ["plain[activation=relu]", "plain[activation=tanh]"]
+
+
+def test_a_network_is_shown_without_its_images():
+    built = zoo.Lab(registry=REGISTRY).show("starter/default", sets={"activation": "mish"})
+    assert any("mish" in layer.description for layer in built.layers)
+    with pytest.raises(BuildError):
+        zoo.Lab(registry=REGISTRY).show(
+            small(REGISTRY, sets={"network.features.0.filter": {"name": "conv", "size": 99}})
+        )
+
+
+def test_results_name_what_is_not_there(lab):
+    with pytest.raises(ZooError, match="there is no ledger"):
+        lab.results()
+    lab.benchmark(SPECS[0], seeds=1)
+    with pytest.raises(ZooError, match=r"there is no run of 'other' in .*; it holds runs of 1 specs"):
+        lab.results("other")
+
+
+def test_an_export_is_that_of_the_command(lab, tmp_path):
+    lab.benchmark("starter/default", seeds=1, epochs=1)
+    exported = lab.export("starter/default", tmp_path / "network")
+    assert exported.network.suffix == ".safetensors"
+    assert zoo.load_exported(exported.network).classes

@@ -1,0 +1,62 @@
+"""The page on notebooks in a real kernel: what cells show, and what interrupting one leaves."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from snippets import ROOT, blocks
+
+PAGE = ROOT / "docs/how-to/work-in-python.md"
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory):
+    """The page's blocks as cells, carried out in a folder of their own; a last one that is interrupted."""
+    folder = tmp_path_factory.mktemp("notebook")
+    cells = []
+    for block in blocks(PAGE):
+        if block.file:
+            (folder / block.file).write_text(block.text)
+        else:
+            cells.append(nbformat.v4.new_code_cell(block.text))
+    cells.append(nbformat.v4.new_code_cell("table"))
+    cells.append(
+        nbformat.v4.new_code_cell(
+            "import os, signal, threading\n"
+            "threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+            "lab.benchmark('starter/default', seeds=1, epochs=100000)",
+            metadata={"tags": ["raises-exception"]},
+        )
+    )
+    cells.append(nbformat.v4.new_code_cell("len(lab.results().all)"))
+    made = nbformat.v4.new_notebook(cells=cells)
+    NotebookClient(made, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    return made
+
+
+def shown(cell, form):
+    return [output["data"][form] for output in cell.outputs if form in output.get("data", {})]
+
+
+def test_every_cell_of_the_page_works(notebook):
+    errors = [output for cell in notebook.cells[:-2] for output in cell.outputs if output.output_type == "error"]
+    assert not errors
+
+
+def test_a_cell_shows_the_table(notebook):
+    (page,) = shown(notebook.cells[-3], "text/html")
+    assert page.count("<tr") == 3
+    assert "Paired by seed" in page
+    (text,) = shown(notebook.cells[-3], "text/plain")
+    assert text.startswith("digits, ")
+
+
+def test_an_interrupted_cell_says_what_is_kept_and_no_more(notebook):
+    (error,) = [output for output in notebook.cells[-2].outputs if output.output_type == "error"]
+    assert error["ename"] == "Stopped"
+    assert error["traceback"] == ["Stopped: 0 of 1 run stored in zoo.sqlite.\nThe same command goes on from there."]
+
+
+def test_the_next_cell_goes_on(notebook):
+    assert shown(notebook.cells[-1], "text/plain") == ["10"]

@@ -1,0 +1,186 @@
+"""Merging ledgers that were filled apart."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from ledger_runs import CONFUSION, make_epoch, make_run, read, record, rows, start_elsewhere, unprivileged_folder
+
+from zoo.errors import LedgerError
+from zoo.ledger import Ledger
+from zoo.ledger.merge import Merged, merge
+from zoo.train.metrics import macro_recall
+from zoo.train.run import Evaluation, Run
+
+OLD = Path(__file__).parents[1] / "v0_1_0" / "ledger.sqlite"
+
+
+def ledger_of(path: Path, *runs: Run) -> Path:
+    with Ledger(path) as ledger:
+        for run in runs:
+            record(ledger, run)
+    return path
+
+
+def content(path: Path) -> list[Any]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [connection.execute(f"SELECT * FROM {table}").fetchall() for table in ("run", "epoch", "evaluation")]
+
+
+def test_runs_come_together(tmp_path: Path) -> None:
+    runs = [make_run(seed) for seed in range(4)]
+    into = ledger_of(tmp_path / "into.sqlite", runs[0])
+    first = ledger_of(tmp_path / "first.sqlite", runs[0], runs[1])
+    second = ledger_of(tmp_path / "second.sqlite", runs[1], attrs.evolve(runs[2], status="diverged"), runs[3])
+    before = content(first), content(second)
+    assert merge(into, [first, second]) == [Merged(first, 1, 1, 0), Merged(second, 2, 1, 0)]
+    assert read(into) == [runs[0], runs[1], attrs.evolve(runs[2], status="diverged"), runs[3]]
+    assert (content(first), content(second)) == before
+    after = content(into)
+    assert merge(into, [first, second, into]) == [Merged(first, 0, 2, 0), Merged(second, 0, 3, 0)]
+    assert content(into) == after, "merging again changed something"
+    assert rows(into, "SELECT count(*) FROM runs WHERE recall > 0.9") == [(4,)], "what SQL reads came along"
+
+
+def test_the_target_is_made_and_named_twice_is_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = ledger_of(tmp_path / "source.sqlite", make_run())
+    monkeypatch.chdir(tmp_path)
+    into = tmp_path / "into.sqlite"
+    merged = merge(into, [source, Path("source.sqlite"), Path("into.sqlite")])
+    assert [(each.path, each.added) for each in merged] == [(source, 1)]
+    assert read(into) == [make_run()]
+
+
+def test_a_run_that_ended_takes_the_place_of_one_that_failed(tmp_path: Path) -> None:
+    failed = [make_run(seed, status="failed", reason="out of memory") for seed in range(3)]
+    into = ledger_of(tmp_path / "into.sqlite", failed[0], make_run(1), failed[2])
+    source = ledger_of(tmp_path / "source.sqlite", make_run(0), failed[1], attrs.evolve(failed[2], reason="other"))
+    merge(into, [source])
+    assert sorted(read(into), key=lambda run: run.key.seed) == [make_run(0), make_run(1), failed[2]]
+    merge(source, [into])
+    assert sorted(read(source), key=lambda run: run.key.seed)[:2] == [make_run(0), make_run(1)]
+    assert rows(into, "SELECT count(*) FROM run") == [(3,)]
+
+
+def changed(run: Run, **changes: Any) -> Run:
+    return attrs.evolve(run, epochs=(run.epochs[0], attrs.evolve(run.epochs[1], **changes)))
+
+
+PROVENANCE = {"zoo": "0.2.0", "torch": "2.9", "device": "cuda", "device_name": "NVIDIA H100"}
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        (changed(make_run(), loss=0.25), "at epoch 2 the loss is 0.5 and 0.25"),
+        (
+            changed(make_run(), evaluations={"test": Evaluation(((53, 0), (4, 43)), 0.9)}),
+            f"at epoch 2 on test recall is {macro_recall(CONFUSION)} and {macro_recall(((53, 0), (4, 43)))}",
+        ),
+        (
+            changed(make_run(), evaluations={**make_epoch(2).evaluations, "test": Evaluation(((50, 3), (4, 43)), 0.8)}),
+            "at epoch 2 on test the mean recall of batches is 0.9 and 0.8",
+        ),
+        (
+            changed(make_run(), evaluations={**make_epoch(2).evaluations, "train": Evaluation(((43, 4), (3, 50)))}),
+            "at epoch 2 on train the confusion matrices differ, with equal recall",
+        ),
+        (
+            changed(make_run(), evaluations={"test": make_epoch(2).evaluations["test"]}),
+            "at epoch 2 on train only one was evaluated",
+        ),
+        (make_run(epochs=(make_epoch(1),)), "they have 2 and 1 epochs"),
+        (make_run(status="diverged"), "one is finished, the other diverged"),
+    ],
+)
+def test_different_figures_of_one_run_are_an_error(tmp_path: Path, other: Run, difference: str) -> None:
+    into = ledger_of(tmp_path / "into.sqlite", make_run(1), make_run(0))
+    source = ledger_of(tmp_path / "source.sqlite", make_run(7), attrs.evolve(other, provenance=PROVENANCE))
+    before = content(into)
+    with pytest.raises(LedgerError) as raised:
+        merge(into, [source])
+    text = str(raised.value)
+    assert difference in text
+    assert f"{into} and {source} hold different figures of one run, study/default seed 0 on digits: " in text
+    assert f"{into}, run 2: zoo unknown, torch unknown, cpu. " in text
+    assert f"{source}, run 2: zoo 0.2.0, torch 2.9, cuda, NVIDIA H100. Nothing was merged. Remove the one " in text
+    assert content(into) == before
+
+
+def test_times_and_names_may_differ(tmp_path: Path) -> None:
+    slow = tuple(attrs.evolve(epoch, seconds_training=9.0, seconds_evaluation=9.0) for epoch in make_run().epochs)
+    into = ledger_of(tmp_path / "into.sqlite", make_run())
+    source = ledger_of(
+        tmp_path / "source.sqlite", make_run(epochs=slow, name="other", seconds_setup=9.0, provenance=PROVENANCE)
+    )
+    assert merge(into, [source]) == [Merged(source, 0, 1, 0)]
+    assert read(into) == [make_run()]
+
+
+def test_equal_matrices_may_be_stored_otherwise(tmp_path: Path) -> None:
+    confusion = tuple(tuple(range(30)) for _ in range(30))
+    run = make_run(epochs=(attrs.evolve(make_epoch(1), evaluations={"test": Evaluation(confusion)}),))
+    into, source = ledger_of(tmp_path / "into.sqlite", run), ledger_of(tmp_path / "source.sqlite", run)
+    with closing(sqlite3.connect(source)) as connection, connection:
+        connection.execute("UPDATE evaluation SET confusion = ?", [json.dumps(confusion)])
+    assert merge(into, [source]) == [Merged(source, 0, 1, 0)]
+
+
+def test_a_ledger_of_0_1_0_is_merged_and_stays(tmp_path: Path) -> None:
+    source = Path(shutil.copy(OLD, tmp_path / "old.sqlite"))
+    before = source.read_bytes()
+    into = tmp_path / "into.sqlite"
+    assert merge(into, [source]) == [Merged(source, 6, 0, 1)]
+    assert read(into) == read(source)
+    assert source.read_bytes() == before
+
+
+def test_a_ledger_that_can_only_be_read_is_merged() -> None:
+    with unprivileged_folder() as folder, unprivileged_folder() as own:
+        source = ledger_of(folder / "source.sqlite", make_run())
+        folder.chmod(0o555)
+        assert merge(own / "into.sqlite", [source]) == [Merged(source, 1, 0, 0)]
+        assert [file.name for file in folder.iterdir()] == ["source.sqlite"]
+
+
+def test_what_is_under_way_stays_where_it_is(tmp_path: Path) -> None:
+    into, source = tmp_path / "into.sqlite", tmp_path / "source.sqlite"
+    with Ledger(source) as writer:
+        record(writer, make_run(0))
+        attempt = writer.claim(make_run(1))
+        assert attempt is not None
+        writer.add_epoch(attempt, make_epoch(1))
+        assert merge(into, [source]) == [Merged(source, 1, 0, 1)]
+        writer.add_epoch(attempt, make_epoch(2))
+        writer.finish(attempt, make_run(1))
+        assert merge(into, [source]) == [Merged(source, 1, 1, 0)]
+    assert read(into) == [make_run(0), make_run(1)]
+
+
+def test_a_run_that_the_target_is_training_is_merged(tmp_path: Path) -> None:
+    into, source = tmp_path / "into.sqlite", ledger_of(tmp_path / "source.sqlite", make_run())
+    with Ledger(into) as ledger:
+        attempt = start_elsewhere(ledger, make_run())
+        merge(into, [source])
+        ledger.finish(attempt, make_run(epochs=()))
+        assert ledger.runs() == [make_run()]
+
+
+def test_a_damaged_or_missing_source_changes_nothing(tmp_path: Path) -> None:
+    into = ledger_of(tmp_path / "into.sqlite", make_run(1))
+    good = ledger_of(tmp_path / "good.sqlite", make_run(2))
+    bad = ledger_of(tmp_path / "bad.sqlite", make_run(3))
+    rows(bad, "UPDATE evaluation SET confusion = '['")
+    with pytest.raises(LedgerError, match=r"bad\.sqlite is damaged"):
+        merge(into, [good, bad])
+    with pytest.raises(LedgerError, match=r"there is no ledger .*none\.sqlite"):
+        merge(tmp_path / "new.sqlite", [good, tmp_path / "none.sqlite"])
+    assert read(into) == [make_run(1)]
+    assert not (tmp_path / "new.sqlite").exists()

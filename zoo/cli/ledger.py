@@ -1,0 +1,349 @@
+"""`zoo ledger`: what the file of runs holds, and looking after it."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from tabulate import tabulate
+
+from zoo.cli.common import ledger_option, say
+from zoo.cli.completion import complete_dataset, complete_spec
+from zoo.cli.main import Plugins
+from zoo.errors import WORK_FAILED
+from zoo.report import layout
+from zoo.report.text import byte_size, counted, duration, fit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zoo.ledger import Ledger
+    from zoo.ledger.keep import Entry
+
+# As in zoo.ledger.keep and zoo.ledger.export, which are imported when they are needed.
+STATUSES = ("finished", "diverged", "failed", "running", "cut short")
+VIEWS = ("runs", "epochs")
+FORMATS = ("csv", "parquet")
+
+
+@click.group()
+def ledger_command() -> None:
+    """Look into a ledger of runs, merge several, take runs out."""
+
+
+def _open(path: Path | None, *, write: bool = False) -> Ledger:
+    from zoo.ledger import Ledger, default_path
+
+    return Ledger(path or default_path(), create=False, write=write)
+
+
+@ledger_command.command("info")
+@ledger_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info_command(ledger_path: Path | None, as_json: bool) -> None:
+    """Say where the ledger is, how large, and what it holds.
+
+    \b
+    Example:
+      zoo ledger info
+    """
+    from zoo.ledger.keep import info
+
+    with _open(ledger_path) as ledger:
+        record = info(ledger)
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+        return
+    runs = ", ".join(f"{count} {status}" for status, count in record["runs"].items() if count)
+    checkpoints = record["checkpoints"]
+    rows = [
+        ["ledger", f"{record['ledger']} ({byte_size(record['bytes'])}, version {record['version']})"],
+        ["runs", f"{runs or 'none'}; {counted(record['specs'], 'spec')}"],
+        *(
+            [title, ", ".join(f"{name} ({count})" for name, count in record[which].items())]
+            for title, which in (("data sets", "datasets"), ("devices", "devices"), ("precisions", "precisions"))
+            if record[which]
+        ),
+        *(
+            [
+                "training",
+                f"{counted(owner['runs'], 'run')} on {owner['host']}, process {owner['pid']}: {owner['command']}",
+            ]
+            for owner in record["training"]
+        ),
+        ["checkpoints", f"{checkpoints['files']} ({byte_size(checkpoints['bytes'])})"],
+    ]
+    click.echo(layout.table(rows))
+
+
+@ledger_command.command("runs")
+@click.argument("patterns", metavar="[SPEC-PATTERN]...", nargs=-1, shell_complete=complete_spec)
+@click.option("--data", metavar="DATASET", shell_complete=complete_dataset, help="Only runs on this data set.")
+@click.option(
+    "--status", "statuses", multiple=True, type=click.Choice(STATUSES), help="Only runs that have come so far."
+)
+@click.option("--failed", is_flag=True, help="The same as --status failed.")
+@ledger_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with all columns of the view runs.")
+def runs_command(
+    patterns: tuple[str, ...],
+    data: str | None,
+    statuses: tuple[str, ...],
+    failed: bool,
+    ledger_path: Path | None,
+    as_json: bool,
+) -> None:
+    """List the runs, one a line, those under way included.
+
+    A run is "running" while a command trains it, and "cut short" when that command was stopped.
+
+    \b
+    Examples:
+      zoo ledger runs 'starter/*'
+      zoo ledger runs --status failed --status diverged
+    """
+    from zoo.ledger.keep import entries
+
+    with _open(ledger_path) as ledger:
+        found = entries(ledger, patterns=patterns, dataset=data, statuses=_statuses(statuses, failed))
+    if as_json:
+        click.echo(json.dumps([_record(entry) for entry in found], indent=2))
+        return
+    click.echo(_table(found))
+
+
+def _statuses(statuses: Sequence[str], failed: bool) -> list[str]:
+    return [*statuses, *(["failed"] if failed else [])]
+
+
+def _record(entry: Entry) -> dict[str, Any]:
+    return {**entry.columns, "trained_by": str(entry.owner) if entry.owner else None}
+
+
+def _table(found: Sequence[Entry]) -> str:
+    if not found:
+        return "No runs."
+    rows = [entry.columns for entry in found]
+    cells = {
+        "run": [str(row["id"]) for row in rows],
+        "spec": [row["spec"] for row in rows],
+        "seed": [str(row["seed"]) for row in rows],
+        "data set": [row["dataset"] for row in rows],
+        "status": [row["status"] for row in rows],
+        "recall": ["" if row["recall"] is None else f"{row['recall']:.4f}" for row in rows],
+        "training": ["" if row["seconds"] is None else duration(row["seconds"]) for row in rows],
+        "started": [(row["started"] or "")[:16].replace("T", " ") for row in rows],
+    }
+    below = []
+    width = layout.terminal_width()
+    if width is not None:
+        left_out = fit(cells, width, folding=("spec", "data set"), left_out_first=("started", "training", "data set"))
+        if left_out:
+            below = ["", textwrap.fill(f"No room for: {', '.join(left_out)}; --json has all.", width)]
+    right = ("run", "seed", "recall", "training")
+    table = tabulate(
+        list(zip(*cells.values(), strict=True)),
+        headers=list(cells),
+        tablefmt="simple",
+        colalign=["right" if title in right else "left" for title in cells],
+        disable_numparse=True,
+    )
+    return "\n".join([table, *below])
+
+
+@ledger_command.command("show")
+@click.argument("run", type=int)
+@ledger_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the spec and every confusion matrix.")
+def show_command(run: int, ledger_path: Path | None, as_json: bool) -> None:
+    """Show all that is stored of one run. RUN is its number in `zoo ledger runs`.
+
+    \b
+    Example:
+      zoo ledger show 1
+    """
+    from zoo.ledger.keep import show
+
+    with _open(ledger_path) as ledger:
+        record = show(ledger, run)
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+        return
+    hidden = ("provenance", "content", "history", "reason")
+    fields = [[name, _cell(value)] for name, value in record.items() if name not in hidden and value is not None]
+    click.echo(layout.table(fields))
+    if record["provenance"]:
+        click.echo("\nprovenance")
+        click.echo(layout.table([[name, _cell(value)] for name, value in record["provenance"].items()], indent=2))
+    if record["reason"]:
+        click.echo("\nreason\n" + textwrap.indent(record["reason"].strip(), "  "))
+    if record["history"]:
+        click.echo("\n" + _history(record["history"]))
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _history(history: Sequence[dict[str, Any]]) -> str:
+    parts = sorted({part for epoch in history for part in epoch["evaluations"]})
+    rows = []
+    for epoch in history:
+        recalls = [epoch["evaluations"].get(part, {}).get("recall") for part in parts]
+        rows.append(
+            [
+                str(epoch["epoch"]),
+                "" if epoch["loss"] is None else f"{epoch['loss']:.4f}",
+                *("" if recall is None else f"{recall:.4f}" for recall in recalls),
+                duration(epoch["seconds_training"]),
+            ]
+        )
+    headers = ["epoch", "loss", *(f"{part} recall" for part in parts), "training"]
+    return layout.table(rows, headers=headers, align=["right"] * len(headers))
+
+
+@ledger_command.command("remove")
+@click.argument("patterns", metavar="[SPEC-PATTERN]...", nargs=-1, shell_complete=complete_spec)
+@click.option("--data", metavar="DATASET", shell_complete=complete_dataset, help="Runs on this data set.")
+@click.option("--failed", is_flag=True, help="Runs that failed.")
+@click.option("--stale", is_flag=True, help="Runs whose variants have been edited since: the same command trains anew.")
+@click.option("--run", "ids", metavar="RUN", type=int, multiple=True, help="The run of this number; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@ledger_option
+@click.pass_obj
+def remove_command(
+    plugins: Plugins,
+    patterns: tuple[str, ...],
+    data: str | None,
+    failed: bool,
+    stale: bool,
+    ids: tuple[int, ...],
+    dry_run: bool,
+    yes: bool,
+    ledger_path: Path | None,
+) -> None:
+    """Remove the runs that meet all of the conditions, with their checkpoints.
+
+    Runs that are being trained are refused. The file shrinks with `zoo ledger vacuum`.
+
+    \b
+    Examples:
+      zoo ledger remove --failed
+      zoo ledger remove 'trial/*' --data digits --dry-run
+      zoo ledger remove --run 12 --run 13 --yes
+    """
+    from zoo.ledger.keep import chosen, remove
+
+    if not (patterns or data or failed or stale or ids):
+        raise click.UsageError("say which runs: a SPEC-PATTERN, --data, --failed, --stale or --run")
+    registry = plugins.registry() if stale else None
+    with _open(ledger_path, write=not dry_run) as ledger:
+        found = chosen(
+            ledger, patterns=patterns, dataset=data, statuses=_statuses((), failed), ids=ids, stale_for=registry
+        )
+        click.echo(_table(found))
+        if dry_run or not found:
+            return
+        if not yes:
+            click.confirm(f"Remove {counted(len(found), 'run')} from {ledger.path}?", abort=True)
+        remove(ledger, found)
+        click.echo(f"Removed {counted(len(found), 'run')}.")
+
+
+@ledger_command.command("merge")
+@click.argument("into", type=click.Path(path_type=Path))
+@click.argument("sources", metavar="FROM...", nargs=-1, required=True, type=click.Path(path_type=Path))
+def merge_command(into: Path, sources: tuple[Path, ...]) -> None:
+    """Copy the runs of other ledgers into one, which is made where it is missing.
+
+    All or nothing is copied. To merge again changes nothing. The others are only read.
+
+    \b
+    Example:
+      zoo ledger merge all.sqlite shard-1.sqlite shard-2.sqlite
+    """
+    from zoo.ledger.merge import merge
+
+    for merged in merge(into, sources):
+        left = f"; {merged.under_way} not ended, left there" if merged.under_way else ""
+        click.echo(f"{merged.path}: {counted(merged.added, 'run')} added, {merged.known} known already{left}")
+
+
+@ledger_command.command("export")
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--output", "-o", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
+    help="Instead of a folder: one table, to a file that ends in .csv or .parquet.",
+)  # fmt: skip
+@click.option("--table", "view", type=click.Choice(VIEWS), default="runs", show_default=True, help="Which, with -o.")
+@click.option(
+    "--format", "format_", type=click.Choice(FORMATS), default="csv", show_default=True, help="Of the files in DIR."
+)
+@ledger_option
+def export_command(folder: Path | None, output: Path | None, view: Any, format_: str, ledger_path: Path | None) -> None:
+    """Write all runs and epochs as tables for other programs.
+
+    In DIR they are runs.csv and epochs.csv, or .parquet. Files of these names are replaced.
+
+    \b
+    Examples:
+      zoo ledger export tables
+      zoo ledger export -o epochs.parquet --table epochs
+    """
+    from zoo.ledger.export import VIEWS, export, format_of
+
+    if (folder is None) == (output is None):
+        raise click.UsageError("give either DIR or --output FILE")
+    if output is not None:
+        format_of(output)
+        wanted = [(view, output)]
+    else:
+        assert folder is not None
+        wanted = [(each, folder / f"{each}.{format_}") for each in VIEWS]
+    with _open(ledger_path) as ledger:
+        for each, path in wanted:
+            click.echo(f"{path}: {export(ledger, each, path)} {each}")
+
+
+@ledger_command.command("vacuum")
+@ledger_option
+def vacuum_command(ledger_path: Path | None) -> None:
+    """Give the space of what was removed back to the disk.
+
+    \b
+    Example:
+      zoo ledger vacuum
+    """
+    from zoo.ledger.keep import vacuum
+
+    with _open(ledger_path, write=True) as ledger:
+        before, after = vacuum(ledger)
+    click.echo(f"{ledger.path}: {byte_size(before)} before, {byte_size(after)} after")
+
+
+@ledger_command.command("check")
+@ledger_option
+def check_command(ledger_path: Path | None) -> None:
+    """Say what is wrong with the ledger, a line each; the exit code is then 1.
+
+    Checks the file, the references between its tables, that every run can be read, and that every checkpoint is of a
+    run that can go on.
+
+    \b
+    Example:
+      zoo ledger check
+    """
+    from zoo.ledger.keep import check
+
+    with _open(ledger_path) as ledger:
+        problems = check(ledger)
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        say(f"{ledger.path}: {counted(len(problems), 'problem')}")
+        raise click.exceptions.Exit(WORK_FAILED)
+    click.echo(f"{ledger.path}: nothing is wrong")

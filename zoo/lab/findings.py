@@ -1,0 +1,80 @@
+"""What a study found, with its tables and plots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from zoo.study.result import StudyResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+@attrs.frozen(repr=False)
+class Findings:
+    """What a study found, with its tables and plots. `result` holds all of it as plain values."""
+
+    result: StudyResult
+
+    def __str__(self) -> str:
+        """Return the tables that the command line prints."""
+        from zoo.report.study.tables import render
+
+        return render(self.result)
+
+    __repr__ = __str__
+
+    def _repr_markdown_(self) -> str:
+        from zoo.report.study.tables import render
+
+        return render(self.result, format_="markdown")
+
+    def _repr_html_(self) -> str:
+        from zoo.report.study.tables import render
+
+        return render(self.result, format_="html")
+
+    def frame(self) -> pd.DataFrame:
+        """Return the claims and effects, one row each."""
+        from zoo.report.study.tables import frame
+
+        return frame(self.result)
+
+    def runs(self) -> pd.DataFrame:
+        """Return the runs, one row each."""
+        from zoo.report.study.tables import runs
+
+        return runs(self.result)
+
+    def page(self) -> str:
+        """Return the report as one HTML page."""
+        from zoo.report.study.page import page
+
+        return page(self.result)
+
+    def effect_plot(self, ax: Axes | None = None) -> Axes:
+        """Draw each claim's difference with its interval."""
+        from zoo.report.study import plots
+
+        return plots.effect_plot(self.result, ax)
+
+    def learning_curves(self, ax: Axes | None = None) -> Axes:
+        """Draw recall against epochs, with bands over seeds."""
+        from zoo.report.study import plots
+
+        return plots.learning_curves(self.result, ax=ax)
+
+    def interaction_matrix(self, ax: Axes | None = None) -> Axes:
+        """Draw all two-way interactions of a factorial design."""
+        from zoo.report.study import plots
+
+        return plots.interaction_matrix(self.result, ax)
+
+    def recall_against(self, cost: Literal["seconds", "parameters", "flops"], ax: Axes | None = None) -> Axes:
+        """Draw recall against a cost, with the Pareto front."""
+        from zoo.report.study import plots
+
+        return plots.recall_against(self.result, cost, ax)

@@ -1,0 +1,555 @@
+"""The lab: what the command line does, from Python."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from zoo.errors import DataError, Stopped, ZooError
+from zoo.ledger import Ledger, default_path, on_network_file_system
+from zoo.registry import Registry, default_registry
+from zoo.registry.options import Choice
+from zoo.report.text import counted
+from zoo.spec import Spec
+from zoo.spec.changes import Selection, joined, overridden, select_changed
+from zoo.spec.reading import read_choice
+from zoo.spec.resolve import Named, resolve
+
+if TYPE_CHECKING:
+    from zoo.benchmark import Plan
+    from zoo.data import Dataset
+    from zoo.export.exporting import Exported
+    from zoo.lab.findings import Findings
+    from zoo.lab.studies import StudyWork
+    from zoo.lab.table import Table
+    from zoo.lab.training import TrainedEpoch
+    from zoo.network.builder import Built
+    from zoo.study.definition import Study
+    from zoo.timing import Timings
+    from zoo.train.engines.choice import Wanted
+    from zoo.train.run import Precision, Run
+
+SEEDS = 3
+"""How many seeds a benchmark has where none are stated."""
+
+
+class Lab:
+    """Registry, ledger, devices, precision, engine and executor, wired once.
+
+    Args:
+        ledger: the file that runs are stored in; ZOO_LEDGER, else zoo.sqlite in the working folder, when left out.
+        device: "auto" (a GPU where there is one), "cpu", "mps", "cuda" (all that are visible) or one, such as "cuda:1".
+        precision: "fp32", "tf32", "bf16", or "auto", which is fp32.
+        engine: how steps are made: "sequential", "captured" or "auto".
+        executor: where runs are trained: the name of a registered executor, or a mapping with `name` and its options.
+            When left out: `here`, or several at once where that pays.
+        jobs: how many runs at once; on a CPU one for each core, where that pays, when left out. A script that leaves it
+            out, or says more than 1, must begin its work under `if __name__ == "__main__":`, as all that starts
+            processes.
+        keep_state: keep the final state of each run that is trained, so that it can be gone on with for more epochs.
+        plugins: single-file plugins to load.
+        block: plugins to leave out.
+        registry: instead of these two, one that is loaded already.
+        say: is given lines for people; they go to standard error when left out.
+
+    Raises:
+        ZooError: here and in every method, where something that it was given cannot be used.
+    """
+
+    def __init__(
+        self,
+        ledger: str | Path | None = None,
+        *,
+        device: str = "auto",
+        precision: Precision | Literal["auto"] = "auto",
+        engine: Wanted = "sequential",
+        executor: str | Mapping[str, Any] | None = None,
+        jobs: int | None = None,
+        keep_state: bool = False,
+        plugins: Iterable[str | Path] = (),
+        block: Iterable[str] = (),
+        registry: Registry | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        if jobs is not None and (type(jobs) is not int or jobs < 1):
+            raise ZooError(f"jobs: expected a number from 1, got {jobs!r}")
+        files, block = [Path(file) for file in plugins], list(block)
+        if registry is None:
+            registry = Registry(block=block, files=files).require_sound() if files or block else default_registry()
+        self.registry = registry
+        self.path = Path(ledger) if ledger is not None else default_path()
+        self.jobs = jobs
+        self._keep_state = keep_state
+        self.engine: Wanted = engine
+        self._device, self._precision = device, precision
+        self._executor = None if executor is None else read_choice("executor", executor, "--executor", registry)
+        self.say = say or _to_stderr
+        self._told_of_network = False
+
+    def __repr__(self) -> str:
+        return f"Lab({str(self.path)!r}, device={self._device!r}, jobs={self.jobs!r})"
+
+    # What runs are trained on
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that runs are trained on."""
+        from zoo.train.engines.choice import check_engine
+        from zoo.train.machine import devices, make_deterministic
+
+        found = devices(self._device)
+        if found == ("mps",) and self.jobs is not None:
+            raise ZooError("--jobs is for the CPU and NVIDIA GPUs, and the device is mps; leave it out")
+        check_engine(self.engine, found[0])
+        make_deterministic(found[0])
+        return found
+
+    @property
+    def device(self) -> str:
+        """The first of the devices."""
+        return self.devices[0]
+
+    @cached_property
+    def precision(self) -> Precision:
+        """The precision of runs."""
+        from zoo.train.precision import choose_precision
+
+        return choose_precision(self._precision, self.device)
+
+    def open_ledger(self, *, create: bool = True) -> Ledger:
+        """Return the ledger, open; a context manager that closes it."""
+        system = on_network_file_system(self.path) if create else None
+        if system and not self._told_of_network:
+            self._told_of_network = True
+            self.say(
+                f"Note: the ledger {self.path} lies on a network file system ({system}), whose locks cannot be relied "
+                "on: use it from one machine at a time, or give each its own and merge them (`zoo ledger merge`)."
+            )
+        return Ledger(self.path, create=create)
+
+    def dataset(self, spec: Named) -> Dataset:
+        """Return the data set that a spec names, on the device.
+
+        Raises:
+            DataError: it is not at hand or cannot be read.
+        """
+        from zoo.train.execute import dataset
+
+        return dataset(resolve(spec, registry=self.registry), self.registry, self.device)
+
+    # Benchmarks
+
+    def select(
+        self,
+        *specs: Named,
+        epochs: int | None = None,
+        data: str | None = None,
+        sets: Mapping[str, Any] | None = None,
+        vary: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Selection:
+        """Return the specs that the arguments of `plan` stand for, without looking at their data."""
+        return select_changed(
+            specs,
+            registry=self.registry,
+            sets=joined(sets or {}, epochs=epochs, data=data),
+            variations=dict(vary or {}),
+        )
+
+    def require_data(self, selection: Selection, *, of_all: bool) -> None:
+        """Refuse specs whose data is not at hand: those that were named themselves, or any of them.
+
+        Raises:
+            DataError: says how to get it.
+        """
+        from zoo.data import source
+
+        for spec in selection.specs:
+            reason = source(spec.data.dataset, self.registry).missing()
+            if reason is not None and (of_all or spec.name in selection.named):
+                raise DataError(f"{spec.name}: the data set {spec.data.dataset} is not at hand: {reason}")
+
+    def plan(
+        self,
+        *specs: Named,
+        seeds: int | Iterable[int] = SEEDS,
+        epochs: int | None = None,
+        data: str | None = None,
+        sets: Mapping[str, Any] | None = None,
+        vary: Mapping[str, Sequence[Any]] | None = None,
+        budget: float | None = None,
+        shard: tuple[int, int] | None = None,
+    ) -> Plan:
+        """Find out what there is to train and about how long it takes; train nothing.
+
+        Args:
+            specs: names, shell patterns such as "starter/*", TOML files, mappings or specs; every registered spec whose
+                data is at hand when left out.
+            seeds: how many, from 0, or which.
+            epochs: train so many, instead of what each spec says.
+            data: train all on this data set: a name, "folder:PATH" or "npz:PATH".
+            sets: values to set in every spec, by path: {"training.epochs": 5}.
+            vary: by path, values of which every spec is trained with each: {"activation": ["relu", "mish"]}.
+            budget: seconds; seeds, then epochs, are cut down to what fits.
+            shard: (3, 16) is the third of 16 shares of the runs, which together are all.
+
+        Raises:
+            SpecError: a spec, a path or a value is not valid.
+            DataError: the data of a spec that was named itself is not at hand, or a data set is damaged.
+            BuildError: no spec can be trained on its data.
+        """
+        selection = self.select(*specs, epochs=epochs, data=data, sets=sets, vary=vary)
+        self.require_data(selection, of_all=data is not None)
+        return self.plan_selected(selection, seeds=seeds, budget=budget, shard=shard)
+
+    def plan_selected(
+        self,
+        selection: Selection,
+        *,
+        seeds: int | Iterable[int] = SEEDS,
+        budget: float | None = None,
+        shard: tuple[int, int] | None = None,
+    ) -> Plan:
+        """Do what `plan` does, for chosen specs."""
+        from zoo.benchmark import share, within_budget
+        from zoo.report.plan import over_budget
+
+        numbers = _seeds(seeds)
+        if budget is not None and not 0 < budget < math.inf:
+            raise ZooError(f"budget: expected a number of seconds above 0, got {budget!r}")
+        if shard is not None:
+            _check_shard(shard, budget, selection)
+        if sys.stderr.isatty():
+            self.say(f"Planning {counted(len(selection.specs), 'spec')} ...")
+        with self.open_ledger() as ledger:
+            plan = self.plan_runs(selection.specs, numbers, ledger)
+            remarks = selection.broken
+            if budget is not None and plan.estimate > budget:
+                cut, numbers = within_budget(selection.specs, numbers, plan, budget, registry=self.registry)
+                plan = self.plan_runs(cut, numbers, ledger)
+                remarks = (*remarks, *over_budget(plan, numbers, budget))
+        if shard is not None:
+            plan = share(plan, *shard, registry=self.registry, device=self.device)
+        return attrs.evolve(plan, families=selection.families, remarks=remarks)
+
+    def plan_runs(self, specs: Sequence[Spec], seeds: Sequence[int], ledger: Ledger) -> Plan:
+        """Plan runs of resolved specs, given an open ledger."""
+        from zoo.benchmark import make_plan
+
+        plan = make_plan(
+            specs,
+            seeds,
+            registry=self.registry,
+            device=self.device,
+            ledger=ledger,
+            jobs=self.jobs or (len(self.devices) if len(self.devices) > 1 else None),
+            precision=self.precision,
+        )
+        if self._keep_state:
+            plan = attrs.evolve(plan, missing=tuple(attrs.evolve(run, keep_state=True) for run in plan.missing))
+        # An executor that is asked for knows best how many runs it has room for.
+        return plan if self._executor is None else attrs.evolve(plan, jobs=self.jobs)
+
+    def benchmark(self, *specs: Named, **arguments: Any) -> Table:
+        """Train what the ledger does not hold, and return the table. The arguments are those of `plan`.
+
+        Raises:
+            Stopped: it was interrupted. What has ended is stored; the same call goes on.
+        """
+        self.warm_up()
+        plan = self.plan(*specs, **arguments)
+        for line in self.remarks(plan):
+            self.say(line)
+        return self.carry_out(plan)
+
+    def remarks(self, plan: Plan) -> list[str]:
+        """Return lines on what a plan leaves out, what was noticed, and how long it takes."""
+        from zoo.report.plan import remarks
+
+        return [*plan.remarks, *remarks(plan, self.path)]
+
+    def warm_up(self) -> None:
+        """Let the process that workers are forked from begin to import torch, if there will be any."""
+        if self._executor is None and self.jobs != 1 and self.device == "cpu":
+            from zoo.execution.processes import warm_up
+
+            warm_up()
+
+    def carry_out(self, plan: Plan) -> Table:
+        """Train what a plan says is missing, and return the table.
+
+        Raises:
+            Stopped: it was interrupted. What has ended is stored; the same call goes on.
+        """
+        with self.open_ledger() as ledger:
+            return self._table(self.train_planned(plan, ledger), families=plan.families)
+
+    def train_planned(self, plan: Plan, ledger: Ledger) -> list[Run]:
+        """Train what a plan says is missing, given an open ledger, with progress; return the runs.
+
+        Raises:
+            Stopped: it was interrupted.
+        """
+        from zoo.benchmark import carry_out
+        from zoo.report.progress import Display
+
+        try:
+            with Display(plan) as display:
+                return carry_out(
+                    plan,
+                    registry=self.registry,
+                    devices=self.devices,
+                    ledger=ledger,
+                    executor=self.executor_for(plan),
+                    watch=display.watch,
+                    say=display.say,
+                    engine=self.engine,
+                )
+        except KeyboardInterrupt:
+            stored = len(plan.runs) - len(plan.missing) + len(ledger.ended(run.key for run in plan.missing))
+            raise Stopped(
+                f"Stopped: {stored} of {counted(len(plan.runs), 'run')} stored in {self.path}.\n"
+                "The same command goes on from there."
+            ) from None
+
+    def executor_for(self, plan: Plan) -> Choice:
+        """Return where a plan's runs are trained: as asked for, or what suits their number and the device."""
+        if self._executor is not None:
+            return self._executor
+        if plan.jobs == 1 or len(plan.missing) < 2:
+            name = "here"
+        else:
+            # Threads of one process take turns at all GPUs together, so that a second one would gain nothing.
+            name = "streams" if self.device.startswith("cuda") and len(self.devices) == 1 else "processes"
+        return read_choice("executor", name, "executor", self.registry)
+
+    def results(self, *patterns: str, data: str | None = None) -> Table:
+        """Return the table of the runs that the ledger holds, without training.
+
+        Args:
+            patterns: names of specs, shell patterns or TOML files; all when left out.
+            data: only runs on the data set of this name.
+
+        Raises:
+            LedgerError: there is no ledger, or no such run in it.
+        """
+        from zoo.lab.stored import stored
+
+        with self.open_ledger(create=False) as ledger:
+            return self._table(stored(ledger, patterns, data))
+
+    def _table(self, runs: Sequence[Run], families: Sequence[Sequence[str]] = ()) -> Table:
+        from zoo.lab.table import Table
+        from zoo.ledger.keep import is_stale
+
+        return Table(
+            runs,
+            families=families,
+            is_stale=lambda run: is_stale(run.spec, run.name, run.key, self.registry),
+            class_names=self._class_names,
+        )
+
+    def _class_names(self, run: Run) -> tuple[str, ...] | None:
+        """Return the names of the classes, where the images that a run was trained on are at hand."""
+        from zoo.spec import structure
+
+        try:
+            data = self.dataset(structure(run.spec, run.name, self.registry))
+        except ZooError:
+            return None
+        return data.classes if data.digest == run.key.dataset else None
+
+    def train(
+        self,
+        spec: Named,
+        *,
+        seed: int = 0,
+        epochs: int | None = None,
+        data: str | None = None,
+        sets: Mapping[str, Any] | None = None,
+    ) -> Iterator[TrainedEpoch]:
+        """Train one spec here and yield after each epoch, with network and optimizer at hand; store nothing.
+
+        The figures are those of a run with this spec and seed, as long as the network is only looked at.
+
+        Raises:
+            ZooError: the spec cannot be trained on its data, or the run diverges.
+        """
+        from zoo.lab.training import train
+
+        resolved = overridden(
+            resolve(spec, registry=self.registry),
+            joined(sets or {}, epochs=epochs, data=data),
+            registry=self.registry,
+        )
+        return train(resolved, seed, device=self.device, precision=self.precision, registry=self.registry)
+
+    # Studies
+
+    def open_study(
+        self,
+        study: str | Path | Mapping[str, Any] | Study,
+        *,
+        seeds: int | Literal["auto"] | None = None,
+        max_seeds: int | None = None,
+        epochs: int | None = None,
+        data: str | None = None,
+        sets: Mapping[str, Any] | None = None,
+        create: bool = True,
+        command: str = "",
+    ) -> StudyWork:
+        """Return a study with all that is needed to plan, run or report it; a context manager.
+
+        Args:
+            study: a registered name, a TOML file, a mapping of the same form, or a study.
+            seeds: how many; the study's number when left out. "auto" adds some where a claim is undecided.
+            max_seeds: how many "auto" may come to; 15 when left out.
+            epochs: train so many.
+            data: train on this data set.
+            sets: values to set in its base, by path.
+            create: make the ledger if there is none.
+            command: what repeats it.
+        """
+        from zoo.lab.studies import StudyWork
+        from zoo.study.definition import Study, read_study
+
+        overrides = joined(sets or {}, epochs=epochs, data=data)
+        if not isinstance(study, Study):
+            study = read_study(study, registry=self.registry, overrides=overrides)
+        elif overrides:
+            raise ZooError("values can be set where a study is read, and this one is read already")
+        return StudyWork(self, study, seeds=seeds, max_seeds=max_seeds, create=create, command=command)
+
+    def study(
+        self, study: str | Path | Mapping[str, Any] | Study, *, budget: float | None = None, **arguments: Any
+    ) -> Findings:
+        """Train what a study's design asks for and the ledger does not hold, and judge it.
+
+        Args:
+            study: as in `open_study`, whose arguments these are.
+            budget: seconds; seeds are cut down to what fits.
+            arguments: see `open_study`.
+
+        Raises:
+            Stopped: it was interrupted. What has ended is stored; the same call goes on.
+        """
+        with self.open_study(study, **arguments) as work:
+            return work.run(budget=budget)
+
+    # Times, networks, files
+
+    def time(
+        self,
+        *specs: Named,
+        rounds: int = 200,
+        seconds: float | None = None,
+        data: str | None = None,
+        sets: Mapping[str, Any] | None = None,
+        vary: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Timings:
+        """Compare how long training steps and evaluation take; the first spec is the reference.
+
+        Args:
+            specs: as in `plan`, on one data set.
+            rounds: how many rounds of steps.
+            seconds: instead: how long to go on.
+            data: time all on this data set.
+            sets: values to set in every spec.
+            vary: values of which every spec is timed with each.
+        """
+        return self.time_selected(self.select(*specs, data=data, sets=sets, vary=vary), rounds=rounds, seconds=seconds)
+
+    def time_selected(self, selection: Selection, *, rounds: int, seconds: float | None) -> Timings:
+        """Do what `time` does, for specs that are chosen already."""
+        from zoo.timing import measure
+
+        return measure(
+            selection.specs,
+            registry=self.registry,
+            device=self.device,
+            precision=self.precision,
+            rounds=rounds,
+            seconds=seconds,
+        )
+
+    def show(self, spec: Named, *, data: str | None = None, sets: Mapping[str, Any] | None = None) -> Built:
+        """Return a spec's network and the layers that it is put together from."""
+        from zoo.lab.networks import built_for
+
+        changed = overridden(
+            resolve(spec, registry=self.registry), joined(sets or {}, data=data), registry=self.registry
+        )
+        return built_for(changed, self.registry)
+
+    def export(
+        self,
+        spec: str,
+        output: str | Path,
+        *,
+        which: Literal["best"] | int = "best",
+        format_: str | None = None,
+        data: str | None = None,
+        precision: str | None = None,
+        identity: str | None = None,
+    ) -> Exported:
+        """Train a run of the ledger again, see that it comes out alike, and write its network and a model card.
+
+        Args:
+            spec: its name as in the table.
+            output: the file, or a folder for it and its card.
+            which: the seed of a run, or "best": of the highest recall on the validation part (on test without one).
+            format_: "safetensors", "onnx" or "torch-export"; by the ending of `output` when left out.
+            data: only runs on this data set.
+            precision: only runs in this precision.
+            identity: only runs whose spec's identity begins so.
+
+        Raises:
+            ZooError: there is no such run, its variants were edited since, or it comes out otherwise.
+        """
+        from zoo.export.exporting import export
+
+        return export(
+            spec,
+            Path(output),
+            path=self.path,
+            registry=self.registry,
+            which=which,
+            format_=format_,
+            data=data,
+            precision=precision,
+            identity=identity,
+        )
+
+
+def _seeds(seeds: int | Iterable[int]) -> list[int]:
+    # Not isinstance: True is an int, too.
+    numbers: list[Any] = []
+    if type(seeds) is int:
+        numbers = list(range(seeds))
+    elif isinstance(seeds, Iterable) and not isinstance(seeds, str):
+        numbers = list(seeds)
+    if not numbers or any(type(number) is not int or number < 0 for number in numbers):
+        raise ZooError(f"seeds: expected how many, from 1, or numbers from 0, got {seeds!r}")
+    return list(dict.fromkeys(numbers))
+
+
+def _check_shard(shard: object, budget: float | None, selection: Selection) -> None:
+    """Refuse a share that would not be the same on every machine."""
+    if not (isinstance(shard, tuple) and len(shard) == 2 and all(type(number) is int for number in shard)):
+        raise ZooError(f"shard: expected which and of how many, such as (3, 16), got {shard!r}")
+    if budget is not None:
+        raise ZooError(
+            "a shard and a budget do not go together: what fits into a budget differs from machine to machine"
+        )
+    if selection.broken:
+        lines = "\n".join(selection.broken)
+        raise ZooError(f"a shard is of all specs that are asked for, and some are not valid here:\n{lines}")
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)

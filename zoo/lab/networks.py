@@ -1,0 +1,31 @@
+"""A spec's network, without training it."""
+
+from __future__ import annotations
+
+from zoo.data import Described, source
+from zoo.network.builder import Built, construct
+from zoo.registry import Registry
+from zoo.spec import Spec
+from zoo.train.execute import dataset
+
+
+def built_for(spec: Spec, registry: Registry) -> Built:
+    """Return the network of a spec for its images.
+
+    Raises:
+        BuildError: it does not fit them.
+        DataError: their shape is known only from the images, which are not at hand.
+    """
+    shape, classes = images(spec, registry)
+    return construct(spec, shape, classes, seed=0, registry=registry)
+
+
+def images(spec: Spec, registry: Registry) -> tuple[tuple[int, int, int], int]:
+    """Return the shape and the number of classes of a spec's images, without reading them where they are known."""
+    origin = source(spec.data.dataset, registry)
+    if isinstance(origin, Described):
+        channels, height, width = origin.shape
+        side = spec.data.resize
+        return (channels, side or height, side or width), origin.class_count
+    data = dataset(spec, registry, "cpu")
+    return data.shape, len(data.classes)

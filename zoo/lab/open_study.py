@@ -1,0 +1,73 @@
+"""A study by itself: `zoo.load_study("starter-factorial").run()`, a lab of its own for one study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from zoo.lab.findings import Findings
+from zoo.lab.lab import Lab
+from zoo.registry import Registry, default_registry
+from zoo.study.definition import Study, read_study
+from zoo.train.run import Precision
+
+
+def load_study(
+    study: str | Path | Mapping[str, Any], *, sets: Mapping[str, Any] | None = None, registry: Registry | None = None
+) -> OpenStudy:
+    """Return a study that can be run.
+
+    Args:
+        study: a registered name, a TOML file, or a mapping of the same form.
+        sets: paths and values to set in its base, such as {"data.dataset": "cifar10", "training.epochs": 5}.
+        registry: where names are looked up; all installed plugins when left out.
+
+    Raises:
+        SpecError: it is not valid.
+        UnknownNameError: nothing is registered under a name.
+    """
+    registry = registry or default_registry()
+    return OpenStudy(read_study(study, registry=registry, overrides=sets), registry)
+
+
+@attrs.frozen
+class OpenStudy:
+    """A study, and where its names are looked up."""
+
+    definition: Study
+    registry: Registry
+
+    def run(
+        self,
+        *,
+        seeds: int | Literal["auto"] | None = None,
+        max_seeds: int | None = None,
+        ledger: str | Path | None = None,
+        device: str = "auto",
+        precision: Precision | Literal["auto"] = "auto",
+        jobs: int | None = None,
+    ) -> Findings:
+        """Train what the ledger does not hold, and judge it, in a `zoo.Lab` with these arguments.
+
+        Args:
+            seeds: how many; the study's number when left out. "auto" adds some where a claim is undecided.
+            max_seeds: how many "auto" may come to; 15 when left out.
+            ledger: see `zoo.Lab`, as for `device`, `precision` and `jobs`.
+            device: where to train.
+            precision: of all runs.
+            jobs: runs at once.
+
+        Raises:
+            ZooError: the data are not at hand, the study does not fit them, or the ledger cannot be written.
+        """
+        lab = Lab(ledger, device=device, precision=precision, jobs=jobs, registry=self.registry)
+        count = seeds if seeds is not None else self.definition.design.seeds
+        return lab.study(
+            self.definition,
+            seeds=seeds,
+            max_seeds=max_seeds,
+            command=f"zoo.load_study({self.definition.name!r}).run(seeds={count!r})",
+        )

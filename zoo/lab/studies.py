@@ -1,0 +1,186 @@
+"""A study with all that it takes to plan, to run or to report it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Literal, Self
+
+import attrs
+
+from zoo.benchmark import Plan, share, stored_runs
+from zoo.errors import BuildError, SpecError, ZooError
+from zoo.lab.findings import Findings
+from zoo.ledger import Ledger
+from zoo.report.text import counted, rough_duration
+from zoo.spec import Spec
+from zoo.study.arms import Train
+from zoo.study.conduct import FIRST_SEEDS, MOST_SEEDS, SEED_BATCH, Auto, check_auto, conduct
+from zoo.study.definition import Study
+from zoo.study.designs import can_lack, is_adaptive
+from zoo.study.plan import StudyPlan, first_specs, seconds_with, study_plan
+from zoo.train.run import Run
+
+if TYPE_CHECKING:
+    from zoo.lab.lab import Lab
+
+
+class StudyWork:
+    """A study in a lab; a context manager that closes the ledger.
+
+    Attributes:
+        study: what is asked.
+        dataset: that the base is trained on.
+        unfit: specs that cannot be trained on it, with the reason.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        study: Study,
+        *,
+        seeds: int | Literal["auto"] | None,
+        max_seeds: int | None,
+        create: bool,
+        command: str,
+    ) -> None:
+        if seeds != "auto" and seeds is not None and (type(seeds) is not int or seeds < 1):
+            raise ZooError(f"seeds: expected a number from 1, or 'auto', got {seeds!r}")
+        self.study = study
+        self.is_auto = seeds == "auto"
+        if self.is_auto:
+            check_auto(study)
+        elif max_seeds is not None:
+            raise ZooError("a largest number of seeds is for seeds that are added: it goes with seeds auto")
+        self._lab = lab
+        most = (max_seeds or MOST_SEEDS) if seeds == "auto" else seeds or study.design.seeds
+        self.first_seeds = list(range(min(FIRST_SEEDS, most) if self.is_auto else most))
+        self._most = most
+        self._command = command
+        self.unfit: dict[str, str] = {}
+        self.dataset = lab.dataset(study.base)
+        self._opened = ExitStack()
+        self.ledger: Ledger = self._opened.enter_context(lab.open_ledger(create=create))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def plan(self, seeds: Sequence[int]) -> StudyPlan:
+        """Find out what these seeds cost and can show.
+
+        Raises:
+            BuildError: a combination that the design cannot do without cannot be trained.
+        """
+        plan = self._plan_runs(first_specs(self.study, self._lab.registry), seeds)
+        if plan.unfit and not can_lack(self.study):
+            raise BuildError("\n".join(plan.unfit.values()))
+        return study_plan(
+            self.study,
+            seeds,
+            plan,
+            dataset=self.dataset,
+            registry=self._lab.registry,
+            ledger=self.ledger,
+        )
+
+    def _plan_runs(self, specs: Sequence[Spec], seeds: Sequence[int]) -> Plan:
+        """Plan runs; what cannot be trained is noted."""
+        plan = self._lab.plan_runs(specs, seeds, self.ledger)
+        self.unfit |= plan.unfit
+        return plan
+
+    def within(self, seeds: Sequence[int], plan: Plan, budget: float) -> list[int]:
+        """Return so many of a plan's seeds that they fit a budget in seconds.
+
+        Raises:
+            SpecError: not even two do.
+        """
+        for count in range(len(seeds), 1, -1):
+            if seconds_with(self.study, plan, seeds[:count]) <= budget:
+                return list(seeds[:count])
+        least = seconds_with(self.study, plan, seeds[:2])
+        raise SpecError(
+            f"two seeds take about {rough_duration(least)} and the budget is {rough_duration(budget)}: take fewer "
+            "epochs, fewer changes, or a design with fewer combinations"
+        )
+
+    def run(
+        self, *, budget: float | None = None, approve: Callable[[StudyPlan, Sequence[int]], None] = lambda *_: None
+    ) -> Findings:
+        """Train what is missing, and judge it.
+
+        Args:
+            budget: seconds; seeds are cut down to what fits, and with "auto" none are added when half of it is gone.
+            approve: is shown what will be done, with which seeds, and raises to prevent it.
+
+        Raises:
+            Stopped: it was interrupted.
+        """
+        seeds = self.first_seeds
+        found = self.plan(seeds)
+        if budget is not None and found.seconds > budget:
+            seeds = self.within(seeds, found.plan, budget)
+            found = self.plan(seeds)
+            self._lab.say(f"Cut down to the budget: {counted(len(seeds), 'seed')}.")
+        approve(found, seeds)
+        start = time.monotonic()
+        return self._conduct(self._train, seeds, lambda: budget is None or (time.monotonic() - start) * 2 <= budget)
+
+    def report(self) -> Findings:
+        """Judge what the ledger holds, without training."""
+        return self._conduct(self._stored, self.first_seeds, lambda: True)
+
+    def run_shard(self, number: int, count: int) -> list[Run]:
+        """Train one of `count` shares of the study's runs, and judge nothing: that takes all shares, merged.
+
+        Raises:
+            SpecError: which runs there are depends on what was found.
+        """
+        if self.is_auto or is_adaptive(self.study):
+            raise SpecError(
+                f"study {self.study.name!r}: what it trains depends on what was found, so its runs cannot be shared "
+                "out beforehand; take a design that is no search, with a number of seeds"
+            )
+        plan = self._plan_runs(first_specs(self.study, self._lab.registry), self.first_seeds)
+        mine = share(plan, number, count, registry=self._lab.registry, device=self._lab.device)
+        return self._lab.train_planned(mine, self.ledger)
+
+    def _conduct(self, train: Train, seeds: Sequence[int], go_on: Callable[[], bool]) -> Findings:
+        auto: Auto | None = None
+        if self.is_auto:
+            auto = Auto(len(seeds), SEED_BATCH, max(self._most, len(seeds)), go_on)
+            seeds = range(auto.most)
+        result = conduct(
+            self.study,
+            list(seeds),
+            train,
+            dataset=self.dataset,
+            registry=self._lab.registry,
+            auto=auto,
+            command=self._command,
+        )
+        left_out = (f"Left out: {reason}" for reason in self.unfit.values())
+        return Findings(attrs.evolve(result, notes=(*result.notes, *left_out)))
+
+    def _train(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
+        """Train what the ledger does not hold, with progress."""
+        try:
+            plan = self._plan_runs(specs, seeds)
+        except BuildError:  # none of them can be trained, which the plan of the study has said
+            return []
+        return self._lab.train_planned(plan, self.ledger)
+
+    def _stored(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
+        """Return the runs that the ledger holds."""
+        return stored_runs(
+            specs,
+            seeds,
+            self.dataset,
+            registry=self._lab.registry,
+            ledger=self.ledger,
+            precision=self._lab.precision,
+        )

@@ -1,0 +1,136 @@
+"""What a benchmark came to: the table, and everything that it is made from as frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from zoo.errors import UnknownNameError, near_misses
+from zoo.train.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from zoo.report.verdict import Judged
+
+
+class Table:
+    """Ended runs, shown as the table that the command line prints.
+
+    Attributes:
+        all: the runs, in the order asked for.
+        families: names of specs that differ in what was varied; the others are judged against the first.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        *,
+        families: Sequence[Sequence[str]] = (),
+        is_stale: Callable[[Run], bool] = lambda run: False,
+        class_names: Callable[[Run], Sequence[str] | None] = lambda run: None,
+    ) -> None:
+        self.all, self.families = tuple(runs), tuple(map(tuple, families))
+        self._is_stale, self._class_names = is_stale, class_names
+
+    def render(self, *, format_: str = "simple", sort: str | None = None, width: int | None = None) -> str:
+        """Return the table as text, as `zoo benchmark --format` does.
+
+        Raises:
+            ZooError: there is no such format or column.
+        """
+        from zoo.report.table import render
+
+        return render(self.all, format_=format_, sort=sort, width=width, is_stale=self._is_stale)
+
+    def __str__(self) -> str:
+        return "\n".join([self.render(), *(["", *self.verdict_lines()] if self.families else [])])
+
+    __repr__ = __str__
+
+    def _repr_markdown_(self) -> str:
+        return self.render(format_="github")
+
+    def _repr_html_(self) -> str:
+        from zoo.report.table import html
+
+        return html(self.all, self.verdict_lines(), is_stale=self._is_stale)
+
+    def frame(self) -> pd.DataFrame:
+        """Return a row for each spec, with means and intervals over seeds."""
+        from zoo.report.frames import rows_frame
+
+        return rows_frame(self.all, self._is_stale)
+
+    def runs(self) -> pd.DataFrame:
+        """Return a row for each run: spec, seed, recall, loss, seconds, and what it depends on."""
+        from zoo.report.frames import runs_frame
+
+        return runs_frame(self.all)
+
+    def epochs(self) -> pd.DataFrame:
+        """Return a row for each epoch of each run."""
+        from zoo.report.frames import epochs_frame
+
+        return epochs_frame(self.all)
+
+    def confusion(self, spec: str, *, part: str = "test", seed: int | None = None) -> pd.DataFrame:
+        """Return counts of images by true class (row) and predicted class (column), after the last epoch.
+
+        Args:
+            spec: whose runs.
+            part: "test", "train" or "validation".
+            seed: of one run; the sum over all seeds when left out.
+
+        Raises:
+            ZooError: there is no such spec or seed here, or none of its runs was evaluated on that part.
+        """
+        from zoo.report.frames import confusion_frame
+
+        runs = [run for run in self._of(spec) if seed is None or run.key.seed == seed]
+        if not runs:
+            raise UnknownNameError(f"{spec} has no run with seed {seed}")
+        return confusion_frame(runs, part, self._class_names(runs[0]))
+
+    def judged(self) -> list[Judged]:
+        """Return each variation against the first, seed by seed."""
+        from zoo.report.verdict import judged
+
+        return judged(self.all, self.families)
+
+    def verdict_lines(self) -> list[str]:
+        """Return the verdicts in words, as the command line prints them."""
+        from zoo.report.verdict import verdicts
+
+        return verdicts(self.judged())
+
+    def verdicts(self) -> pd.DataFrame:
+        """Return a row for each variation: its difference to the first, seed by seed, and the verdict."""
+        from zoo.report.frames import verdicts_frame
+
+        return verdicts_frame(self.judged())
+
+    def curves(self, *specs: str, part: str | None = None, ax: Axes | None = None) -> Axes:
+        """Draw recall against epochs, with bands over seeds.
+
+        Args:
+            specs: whose curves; all when left out.
+            part: of the data; the validation part where all runs have one, else the test part, when left out.
+            ax: where to draw; new axes when left out.
+
+        Raises:
+            UnknownNameError: a spec is not here.
+        """
+        from zoo.report.study.plots import curves
+
+        names = specs or tuple(dict.fromkeys(run.name for run in self.all))
+        held_out = all(run.spec["data"]["validation"] for run in self.all)
+        runs = {name: [run for run in self._of(name) if run.status == "finished"] for name in names}
+        return curves(runs, part=part or ("validation" if held_out else "test"), ax=ax)
+
+    def _of(self, spec: str) -> list[Run]:
+        runs = [run for run in self.all if run.name == spec]
+        if not runs:
+            raise UnknownNameError(f"there is no run of {spec!r} here{near_misses(spec, {r.name for r in self.all})}")
+        return runs

@@ -1,0 +1,127 @@
+"""Runs and what they came to as pandas frames, one row each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from zoo.errors import ZooError
+from zoo.report.table import Row, headings, rows
+from zoo.report.verdict import Judged
+from zoo.study.measure import epoch_recall, measured
+from zoo.train.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def rows_frame(runs: Sequence[Run], is_stale: Callable[[Run], bool]) -> pd.DataFrame:
+    """Return the rows of the table, one for each spec: the columns of `zoo benchmark --format csv`."""
+    import pandas as pd
+
+    records = [
+        {**attrs.asdict(heading), **attrs.asdict(row)}
+        for heading, group in headings(runs).items()
+        for row in rows(group, is_stale)
+    ]
+    return pd.DataFrame.from_records(records) if records else pd.DataFrame(columns=[f.name for f in attrs.fields(Row)])
+
+
+RUN_COLUMNS = (
+    "spec", "seed", "dataset", "status", "recall", "train_recall", "validation_recall", "loss", "seconds",
+    "seconds_evaluation", "seconds_setup", "epochs", "parameters", "flops", "peak_memory", "device", "precision",
+    "started", "reason", "identity", "source", "dataset_digest",
+)  # fmt: skip
+
+
+def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return a row for each run.
+
+    `recall` is macro recall on the test part, by the measure that the spec asks for, as `train_recall` and
+    `validation_recall` on theirs; `loss` the mean training loss of the last epoch; `seconds` those of training.
+    """
+    import pandas as pd
+
+    return pd.DataFrame.from_records(
+        [
+            (
+                run.name, run.key.seed, run.dataset, run.status, measured(run, "test"), measured(run, "train"),
+                measured(run, "validation"), run.epochs[-1].loss if run.epochs else math.nan, run.seconds_training,
+                run.seconds_evaluation, run.seconds_setup, len(run.epochs), run.parameters, run.flops, run.peak_memory,
+                run.provenance.get("device_name", ""), run.key.precision, run.provenance.get("started", ""),
+                run.reason.partition("\n")[0], run.key.spec, run.key.source, run.key.dataset,
+            )
+            for run in runs
+        ],
+        columns=list(RUN_COLUMNS),
+    )  # fmt: skip
+
+
+EPOCH_COLUMNS = (
+    "spec", "seed", "dataset", "epoch", "loss", "recall", "train_recall", "validation_recall", "seconds",
+    "seconds_evaluation",
+)  # fmt: skip
+
+
+def epochs_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """Return a row for each epoch of each run; recalls are macro, NaN where the part was not evaluated."""
+    import pandas as pd
+
+    return pd.DataFrame.from_records(
+        [
+            (
+                run.name, run.key.seed, run.dataset, epoch.epoch, epoch.loss, epoch_recall(epoch, "test"),
+                epoch_recall(epoch, "train"), epoch_recall(epoch, "validation"), epoch.seconds_training,
+                epoch.seconds_evaluation,
+            )
+            for run in runs
+            for epoch in run.epochs
+        ],
+        columns=list(EPOCH_COLUMNS),
+    )  # fmt: skip
+
+
+def confusion_frame(runs: Sequence[Run], part: str, classes: Sequence[str] | None) -> pd.DataFrame:
+    """Return counts of images after the last epoch, over all runs: true classes are rows, predicted ones columns.
+
+    Raises:
+        ZooError: no run was evaluated on that part.
+    """
+    import pandas as pd
+
+    last = [run.epochs[-1].evaluations[part] for run in runs if run.epochs and part in run.epochs[-1].evaluations]
+    if not last:
+        raise ZooError(f"no finished run was evaluated on the {part} part")
+    counts = np.sum([np.array(evaluation.confusion) for evaluation in last], axis=0)
+    names = list(classes) if classes is not None else list(range(len(counts)))
+    return pd.DataFrame(counts, index=pd.Index(names, name="true"), columns=pd.Index(names, name="predicted"))
+
+
+def verdicts_frame(found: Sequence[Judged]) -> pd.DataFrame:
+    """Return a row for each comparison; the figures are those of the line below the table."""
+    import pandas as pd
+
+    records = [
+        {
+            "spec": one.spec,
+            "against": one.against,
+            "part": one.part,
+            "verdict": one.comparison.verdict,
+            "difference": one.comparison.difference,
+            "low": one.comparison.low,
+            "high": one.comparison.high,
+            "p": one.comparison.p_adjusted,
+            "seeds": one.comparison.n,
+            "more_seeds": one.comparison.more_seeds,
+            "time_ratio": one.time_ratio,
+        }
+        for one in found
+    ]
+    columns = ["spec", "against", "part", "verdict", "difference", "low", "high", "p", "seeds", "more_seeds"]
+    frame = pd.DataFrame(records, columns=[*columns, "time_ratio"])
+    numbers = dict.fromkeys(["difference", "low", "high", "p", "time_ratio"], "float64")
+    return frame.astype({**numbers, "more_seeds": "Int64"})

@@ -1,0 +1,112 @@
+"""Many specs at once: chosen by patterns, each with values set, each in every variation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from zoo.errors import SpecError
+from zoo.registry import Registry
+from zoo.spec import Spec
+from zoo.spec.paths import NoChangeError, apply
+from zoo.spec.resolve import Named, change_label, changed_name, select, vary
+
+_IN_TITLE = ("training.epochs", "data.dataset", "data.resize", "data.validation")
+"""What the title of a table says, so that a spec's name need not."""
+
+
+@attrs.frozen(kw_only=True)
+class Selection:
+    """Specs to train or to time.
+
+    Attributes:
+        specs: in the order asked for.
+        families: names of those that differ in nothing but what is varied; the others are judged against the first.
+        named: names of those that were asked for by themselves and not by a wildcard.
+        broken: a line about each spec that a wildcard named but that is not valid.
+    """
+
+    specs: tuple[Spec, ...]
+    families: tuple[tuple[str, ...], ...]
+    named: frozenset[str]
+    broken: tuple[str, ...]
+
+
+def select_changed(
+    names: Sequence[Named],
+    *,
+    registry: Registry,
+    sets: Mapping[str, Any],
+    variations: Mapping[str, Sequence[Any]],
+) -> Selection:
+    """Return the specs that are named, with the values set, in every combination of the variations.
+
+    Args:
+        names: what to take; every registered spec where there is none.
+        registry: where they are looked up.
+        sets: values by path; a spec that has a value already keeps it.
+        variations: by path, the values to try.
+
+    Raises:
+        UnknownNameError: a name or a pattern matches nothing.
+        SpecError: a spec that was named itself, a path or a value is not valid, a path is both set and varied, or there
+            is no valid spec.
+    """
+    for path in variations:
+        if path in sets:
+            raise SpecError(f"{path} is both set and varied; do one of the two")
+    originals, broken = select(names or ["*"], registry=registry)
+    if not originals:
+        raise SpecError("\n".join(["there is no valid spec", *broken]))
+    asked_for = {Path(name).stem if name.endswith(".toml") else name for name in names if isinstance(name, str)}
+    specs: list[Spec] = []
+    families: list[tuple[str, ...]] = []
+    named: set[str] = set()
+    for original in originals:
+        changed = overridden(original, sets, registry=registry)
+        family = vary([changed], variations, registry=registry) if variations else [changed]
+        specs += family
+        families += [tuple(spec.name for spec in family)] if variations else []
+        if original.name in asked_for or not all(isinstance(name, str) for name in names):
+            named |= {spec.name for spec in family}
+    return Selection(specs=tuple(specs), families=tuple(families), named=frozenset(named), broken=tuple(broken))
+
+
+def overridden(spec: Spec, sets: Mapping[str, Any], *, registry: Registry) -> Spec:
+    """Return the spec with the values set; one that it has already leaves it as it is.
+
+    What is changed stands in its name, unless a table's title says it, and leaves it without a reference.
+
+    Raises:
+        SpecError: a value or a path is not valid.
+    """
+    changes = []
+    for path, value in sets.items():
+        try:
+            spec = apply(spec, {path: value}, registry)
+        except NoChangeError:
+            continue
+        if path not in _IN_TITLE:
+            changes.append(change_label(path, value))
+    return attrs.evolve(spec, name=changed_name(spec.name, changes), reference=None if changes else spec.reference)
+
+
+def joined(
+    sets: Mapping[str, Any] | Iterable[tuple[str, Any]], *, epochs: int | None = None, data: str | None = None
+) -> dict[str, Any]:
+    """Return the values to set by path, with those that have a name of their own.
+
+    Raises:
+        SpecError: a path is set twice.
+    """
+    stated = list(sets.items() if isinstance(sets, Mapping) else sets)
+    pairs = [("training.epochs", epochs), ("data.dataset", data)]
+    found: dict[str, Any] = {}
+    for path, value in [*((path, value) for path, value in pairs if value is not None), *stated]:
+        if path in found:
+            raise SpecError(f"{path} is set twice")
+        found[path] = value
+    return found

@@ -1,0 +1,43 @@
+"""Final states that are kept: a finished run is gone on with for more epochs, with the figures of a run in one go.
+
+That is possible where the longer run begins as the shorter one did: where its learning rates are the same so far. A
+constant schedule without warm-up allows it; one that depends on the share of the run that is over does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from zoo.spec import Spec
+from zoo.train.checkpoint import restore
+from zoo.train.places import kept_file
+from zoo.train.run import EpochRecord, RunKey
+from zoo.train.training import Training
+
+
+def kept_states(folder: Path, spec: Spec, key: RunKey) -> Iterator[tuple[int, Path]]:
+    """Yield the kept states of the same run with fewer epochs: after how many, and the file; the longest run first."""
+    if not folder.is_dir():
+        return
+    for epochs in range(spec.training.epochs - 1, 0, -1):
+        shorter = attrs.evolve(spec, training=attrs.evolve(spec.training, epochs=epochs))
+        file = kept_file(folder, attrs.evolve(key, spec=shorter.identity))
+        if file.exists():
+            yield epochs, file
+
+
+def go_on(training: Training, folder: Path, key: RunKey) -> list[EpochRecord]:
+    """Bring a new training to the longest kept state that it can go on from, and return the epochs behind it.
+
+    There are none where no state is kept that the training would have come to itself.
+    """
+    for epochs, file in kept_states(folder, training.spec, key):
+        if training.begins_like(epochs):
+            records = restore(file, training)
+            if len(records) == epochs:
+                # What was evaluated only because the shorter run ended there was not asked for now.
+                return [r if training.is_due(r.epoch) else attrs.evolve(r, evaluations={}) for r in records]
+    return []
