@@ -14,7 +14,7 @@ import numpy as np
 
 from zoo import hookimpl
 from zoo.data import Arrays
-from zoo.registry.options import NonNegativeInt, PositiveInt
+from zoo.registry.options import NonNegativeInt, PositiveFloat, PositiveInt
 
 
 @hookimpl
@@ -29,6 +29,15 @@ def zoo_register_datasets(register):
 def zoo_register_activations(register):
     """Register the layers."""
     for factory in (raises, raises_in_backward, exits, gives_up, interrupts, shrinks, kills, hangs, explodes, draws):
+        register(factory.__name__, factory)
+    for factory in (twice, counts_steps, counts_in_buffer, averages, keeps_a_generator, grows, expands):
+        register(factory.__name__, factory)
+
+
+@hookimpl
+def zoo_register_optimizers(register):
+    """Register optimizers that keep state where torch's own do not."""
+    for factory in (counts_in_group, normalizes, accumulates_in_double, keeps_a_list, counts_in_attribute):
         register(factory.__name__, factory)
 
 
@@ -182,6 +191,165 @@ def draws():
     import torch
 
     return _layer(training=torch.rand_like, evaluation=lambda x: x + 0 * torch.rand_like(x))
+
+
+def twice(shape):
+    """Apply one dense layer twice."""
+    from torch import nn
+
+    layer = nn.Linear(shape[-1], shape[-1])
+    return nn.Sequential(layer, nn.ReLU(), layer)
+
+
+def counts_steps():
+    """Let less through with each step, counted in an attribute."""
+
+    def count_step(layer, x):
+        layer.steps = getattr(layer, "steps", 0) + 1
+        return _leaky(x, layer.steps)
+
+    return _remembering(count_step)
+
+
+def counts_in_buffer():
+    """Let less through with each step, counted in a buffer that is no part of the state_dict."""
+    import torch
+
+    def count_step(layer, x):
+        layer.steps += 1
+        return _leaky(x, layer.steps)
+
+    layer = _remembering(count_step)
+    layer.register_buffer("steps", torch.zeros(()), persistent=False)
+    return layer
+
+
+def averages():
+    """Subtract an average that is a plain tensor, in an attribute with others."""
+
+    def subtract(layer, x):
+        mean = x.detach().mean()
+        layer.past = {"means": [mean, *getattr(layer, "past", {"means": []})["means"]][:3], "last": (mean, 1)}
+        return x - sum(layer.past["means"])
+
+    return _remembering(subtract)
+
+
+def keeps_a_generator():
+    """Draw from a generator of its own, which goes on from epoch to epoch."""
+    generator = np.random.default_rng(0)
+    layer = _remembering(lambda layer, x: x * layer.generator.random())
+    layer.generator = generator
+    return layer
+
+
+def grows():
+    """Append to a buffer with each step."""
+    import torch
+
+    def grow(layer, x):
+        layer.means = torch.cat([layer.means, x.detach().mean()[None]])
+        return x - layer.means.mean()
+
+    layer = _remembering(grow)
+    layer.register_buffer("means", torch.zeros(1))
+    return layer
+
+
+def expands():
+    """Add a buffer whose numbers are one in memory."""
+    import torch
+
+    layer = _remembering(lambda layer, x: x + layer.shift.sum())
+    layer.register_buffer("shift", torch.ones(1).expand(3))
+    return layer
+
+
+def _leaky(x, steps):
+    import torch
+
+    return torch.where(x > 0, x, x / (1 + steps))
+
+
+def _remembering(training):
+    from torch import nn
+
+    class Layer(nn.Module):
+        def forward(self, x):
+            return training(self, x) if self.training else x
+
+    return Layer()
+
+
+def counts_in_group(parameters, *, learning_rate: PositiveFloat = 0.1):
+    """Step less far with each step, counted in its group."""
+
+    def begin(group):
+        group["steps"] += 1
+        return group["lr"] / group["steps"]
+
+    return _descent(parameters, {"lr": learning_rate, "steps": 0}, begin=begin)
+
+
+def normalizes(parameters, *, learning_rate: PositiveFloat = 0.1):
+    """Divide the momentum by its norm, whose last digits depend on the order in memory."""
+    import torch
+
+    def direction(state, parameter):
+        momentum = state.setdefault("momentum", torch.zeros_like(parameter)).mul_(0.9).add_(parameter.grad)
+        return momentum / (momentum.norm() + 1e-3)
+
+    return _descent(parameters, {"lr": learning_rate}, direction=direction)
+
+
+def accumulates_in_double(parameters, *, learning_rate: PositiveFloat = 0.1):
+    """Keep the momentum in float64."""
+    import torch
+
+    def direction(state, parameter):
+        zeros = torch.zeros_like(parameter, dtype=torch.float64)
+        return state.setdefault("momentum", zeros).mul_(0.9).add_(parameter.grad.double()).float()
+
+    return _descent(parameters, {"lr": learning_rate}, direction=direction)
+
+
+def keeps_a_list(parameters, *, learning_rate: PositiveFloat = 0.1):
+    """Follow the last three gradients, which it keeps in a list."""
+
+    def direction(state, parameter):
+        state["last"] = [*state.get("last", []), parameter.grad][-3:]
+        return sum(state["last"])
+
+    return _descent(parameters, {"lr": learning_rate}, direction=direction)
+
+
+def counts_in_attribute(parameters, *, learning_rate: PositiveFloat = 0.1):
+    """Step less far with each step, counted in an attribute."""
+
+    def begin(group):
+        optimizer.steps += 1
+        return group["lr"] / optimizer.steps
+
+    optimizer = _descent(parameters, {"lr": learning_rate}, begin=begin)
+    optimizer.steps = 0
+    return optimizer
+
+
+def _descent(
+    parameters, defaults, *, begin=lambda group: group["lr"], direction=lambda state, parameter: parameter.grad
+):
+    import torch
+
+    class Descent(torch.optim.Optimizer):
+        @torch.no_grad()
+        def step(self, closure=None):
+            for group in self.param_groups:
+                rate = begin(group)
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.sub_(rate * direction(self.state[parameter], parameter))
+
+    return Descent(parameters, defaults)
 
 
 def _raise(x):

@@ -21,6 +21,7 @@ from safetensors import safe_open
 from small_runs import PLUGIN, planned_run, small
 from torch import Tensor
 
+from zoo.data import resized
 from zoo.errors import DataError, LedgerError, PluginError, SpecError, UnknownNameError, ZooError
 from zoo.export import formats
 from zoo.export.card import model_card
@@ -32,7 +33,9 @@ from zoo.export.network import FILE, Classifier, Description, check_repeatable, 
 from zoo.export.reproduce import device_of, train_again
 from zoo.ledger import Ledger
 from zoo.registry import Registry
-from zoo.spec import Spec
+from zoo.registry.source import source_digest
+from zoo.spec import Spec, unstructure
+from zoo.spec.resolve import resolve
 from zoo.statistics.intervals import mean_interval
 from zoo.train.execute import dataset, execute
 from zoo.train.run import EpochRecord, Evaluation, Run
@@ -443,7 +446,7 @@ def test_runs_are_found_by_name(ledger: Ledger, registry: Registry) -> None:
 
 def test_runs_of_several_kinds_are_told_apart(ledger: Ledger, registry: Registry) -> None:
     one = made(0, {"test": 0.5})
-    key = attrs.evolve(one.key, spec="twin" * 16, precision="bf16")
+    key = attrs.evolve(one.key, spec="twin" * 16, dataset="other images", precision="bf16")
     tree = {"training": {"epochs": 3}, "data": {"validation": 0.2}}
     other = attrs.evolve(one, key=key, dataset="rounds", spec=tree)
     store(ledger, one, other)
@@ -461,6 +464,29 @@ def test_runs_of_several_kinds_are_told_apart(ledger: Ledger, registry: Registry
     with pytest.raises(LedgerError) as caught:
         stored_runs("net", ledger, registry, dataset="rounds", precision="fp32")
     assert str(caught.value) == f"none of the runs of net in {ledger.path} is such a one. There are:{listed}"
+
+
+def test_runs_on_one_data_set_by_several_names_are_of_one_kind(ledger: Ledger, registry: Registry) -> None:
+    one, two = made(0, {"test": 0.5}), attrs.evolve(made(1, {"test": 0.6}), dataset="./moved/squares")
+    store(ledger, one, two)
+    assert stored_runs("net", ledger, registry) == [one, two]
+    for name in ("squares", "./moved/squares"):
+        assert stored_runs("net", ledger, registry, dataset=name) == [one, two]
+
+
+def test_the_spec_is_that_of_a_place_where_the_images_still_are(ledger: Ledger, registry: Registry) -> None:
+    spec = resolve({"base": "starter/default", "set": {"data.dataset": "folder:gone"}}, registry=registry)
+    here = resolve("starter/default", registry=registry)
+    runs = [
+        attrs.evolve(
+            made(seed, {"test": 0.5}),
+            key=attrs.evolve(made(seed, {}).key, source=source_digest(here, registry)),
+            spec=unstructure(one),
+            dataset=one.data.dataset,
+        )
+        for seed, one in enumerate((spec, here, spec))
+    ]
+    assert of_current_source(runs, registry)[0].data.dataset == here.data.dataset
 
 
 def test_a_run_that_is_not_there(ledger: Ledger, registry: Registry) -> None:
@@ -510,6 +536,26 @@ def test_the_model_card_says_what_it_is(registry: Registry) -> None:
     assert json.loads(body.partition("```json\n")[2].partition("```")[0]) == chosen.run.spec
 
 
+def test_the_model_card_has_the_line_that_resizes_as_training_did(registry: Registry) -> None:
+    side = 4
+    spec = small(registry, sets={"data.resize": side})
+    run = trained(spec, registry, 0)
+    chosen = Chosen(run=run, spec=spec, siblings=(run,), selected_on=None)
+    data = dataset(spec, registry, "cpu")
+    card = model_card(chosen, data, format_="safetensors", file=FILE, registry=registry)
+    assert "Images of another size were brought to 4x4 pixels, whatever their shape, by bilinear interpolation" in card
+    code = card.partition("before and after.")[0].rpartition("```python\n")[2].partition("```")[0]
+    for shape in ((13, 1, 6, 6), (5, 3, 9, 2), (3, 3, 2, 40)):
+        images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        variables: dict[str, Any] = {"images": torch.from_numpy(images)}
+        exec(code, variables)
+        assert np.array_equal(variables["images"].numpy(), resized(images, side))
+    original = dataset(small(registry), registry, "cpu").test.images
+    variables = {"images": original}
+    exec(code, variables)
+    assert torch.equal(variables["images"], data.test.images)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_code_in_the_model_card_works(
     plain: tuple[Run, Spec, Classifier, Description],
@@ -554,6 +600,19 @@ def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "net.pt2").touch()
     with pytest.raises(ZooError, match=r"there is a .*net\.pt2 already"):
         destination(tmp_path / "net.pt2", ".pt2")
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    for name, ending in (("net.foo", ".safetensors"), ("net.pt", ".onnx"), ("net.onnx", ".pt2")):
+        with pytest.raises(ZooError) as caught:
+            destination(tmp_path / name, ending)
+        assert str(caught.value) == (
+            f"--output {tmp_path / name}: no network is written to a file that ends so; this format's ends in {ending} "
+            "(known: .safetensors, .onnx, .pt2). For a folder of that name, make it first"
+        )
+    (tmp_path / "net.foo").mkdir()
+    for name in ("net.foo", "net-v1.2"):
+        assert destination(tmp_path / name, ".onnx").network == tmp_path / name / "model.onnx"
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path, monkeypatch: Any) -> None:

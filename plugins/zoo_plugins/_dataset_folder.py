@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ _FRAMES = "images with several frames, of which the first was taken"
 _TRANSPARENT = "images with transparent parts laid on black"
 _PALETTE = "palette images made colour"
 _OTHER_COLOURS = "images in another colour space made RGB"
+_TURNED = "images with a camera's orientation tag, left as they are stored"
+_ORIENTATION = 0x0112
 
 
 class _ImageFile(NamedTuple):
@@ -38,19 +41,21 @@ class _ImageFile(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What one part of the folder holds: images by class, and the files that are none."""
+    """What one part of the folder holds: images by class, files that are none, and files in folders of a class."""
 
     images: dict[str, list[str]]
     others: list[str]
+    below: list[str]
 
 
 @attrs.frozen
 class Folder:
     """A folder with train/<class>/* and test/<class>/*.
 
-    Classes are numbered in alphabetical order. Images are ordered by file name across classes. Every image becomes
+    Classes are numbered in alphabetical order. Images are ordered by file name across classes; where that puts each
+    class's images together, as cat_1.jpg and dog_1.jpg do, the classes take turns instead. Every image becomes
     8-bit grey, if all are grey, or else RGB; orientation tags of cameras are left alone. Files that are no images
-    by their ending are skipped.
+    by their ending are skipped, and so is what lies elsewhere in the folder; notes say so.
     """
 
     path: str
@@ -75,10 +80,11 @@ class Folder:
 
     def fingerprint(self) -> str:
         """Return a digest of the paths, sizes and times of all files and folders of classes."""
-        patterns = (
-            os.path.join(glob.escape(self.path), part, *below) for part in _PARTS for below in (["*"], ["*", "*"])
-        )
-        return files_fingerprint(sorted(path for p in patterns for path in glob.iglob(p, include_hidden=True)))
+        root = glob.escape(self.path)
+        patterns = [os.path.join(root, part, *below) for part in _PARTS for below in (["*"], ["*", "*"])]
+        paths = sorted(path for p in patterns for path in glob.iglob(p, include_hidden=True))
+        # A hidden link may lead nowhere, as an editor's lock does.
+        return files_fingerprint([*self._elsewhere(), *(path for path in paths if not _is_dead(path))])
 
     def decode(self, resize: int | None = None) -> Arrays:
         """Read all images.
@@ -90,26 +96,37 @@ class Folder:
         train, test = (self._find(part) for part in _PARTS)
         self._check_classes(train, test)
         classes = sorted(train.images)
-        files = [_ordered(part, classes) for part in (train, test)]
+        by_name = [_ordered(part, classes) for part in (train, test)]
+        files = [_in_turns(part) for part in by_name]
         images, found = _read(files[0] + files[1], resize)
         labels = [np.array([file.label for file in part], np.int64) for part in files]
         split = len(files[0])
-        notes = _notes(found, len(images), train.others + test.others)
-        return Arrays(images[:split], labels[0], images[split:], labels[1], tuple(classes), notes)
+        notes = [*_notes(found, len(images)), *_left_out(train, test, self._elsewhere())]
+        if files != by_name:
+            notes.append("sorted by file name, each class's images stand together, so that classes take turns instead")
+        return Arrays(images[:split], labels[0], images[split:], labels[1], tuple(classes), tuple(notes))
+
+    def _elsewhere(self) -> list[str]:
+        """Return the folders beside those of the parts, in which nothing is looked for."""
+        with os.scandir(self.path) as entries:
+            return sorted(e.path for e in entries if e.name not in _PARTS and not e.name.startswith(".") and e.is_dir())
 
     def _find(self, part: str) -> _Found:
         extensions = _image_extensions()
         images: dict[str, list[str]] = {}
-        others = []
+        others, below = [], []
         for entry in os.scandir(os.path.join(self.path, part)):
             if entry.name.startswith(".") or not entry.is_dir():
                 others.append(entry.path)
                 continue
             images[entry.name] = []
             for file in os.scandir(entry.path):
+                if not file.name.startswith(".") and file.is_dir() and (inside := _files_below(file.path)):
+                    below += inside
+                    continue
                 is_image = not file.name.startswith(".") and os.path.splitext(file.name)[1].lower() in extensions
                 (images[entry.name] if is_image and file.is_file() else others).append(file.path)
-        return _Found(images, others)
+        return _Found(images, others, below)
 
     def _check_classes(self, train: _Found, test: _Found) -> None:
         for part, found in zip(_PARTS, (train, test), strict=True):
@@ -136,6 +153,28 @@ def _ordered(part: _Found, classes: Sequence[str]) -> list[_ImageFile]:
         for label, name in enumerate(classes)
         for path in part.images[name]
     )
+
+
+def _in_turns(files: list[_ImageFile]) -> list[_ImageFile]:
+    """Return files in an order that does not go class by class: as they are, unless each class's stand together."""
+    labels = [file.label for file in files]
+    counts = Counter(labels)
+    if sum(one != next_ for one, next_ in pairwise(labels)) >= len(counts) or len(counts) < 2:
+        return files
+    behind: Counter[int] = Counter()
+    places = []
+    for file in files:
+        places.append(((2 * behind[file.label] + 1) / counts[file.label], file.label))
+        behind[file.label] += 1
+    return [file for _, file in sorted(zip(places, files, strict=True))]
+
+
+def _files_below(folder: str) -> list[str]:
+    return [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]
+
+
+def _is_dead(path: str) -> bool:
+    return os.path.basename(path).startswith(".") and not os.path.exists(path)
 
 
 def _read(files: Sequence[_ImageFile], resize: int | None) -> tuple[NDArray[np.uint8], Counter[str]]:
@@ -190,12 +229,24 @@ def _facts(image: Image.Image) -> set[str]:
         _TRANSPARENT: image.getbands()[-1] in ("A", "a") or "transparency" in image.info,
         _OTHER_COLOURS: image.mode in ("CMYK", "YCbCr", "LAB", "HSV"),
         _FRAMES: getattr(image, "is_animated", False),
+        _TURNED: image.getexif().get(_ORIENTATION, 1) != 1,
     }
     return {fact for fact, holds in facts.items() if holds}
 
 
-def _notes(found: Counter[str], images: int, skipped: Sequence[str]) -> tuple[str, ...]:
-    notes = [f"{fact}: {count}" for fact, count in sorted(found.items()) if fact != _GREY or count < images]
-    if skipped:
+def _notes(found: Counter[str], images: int) -> list[str]:
+    return [f"{fact}: {count}" for fact, count in sorted(found.items()) if fact != _GREY or count < images]
+
+
+def _left_out(train: _Found, test: _Found, elsewhere: Sequence[str]) -> list[str]:
+    """Say what was found and not read."""
+    notes = []
+    if skipped := train.others + test.others:
         notes.append(f"files skipped, being no image in a class folder: {len(skipped)}, such as {min(skipped)}")
-    return tuple(notes)
+    if below := train.below + test.below:
+        notes.append(f"files skipped in folders below a class: {len(below)}, such as {min(below)}")
+    for folder in elsewhere:
+        notes.append(
+            f"not used: the {len(_files_below(folder))} files in {folder}, for images are read from train and test only"
+        )
+    return notes

@@ -84,8 +84,12 @@ class Npz:
 
     def _member(self, members: np.lib.npyio.NpzFile, name: str) -> NDArray[Any]:
         try:
-            return members[name]
-        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            array = members[name]
+            if not isinstance(array, np.ndarray):
+                raise ValueError("it is not one that numpy wrote")
+            return array
+        # RuntimeError: it is encrypted, or compressed in a way that zipfile does not know.
+        except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{self.path}: the array {name!r} cannot be read: {error}") from error
 
     def _channels_first(self, name: str, images: NDArray[Any]) -> NDArray[Any]:

@@ -164,7 +164,9 @@ def test_notes(registry, plan):
         [small(registry, "s", by_class), small(registry, "t", by_class | {"training.shuffle": True})]
     ).notes == (
         "sorted_squares: one was upside down",
-        "s: the images of sorted_squares are sorted by class, and training.shuffle is false",
+        "s: the images of sorted_squares are sorted by class, and training.shuffle is false: the network sees one "
+        "class at a time, so recall is far too low and comparisons are worthless; `--set training.shuffle=true` mends "
+        "it",
     )
 
 

@@ -66,3 +66,8 @@ def test_there_is_no_other_share(plan, number, count):
 def test_a_machine_without_a_data_set_has_no_share(plan):
     with pytest.raises(ZooError, match="there is no data set absent here: get it on every machine"):
         share(attrs.evolve(plan, waiting={"absent": ("other",)}), 1, 2, registry=REGISTRY, device="cpu")
+
+
+def test_of_very_many_shares_most_are_empty(plan):
+    assert share(plan, 10**20, 10**20, registry=REGISTRY, device="cpu").runs == ()
+    assert len(share(plan, 1, 10**20, registry=REGISTRY, device="cpu").runs) == 1

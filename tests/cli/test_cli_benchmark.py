@@ -328,11 +328,25 @@ def test_a_run_that_fails_costs_only_itself(zoo: Zoo, plugin: Callable[[str, str
 def test_a_layer_that_does_not_fit_leaves_the_others(zoo: Zoo) -> None:
     result = zoo("benchmark", "starter/default", *TINY, "--vary", "network.features.2.pooling=none,max", "--set",
                  "network.features.1.pooling=global_average", "--json")  # fmt: skip
-    assert [row["spec"] for row in rows(result)] == [
+    assert [row["spec"] for row in json.loads(result.stdout)] == [
         "starter/default[network.features.1.pooling=global_average, network.features.2.pooling=none]"
     ]
+    assert result.exit_code == 1, "it was asked for by name"
+    assert result.stderr.endswith("\n1 spec that was asked for cannot be trained.\n")
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("Left out: ")]
     assert "starter/default[network.features.1.pooling=global_average, network.features.2.pooling=max]" in line
+
+
+def test_what_is_asked_for_by_name_and_does_not_fit_fails_a_plan_and_a_wildcard_may_leave_it_out(zoo: Zoo) -> None:
+    varied = ("--vary", "network.features.2.pooling=none,max", "--set", "network.features.1.pooling=global_average")
+    for patterns, code in ((["starter/default", "starter/4c"], 1), (["starter/defaul?"], 0)):
+        result = zoo("benchmark", *patterns, *TINY, *varied, "--plan")
+        assert result.exit_code == code, result.stderr
+        assert "Left out: " in result.stderr
+    assert (
+        "2 specs that were asked for cannot be trained."
+        in zoo("benchmark", "starter/default", "starter/4c", *TINY, *varied, "--plan").stderr
+    )
 
 
 def test_images_sorted_by_class_are_remarked_on(zoo: Zoo, folder: Path) -> None:
@@ -340,5 +354,10 @@ def test_images_sorted_by_class_are_remarked_on(zoo: Zoo, folder: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (64, 8, 8), dtype=np.uint8)
     np.savez(folder / "own.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
     arguments = ["benchmark", "starter/default", *TINY, "--data", "npz:own.npz", "--plan"]
-    assert "Note: starter/default: the images of npz:own.npz are sorted by class" in zoo(*arguments).stderr
+    assert (
+        "Note: starter/default: the images of npz:own.npz are sorted by class, and training.shuffle is false: the "
+        "network sees one class at a time, so recall is far too low and comparisons are worthless; "
+        "`--set training.shuffle=true` mends it"
+    ) in " ".join(zoo(*arguments).stderr.split())
+    assert "Note: starter/default and 1 more: the images" in zoo(*arguments, "starter/4c").stderr
     assert "sorted by class" not in zoo(*arguments, "--set", "shuffle=true").stderr

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
-from zoo.cli import layout
 from zoo.ledger import Ledger
+from zoo.report import layout
 from zoo.train.run import Run
 
 Zoo = Callable[..., Result]
@@ -198,7 +198,10 @@ def test_check(zoo: Zoo, old: Path) -> None:
     file.touch()
     result = zoo("ledger", "check")
     assert result.exit_code == 1
-    assert result.stdout == f"{file} is a checkpoint of no run that has begun and not ended\n"
+    assert (
+        result.stdout
+        == f"{file} is a checkpoint of no run that has begun and not ended, nor the state of one that has\n"
+    )
     assert result.stderr == "zoo.sqlite: 1 problem\n"
 
 

@@ -257,3 +257,16 @@ def test_uninstalling_asks_only_where_there_is_somebody(zoo: Zoo) -> None:
     result = zoo("plugins", "uninstall", "zoo-swishish")
     assert result.exit_code == 2
     assert "there is nobody to ask: give --yes to remove without asking" in result.stderr
+
+
+def test_show_says_which_helpers_are_followed_and_what_is_not(
+    zoo: Zoo, plugin: Callable[[str, str], str], folder: Path
+) -> None:
+    text = "import zoo\n" + HOOK + "def late():\n    import torch, beside\n"
+    file = plugin("alone.py", text)
+    (folder / "beside.py").write_text("import gone\n")
+    shown = zoo("--plugin", file, "plugins", "show", "alone")
+    assert f"\nfollows: {folder / 'beside.py'}\n" in shown.stdout
+    assert shown.stdout.endswith("\ndoes not follow edits of: gone (not found), torch\n")
+    (record,) = json.loads(zoo("--plugin", file, "plugins", "show", "alone", "--json").stdout)
+    assert record["follows"] == [str(folder / "beside.py")]

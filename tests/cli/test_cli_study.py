@@ -173,9 +173,11 @@ def test_what_cannot_be_trained_is_left_out_or_said(zoo: Zoo, folder: Path) -> N
     rest = ("--epochs", "1", "--seeds", "2", "--jobs", "1", *ONE_LEFT)
     leaky = ("--base", "starter/default", "--change", "leaky:activation=leaky_relu")
     result = zoo("study", "run", *leaky, *UNFIT, *rest)
-    assert result.exit_code == 0, result.stderr
+    assert result.exit_code == 1, "it was asked for by name"
+    assert result.stderr.endswith("1 spec that was asked for cannot be trained.\n")
+    assert zoo("study", "plan", *leaky, *UNFIT, *rest).exit_code == 1
     assert "Left out: starter/default[bn]: a layer cannot be trained on a batch of a single image" in result.stdout
-    assert zoo("study", "run", *leaky, *UNFIT, *rest, "--design", "stepwise").exit_code == 0
+    assert zoo("study", "run", *leaky, *UNFIT, *rest, "--design", "stepwise").exit_code == 1
     refused = zoo("study", "run", *leaky, *UNFIT, *rest, "--design", "factorial")
     assert refused.exit_code == 2
     assert "starter/default[bn]: a layer cannot be trained on a batch of a single image" in refused.stderr
@@ -205,6 +207,13 @@ MISTAKES = [
     ),
     (("study", "run", *SMALL, "--format", "parquet"), 2, "--format parquet is not for a terminal"),
     (("study", "run", *SMALL, "--format", "tabel"), 2, "no format of a study is called 'tabel'"),
+    (
+        ("study", "report", *SMALL, "-o", "report.xlsx"),
+        2,
+        "--output report.xlsx: no report is written to files that end so. Known: .html, .md, .tex, .csv, .json, "
+        ".parquet, .txt; or state --format.",
+    ),
+    (("study", "run", *SMALL, "-o", "report.htm"), 2, "did you mean .html"),
     (("study", "run", *SMALL, "-o", "no/where.html"), 2, "--output no/where.html: there is no folder no"),
     (("study", "run", *SMALL, "--set", "batch_size=1", "--set", "batch_size=2"), 2, "batch_size is set twice"),
     (("study", "report", *SMALL), 1, "there is no ledger own.sqlite"),

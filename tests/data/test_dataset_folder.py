@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from zoo.data import load, resized, source
@@ -14,6 +15,7 @@ from zoo.registry import Registry
 
 ARCHIVE = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.tar.xz"
 SIDE = 4
+TURNS = "sorted by file name, each class's images stand together, so that classes take turns instead"
 
 
 def picture(seed: int, mode: str = "RGB", size: tuple[int, int] = (SIDE, SIDE)) -> Image.Image:
@@ -51,10 +53,52 @@ def test_images_are_in_file_name_order_across_classes(images: Path, registry: Re
         np.testing.assert_array_equal(image.permute(1, 2, 0), np.asarray(picture(index)))
 
 
-def test_names_that_begin_with_the_class_are_sorted_by_class(images: Path, registry: Registry) -> None:
+def test_where_names_begin_with_the_class_the_classes_take_turns(images: Path, registry: Registry) -> None:
+    before = load(f"folder:{images}", registry)
+    (images / "train/cat/4.png").unlink()
     for file in sorted(images.glob("*/*/*.png")):
         file.rename(file.with_name(f"{file.parent.name}-{file.name}"))
-    assert load(f"folder:{images}", registry).sorted_by_class
+    data = load(f"folder:{images}", registry)
+    assert not data.sorted_by_class
+    assert data.notes == (TURNS,)
+    assert data.train.labels.tolist() == [0, 1, 0, 1, 0]
+    assert torch.equal(data.train.images[0], before.train.images[1]), "in each class by file name"
+    assert torch.equal(data.train.images[1], before.train.images[0])
+    assert data.test.labels.tolist() == [0, 1, 0, 1]
+
+
+def test_numbers_that_begin_anew_in_each_class_are_in_turns_as_they_are(images: Path, registry: Registry) -> None:
+    for part in ("train", "test"):
+        for name in ("cat", "ant"):
+            for index, file in enumerate(sorted((images / part / name).glob("*.png"))):
+                file.rename(file.with_name(f"new{index:04}.png"))
+    data = load(f"folder:{images}", registry)
+    assert data.train.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    assert data.notes == ()
+
+
+def test_what_lies_elsewhere_is_said_with_its_count(images: Path, registry: Registry) -> None:
+    before = load(f"folder:{images}", registry).digest
+    (images / "train/cat/.#0.png").symlink_to("somebody@host.4711:17")
+    for path in ("val/cat/0.png", "val/ant/1.png", "train/cat/more/even/2.png", "train/cat/more/3.png"):
+        (images / path).parent.mkdir(parents=True, exist_ok=True)
+        picture(0).save(images / path)
+    data = load(f"folder:{images}", registry)
+    assert data.digest == before
+    assert data.notes == (
+        f"files skipped, being no image in a class folder: 1, such as {images}/train/cat/.#0.png",
+        f"files skipped in folders below a class: 2, such as {images}/train/cat/more/3.png",
+        f"not used: the 2 files in {images}/val, for images are read from train and test only",
+    )
+
+
+def test_orientation_tags_are_said(images: Path, registry: Registry) -> None:
+    exif = Image.Exif()
+    for index, value in enumerate((1, 6)):
+        exif[0x0112] = value
+        picture(index).save(images / "train" / ("cat", "ant")[index] / f"{index}.png", exif=exif)
+    data = load(f"folder:{images}", registry)
+    assert data.notes == ("images with a camera's orientation tag, left as they are stored: 1",)
 
 
 def test_all_grey_images_have_one_channel(images: Path, registry: Registry) -> None:

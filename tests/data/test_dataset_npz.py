@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,24 @@ def test_a_corrupt_array_is_named(tmp_path: Path, registry: Registry) -> None:
     file.write_bytes(content)
     with pytest.raises(DataError, match=r"data\.npz: the array 'train_images' cannot be read: Bad CRC-32"):
         load(name, registry)
+
+
+def test_what_numpy_did_not_write_or_is_encrypted_is_named(tmp_path: Path, registry: Registry) -> None:
+    file = tmp_path / "data.npz"
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in SOUND:
+            archive.writestr(f"{name}.npy", b"hello")
+    with pytest.raises(DataError, match=r"the array 'train_images' cannot be read: it is not one that numpy wrote$"):
+        load(f"npz:{file}", registry)
+    save(tmp_path)
+    content = bytearray(file.read_bytes())
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flag of encryption in each header
+        place = -1
+        while (place := content.find(mark, place + 1)) >= 0:
+            content[place + at] |= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"the array 'train_images' cannot be read: .*encrypted"):
+        load(f"npz:{file}", registry)
 
 
 def test_a_missing_file_is_named(tmp_path: Path, registry: Registry) -> None:

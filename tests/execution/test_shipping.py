@@ -105,6 +105,27 @@ def test_the_registry_there_is_that_of_here(install, tmp_path):
     assert failures == []
 
 
+def test_helpers_outside_the_plugins_packages_are_sent(install, tmp_path, monkeypatch):
+    install("other", {"other/__init__.py": "factor = 1\n"}, "other")
+    (tmp_path / "site/other/other-1.0.dist-info/RECORD").write_text("other/__init__.py,,\n")
+    text = DEVELOPED.replace("from developed._private import factor", "import other\nfrom lab.deep import factor")
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab/deep.py").write_text("factor = 1\n")
+    (tmp_path / "lab/same_figures.toml").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    install("developed", {"developed.py": text}, "developed")
+    file = tmp_path / "alone.py"
+    file.write_text(text.replace("developed", "alone"))
+    registry = Registry(files=[PLUGIN, file]).require_sound()
+    shipment = pack(registry)
+    assert [name for name, _ in shipment.helpers] == ["lab/deep.py", "lab/same_figures.toml"]
+    specs = [small(registry, sets={"network.features.0.activation": name}) for name in ("developed", "alone")]
+    plugins, digests, failures = there(shipment, [planned_run(spec, registry) for spec in specs], tmp_path)
+    assert plugins == sorted(registry.plugins)
+    assert digests == [source_digest(spec, registry) for spec in specs]
+    assert failures == []
+
+
 def test_what_the_environment_leaves_out_is_left_out_there(monkeypatch):
     monkeypatch.setenv("ZOO_BLOCK", "modern, losses")
     shipment = pack(Registry())

@@ -217,6 +217,13 @@ def test_training_yields_each_epoch_of_the_same_run_with_its_network(lab, table)
         epochs[1].recall("validation")
 
 
+@pytest.mark.parametrize("text", ["abc", "-1", "nan"])
+def test_a_wrong_time_between_checkpoints_is_said_before_any_run(text, lab, monkeypatch):
+    monkeypatch.setenv("ZOO_CHECKPOINT_EVERY", text)
+    with pytest.raises(ZooError, match=rf"^ZOO_CHECKPOINT_EVERY={text}: expected a number of seconds, 0 or more$"):
+        lab.benchmark("starter/default", seeds=1, epochs=1)
+
+
 def test_training_that_diverges_is_an_error_that_says_where(lab):
     spec = small(REGISTRY, "explosive", {"network.features.0.activation": {"name": "explodes", "step": 8}})
     with pytest.raises(ZooError, match=r"^explosive seed 0: diverged at epoch 2: the training loss is nan$"):

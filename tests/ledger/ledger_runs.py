@@ -21,9 +21,10 @@ from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
 CONFUSION = ((50, 3), (4, 43))
 
 
-def make_run(seed: int = 0, **changes: Any) -> Run:
+def make_run(seed: int = 0, digest: str = "", **changes: Any) -> Run:
+    digest = digest or {"digits": "data digest"}.get(changes.get("dataset", "digits"), "digest of other data")
     run = Run(
-        key=RunKey("spec digest", seed, "data digest", "source digest", "fp32"),
+        key=RunKey("spec digest", seed, digest, "source digest", "fp32"),
         name="study/default",
         spec={"network": {"features": [{"filters": 24}]}},
         dataset="digits",

@@ -22,6 +22,7 @@ from ledger_runs import CONFUSION, make_epoch, make_run, read, record, rows, sta
 
 from zoo.errors import LedgerError
 from zoo.ledger import APPLICATION_ID, VERSION, ClaimLostError, Ledger, default_path
+from zoo.ledger.keep import entries, info
 from zoo.ledger.schema import ENDED, KEY, OPEN
 from zoo.train.metrics import macro_recall
 from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
@@ -150,6 +151,26 @@ def test_runs_are_chosen_by_name_and_dataset(path: Path) -> None:
         assert ledger.runs(names=["it's", "study/default"], dataset="digits") == [runs[0], runs[1], runs[3]]
         assert ledger.runs(dataset="cifar10") == [runs[2]]
         assert ledger.runs(names=[]) == []
+
+
+def test_a_data_set_is_found_by_each_of_its_names(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = [
+        make_run(seed, digest, dataset=name)
+        for seed, (digest, name) in enumerate(
+            [("1", "folder:d"), ("1", "folder:moved/d"), ("2", "folder:d"), ("3", "npz:d")]
+        )
+    ]
+    with Ledger(path) as ledger:
+        for run in runs:
+            record(ledger, run)
+        for name in ("folder:d", "folder:./d/", f"folder:{tmp_path}/x/../d"):
+            assert ledger.runs(dataset=name) == runs[:3]
+            assert [entry.id for entry in entries(ledger, dataset=name)] == [1, 2, 3]
+        assert ledger.runs(dataset="folder:moved/d") == runs[:2]
+        assert ledger.runs(dataset="npz:./d") == runs[3:]
+        assert ledger.runs(dataset="folder:other") == []
+        assert info(ledger)["datasets"] == {"folder:d": 3, "npz:d": 1}
 
 
 def test_the_file_can_be_read_with_plain_sql(path: Path, stored: list[Run]) -> None:

@@ -32,9 +32,9 @@ SPEC = {"base": "starter/default", "set": {"network.features.0.activation": "min
 
 def digest(spec: object = SPEC, *, files: tuple[Path, ...] = ()) -> str:
     """The digest in a fresh process's eyes: what was read and imported before is forgotten."""
-    for function in (source.source_files, source._content_digest):
+    for function in (source.plugin_source, source.installed, source._content_digest):
         function.cache_clear()
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("mine", "lonely")]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("mine", "lab", "other")]:
         del sys.modules[name]
     importlib.invalidate_caches()
     registry = Registry(files=files).require_sound()
@@ -102,6 +102,78 @@ def test_a_single_file_counts_alone_whatever_it_is_called(tmp_path: Path) -> Non
     assert source.source_files(plugin) == {file}, "torch's own source is none of a plugin's"
     file.write_text(PLUGIN.format(imports="import torch.nn.functional"))
     assert digest(files=(file,)) != before
+
+
+def edited(file: Path, *files: Path) -> tuple[str, str]:
+    """The digest before and after an edit of a helper."""
+    before = digest(files=files)
+    assert digest(files=files) == before
+    file.write_text("x = 2\n")
+    return before, digest(files=files)
+
+
+@pytest.mark.parametrize(
+    ("imports", "others"),
+    [
+        ("import lab.layers", {"lab/__init__.py": ""}),
+        ("from lab import layers", {"lab/__init__.py": ""}),
+        ("from lab.layers import x", {}),
+        ("from lab import x", {"lab/__init__.py": "from .layers import x\n"}),
+        ("import lab.deep.more", {"lab/__init__.py": "from . import layers\n", "lab/deep/more.py": ""}),
+        ("import lab.between", {"lab/between.py": "def f():\n    from lab import layers\n"}),
+        ("import between", {"between.py": "from lab.layers import *\n"}),
+        ("import importlib; importlib.import_module('lab.layers')", {}),
+        ("from importlib import import_module; import_module('.layers', 'lab')", {"lab/__init__.py": ""}),
+        ("__import__('lab.layers')", {}),
+    ],
+)
+def test_a_helper_outside_the_plugin_counts(
+    imports: str, others: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path, text in {"lab/layers.py": HELPER, "lab/other.py": HELPER, **others}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "mine.py"
+    file.write_text(PLUGIN.format(imports=imports))
+    unused, alike = edited(tmp_path / "lab/other.py", file)
+    assert unused == alike, "a module that nothing imports counts"
+    before, after = edited(tmp_path / "lab/layers.py", file)
+    if "'.layers'" in imports:  # relative to a package that is known only when it is run
+        assert source.plugin_source(Registry(files=[file]).plugins["mine"]).unseen == ()
+    else:
+        assert before != after
+
+
+def test_a_helper_beside_a_single_file_counts_however_it_gets_onto_the_path(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(PLUGIN.format(imports="import sys; sys.path.insert(0, 'here'); import lonely"))
+    (tmp_path / "lonely.py").write_text(HELPER)
+    before, after = edited(tmp_path / "lonely.py", file)
+    assert before != after
+
+
+def test_installed_distributions_are_not_followed_and_editable_ones_are(install: Install, tmp_path: Path) -> None:
+    imports = "import math, torch, other, lab, zoo, gone; from zoo_plugins import _blocks; __import__(lab.name)"
+    install("mine", {"mine.py": PLUGIN.format(imports=imports)}, "mine")
+    there = install("other", {"other/__init__.py": HELPER})
+    (there / "other-1.0.dist-info/RECORD").write_text("other/__init__.py,,\nother-1.0.dist-info/METADATA,,\n")
+    developed = install("lab", {"lab/__init__.py": HELPER, "lab.egg-info/SOURCES.txt": "", "lab.egg-info/PKG-INFO": ""})
+    (developed / "lab.egg-info/top_level.txt").write_text("lab\n")
+    before, after = edited(there / "other/__init__.py")
+    assert before == after
+    before, after = edited(developed / "lab/__init__.py")
+    assert before != after
+    found = source.plugin_source(Registry().plugins["mine"])
+    assert found.helpers == {developed / "lab/__init__.py": "lab/__init__.py"}
+    assert found.unseen == ("gone (not found)", "other", "torch", "what line 10 of mine.py imports by __import__")
+
+
+def test_the_plugins_own_distribution_is_followed_in_all_its_packages(install: Install) -> None:
+    folder = install("mine", {"mine.py": PLUGIN.format(imports="import lab"), "lab.py": HELPER}, "mine")
+    (folder / "mine-1.0.dist-info/RECORD").write_text("mine.py,,\nlab.py,,\n")
+    before, after = edited(folder / "lab.py")
+    assert before != after
 
 
 def test_an_import_that_leads_nowhere_is_passed_over(install: Install) -> None:

@@ -198,6 +198,23 @@ def test_reference_figures_stand_beside_the_measured(single: StudyResult) -> Non
     assert (texts["time reported"], texts["source"], texts["note"]) == ("3h10min", "a report, 2021", "one seed")
 
 
+def test_reference_figures_of_other_epochs_or_data_are_marked(single: StudyResult) -> None:
+    (table,) = tables.references(single)
+    assert "reported for" not in table.rows[0]
+    base = single.arms[0]
+    reference = attrs.evolve(base.spec.reference, epochs=300, dataset="cifar10")
+    arm = attrs.evolve(base, spec=attrs.evolve(base.spec, reference=reference))
+    (table,) = tables.references(attrs.evolve(single, arms=(arm, *single.arms[1:])))
+    assert table.rows[0]["reported for"].text == "300 epochs on cifar10, not for what was measured"
+
+
+def test_a_description_of_several_lines_is_one_line_of_the_heading(single: StudyResult) -> None:
+    design = attrs.evolve(single.study.design, description="a\n\\input{b}")
+    result = attrs.evolve(single, study=attrs.evolve(single.study, design=design))
+    assert ": a \\input{b}" in tables.heading(result)[0] + tables.heading(result)[1]
+    assert not any(line.startswith("\\input") for line in render(result, format_="latex").splitlines())
+
+
 def test_ranks_and_the_pareto_front_are_shown(single: StudyResult) -> None:
     (table,) = tables.ranks(single)
     assert [row["arm"].text for row in table.rows] == [rank.arm for rank in single.ranks]

@@ -25,6 +25,9 @@ RIGHT = ((9, 1), (2, 8))  # macro recall 0.85
 WRONG = ((5, 5), (5, 5))  # macro recall 0.5
 
 
+ABOUT = {"epochs": 2, "dataset": "digits"}
+
+
 def spec(**changes: Any) -> dict[str, Any]:
     """Return a resolved spec as plain data, with values set by `section__field`."""
     tree: dict[str, Any] = {
@@ -139,11 +142,33 @@ def test_one_seed_has_no_interval() -> None:
 
 
 def test_reference_figures_have_columns_only_where_there_are_any() -> None:
-    reference = {"source": "a report", "test_recall": 0.5713, "train_recall": 0.6635, "note": "one seed"}
+    reference = {"source": "a report", "test_recall": 0.5713, "train_recall": 0.6635, "note": "one seed", **ABOUT}
     runs = [run("a", spec=spec(reference=reference)), run("b")]
     assert column(runs, "reference") == ["0.5713", ""]
     assert column(runs, "ref. train") == ["0.6635", ""]
     assert "reference" not in table([run("b")])[1][0]
+
+
+@pytest.mark.parametrize(
+    ("about", "line"),
+    [
+        ({"epochs": 300, "dataset": "digits"}, "Reference figures are left out: they are of 300 epochs on digits."),
+        ({"epochs": 2, "dataset": "cifar10"}, "Reference figures are left out: they are of 2 epochs on cifar10."),
+        ({}, ""),
+    ],
+)
+def test_reference_figures_stand_only_beside_what_they_refer_to(about: dict[str, Any], line: str) -> None:
+    runs = [run("a", spec=spec(reference={"source": "a report", "test_recall": 0.5713, **about}))]
+    text = render(runs)
+    assert "0.5713" not in text
+    assert (line or "Reference") in text if line else "Reference" not in text
+    assert json.loads(render(runs, format_="json"))[0]["reference_test_recall"] is None
+
+
+def test_reference_figures_know_their_data_set_by_each_of_its_names() -> None:
+    reference = {"source": "a report", "test_recall": 0.5713, **ABOUT}
+    moved = run("a", seed=1, spec=spec(reference=reference, data__dataset="folder:moved"))
+    assert column([run("a", spec=spec(reference=reference)), moved], "reference") == ["0.5713"]
 
 
 def test_diverged_and_failed_runs_are_counted_and_not_averaged() -> None:
@@ -175,7 +200,7 @@ def test_epochs_have_a_column_where_they_differ() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        {"spec": spec(data__dataset="mnist")},
+        {"spec": spec(data__dataset="mnist"), "digest": "those of mnist"},
         {"digest": "other images"},
         {"provenance": {"device_name": "A GPU"}},
     ],
@@ -187,6 +212,16 @@ def test_what_cannot_be_compared_is_never_averaged(other: dict[str, Any]) -> Non
     assert [row["test_recall"] for row in rows] == [pytest.approx(0.85), pytest.approx(0.5)]
     headings = [line for line in render(runs).splitlines() if "seed (" in line]
     assert len(set(headings)) == 2, f"two tables, whose headings differ: {headings}"
+
+
+def test_one_data_set_under_two_spellings_of_its_name_is_one_row() -> None:
+    trees = [spec(data__dataset=name) for name in ("folder:./d/", "folder:d")]
+    runs = [run(seed=seed, spec=tree) for seed, tree in enumerate(trees)]
+    (row,) = json.loads(render(runs, format_="json"))
+    assert (row["dataset"], row["seeds"], row["spec"]) == ("folder:d", [0, 1], "a/default")
+    others = [*runs, run(seed=2, spec=trees[1], source="edited")]
+    first, _ = json.loads(render(others, format_="json"))
+    assert first["spec"].startswith("a/default #"), "the spelling does not tell rows apart"
 
 
 def test_precisions_are_never_averaged() -> None:
@@ -241,8 +276,8 @@ def test_a_changed_source_makes_another_row_and_the_old_one_is_marked() -> None:
 
 @pytest.mark.parametrize("sort", COLUMNS)
 def test_rows_are_sorted_best_or_smallest_first(sort: str) -> None:
-    worse = {"source": "a report", "test_recall": 0.5, "train_recall": 0.5}
-    better = {"source": "a report", "test_recall": 0.9, "train_recall": 0.9}
+    worse = {"source": "a report", "test_recall": 0.5, "train_recall": 0.5, **ABOUT, "epochs": 5}
+    better = {"source": "a report", "test_recall": 0.9, "train_recall": 0.9, **ABOUT}
     runs = [
         run("b", confusion=WRONG, spec=spec(training__epochs=5, reference=worse), parameters=2000, flops=2000),
         run("c", status="failed", epochs=(), parameters=0, flops=0, spec=spec(training__epochs=9)),
@@ -308,7 +343,7 @@ LONG = "starter/default[activation=squared_relu, normalization=batch]"
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
 def test_the_table_fits_the_terminal(width: int) -> None:
-    reference = {"source": "a report", "test_recall": 0.5, "train_recall": 0.5}
+    reference = {"source": "a report", "test_recall": 0.5, "train_recall": 0.5, **ABOUT}
     runs = [run(LONG, seed=seed, spec=spec(reference=reference)) for seed in (0, 1)]
     text = render(runs, width=width)
     longest = max(len(line) for line in text.splitlines())

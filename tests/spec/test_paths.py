@@ -272,7 +272,11 @@ def test_parse_values(text: str, expected: list[Any]) -> None:
     assert parse_values(text) == expected
 
 
-@given(st.lists(st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+@given(
+    st.lists(
+        st.integers(-(2**63), 2**63 - 1) | st.booleans() | st.floats(allow_nan=False, allow_infinity=False), min_size=1
+    )
+)
 def test_values_are_read_back_as_they_were_written(values: list[Any]) -> None:
     text = ",".join(repr(value).lower() for value in values)
     assert parse_values(text) == values
@@ -287,3 +291,29 @@ def test_a_path_that_begins_at_a_section_may_end_anywhere_below_it(registry: Reg
     )
     with pytest.raises(SpecError, match=r"the path 'training.activation' matches nothing"):
         paths.apply(spec, {"training.activation": "mish"}, registry)
+
+
+@pytest.mark.parametrize("path", ["0", "*"])
+def test_a_path_to_places_that_lie_in_each_other_is_an_error(path: str, registry: Registry, default: Spec) -> None:
+    with pytest.raises(SpecError) as caught:
+        paths.apply(default, {path: 3}, registry)
+    assert str(caught.value) == (
+        f"eq2425/default: the path {path!r} names places that lie in each other; name one of them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 2000 + "]" * 2000, "it is nested too deep"),
+        ("9" * 5000, "it has a whole number of more than 64 bits"),
+        ("0x" + "f" * 5000, "it has a whole number of more than 64 bits"),
+        (str(2**63), "it has a whole number of more than 64 bits"),
+    ],
+    ids=["deep", "digits", "hex", "65 bits"],
+)
+def test_a_value_that_toml_does_not_allow_is_an_error(text: str, reason: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_set(f"a={text}")
+    assert str(caught.value) == f"{text[:20]}... cannot be a value: {reason}"
+    assert parse_set(f"a={2**63 - 1}") == ("a", 2**63 - 1)

@@ -11,6 +11,7 @@ from distributions import Install
 from zoo.errors import SpecError, UnknownNameError, ZooError
 from zoo.registry import Registry
 from zoo.spec import structure, unstructure
+from zoo.spec.changes import overridden
 from zoo.spec.resolve import resolve, select, vary
 
 FULL = """
@@ -73,6 +74,7 @@ def test_a_derived_spec_takes_description_but_not_reference_from_its_base(regist
     assert derived.description == base.description
     own = {"base": "eq2425/default", "description": "d", "reference": {"source": "s", "test_recall": 1}}
     assert resolve(own, registry=registry).reference.test_recall == 1.0  # type: ignore[union-attr]
+    assert (base.reference.epochs, base.reference.dataset) == (base.training.epochs, base.data.dataset)
     assert resolve(own, registry=registry).identity == base.identity
 
 
@@ -194,6 +196,14 @@ def test_varying_to_what_a_spec_has_leaves_it_and_its_reference(registry: Regist
     assert own.name == "eq2425/default[training.optimizer.learning_rate=0.001]"
     assert other.identity == resolve("eq2425/5b", registry=registry).identity
     assert other.reference is None, "the report's figures are not those of another spec"
+
+
+def test_other_epochs_or_images_leave_a_reference_what_it_is_of(registry: Registry) -> None:
+    default = resolve("eq2425/default", registry=registry)
+    changed = overridden(default, {"training.epochs": 3, "data.dataset": "folder:images"}, registry=registry)
+    assert changed.reference == default.reference
+    for path, value in {"data.resize": 16, "data.validation": 0.25}.items():
+        assert overridden(default, {path: value}, registry=registry).reference is None
 
 
 def test_a_value_given_twice_is_tried_once(registry: Registry) -> None:

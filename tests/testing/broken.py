@@ -355,6 +355,24 @@ class UnstoredNumber(nn.Module):
         return x * self.scale
 
 
+class _Steps:
+    made = 0
+
+
+@breaks("activation", "state_restored")
+class CountsInAnObject(nn.Module):
+    """Counts its steps in an object of a class of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = _Steps()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.steps.made += 1
+        return F.silu(x)
+
+
 @breaks("activation", "state_in_place")
 class ReplacedBuffer(nn.Module):
     """Puts a new tensor in the place of its buffer."""
@@ -500,6 +518,22 @@ class _Forgetful(optim.SGD):
 def forgetful(parameters, *, learning_rate: zoo.PositiveFloat = 0.01):
     """Does not store its momentum."""
     return _Forgetful(parameters, lr=learning_rate, momentum=0.9)
+
+
+class _Counting(optim.SGD):
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, lr=lr)
+        self.steps = _Steps()
+
+    def step(self, closure=None):
+        super().step()
+        self.steps.made += 1
+
+
+@breaks("optimizer", "state_restored")
+def counts_in_an_object(parameters, *, learning_rate: zoo.PositiveFloat = 0.01):
+    """Counts its steps in an object of a class of its own."""
+    return _Counting(parameters, lr=learning_rate)
 
 
 class _Shaken(optim.SGD):

@@ -77,6 +77,41 @@ def test_a_state_of_another_device_or_torch_is_not_gone_on_from(tmp_path, monkey
     assert trained == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    "sets",
+    [
+        *({"training.optimizer": name} for name in ("counts_in_group", "normalizes", "accumulates_in_double")),
+        *({"training.optimizer": name} for name in ("keeps_a_list", "counts_in_attribute")),
+        *({"network.features.0.activation": name} for name in ("twice", "counts_steps", "counts_in_buffer")),
+        *({"network.features.0.activation": name} for name in ("averages", "expands")),
+    ],
+    ids=lambda sets: next(iter(sets.values())),
+)
+def test_state_in_unusual_places_is_kept(sets, tmp_path):
+    whole, _, _ = train(spec(5, sets), tmp_path / "whole")
+    _, _, short = train(spec(2, sets), tmp_path / "parts", keep=True)
+    assert short.provenance["state"] == "kept"
+    again, trained, _ = train(spec(5, sets), tmp_path / "parts")
+    assert trained == [3, 4, 5]
+    assert again == whole
+
+
+def test_a_state_of_another_number_of_epochs_changes_nothing(tmp_path):
+    train(spec(2), tmp_path, keep=True)
+    key = planned_run(spec(3), REGISTRY).key
+    kept_file(tmp_path, planned_run(spec(2), REGISTRY).key).rename(kept_file(tmp_path, key))
+    found, trained, _ = train(spec(4), tmp_path)
+    assert trained == [1, 2, 3, 4]
+    assert found == train(spec(4), tmp_path / "whole")[0]
+
+
+def test_a_state_of_another_zoo_is_not_gone_on_from(tmp_path, monkeypatch):
+    train(spec(2), tmp_path, keep=True)
+    monkeypatch.setattr("zoo.train.checkpoint.__version__", "0.0")
+    _, trained, _ = train(spec(3), tmp_path)
+    assert trained == [1, 2, 3]
+
+
 def test_a_state_that_cannot_be_kept_is_said_and_fails_nothing(tmp_path):
     (tmp_path / "file").write_text("no folder")
     _, _, ended = train(spec(1), tmp_path / "file" / "checkpoints", keep=True)
@@ -108,3 +143,42 @@ def test_a_lab_says_what_goes_on(tmp_path):
     assert said[-2].startswith(
         "Note: cosine: states after 2 epochs are kept, but its learning rates depend on how long a"
     )
+
+
+def test_a_plan_looks_at_the_state_of_each_seed(tmp_path):
+    said = []
+
+    def lab(**arguments):
+        return zoo.Lab(tmp_path / "zoo.sqlite", jobs=1, registry=REGISTRY, say=said.append, **arguments)
+
+    lab(keep_state=True).benchmark(spec(2), seeds=3)
+    damaged, shorter = (kept_file(lab_folder(tmp_path), planned_run(spec(2), REGISTRY, seed).key) for seed in (0, 1))
+    damaged.write_bytes(b"damaged")
+    plan = lab().plan(spec(8), seeds=4)
+    assert "kept: 2 of 4 runs go on from kept states (2 after 2 epochs)" in plan.notes
+    costs = [plan.costs[run.key] for run in plan.runs]
+    assert costs[1] == costs[2] == 0.75 * costs[0]
+    assert costs[3] == costs[0]
+    shorter.unlink()
+    kept_file(lab_folder(tmp_path), planned_run(spec(2), REGISTRY, 2).key).write_bytes(b"damaged")
+    assert (
+        "kept: states after 2 epochs are kept, but they are damaged or of another version of zoo or torch or another "
+        "device, so it begins anew"
+    ) in lab().plan(spec(8), seeds=4).notes
+
+
+def lab_folder(path):
+    return path / "zoo.sqlite-checkpoints"
+
+
+def test_a_plan_says_how_many_runs_are_stored_without_a_state(tmp_path):
+    def lab(**arguments):
+        return zoo.Lab(tmp_path / "zoo.sqlite", jobs=1, registry=REGISTRY, say=lambda line: None, **arguments)
+
+    lab().benchmark(spec(1), seeds=1)
+    assert "1 run is stored already, without a state" in lab(keep_state=True).plan(spec(1), seeds=2).notes
+    lab().benchmark(spec(1), seeds=2)
+    assert "2 runs are stored already, without a state" in lab(keep_state=True).plan(spec(1), seeds=3).notes
+    lab(keep_state=True).benchmark(spec(1), seeds=3)
+    assert "2 runs are stored already, without a state" in lab(keep_state=True).plan(spec(1), seeds=3).notes
+    assert not [note for note in lab().plan(spec(1), seeds=3).notes if "without a state" in note]

@@ -389,7 +389,7 @@ def test_times_are_kept_apart(registry, data, monkeypatch):
 
     monkeypatch.setattr(training_module, "construct", taking(1000, training_module.construct))
     monkeypatch.setattr(Training, "step", taking(1, Training.step))
-    monkeypatch.setattr(Training, "predict", taking(100, Training.predict))
+    monkeypatch.setattr(Training, "_predict", taking(100, Training._predict))
     training = Training(small(registry), 0, data, device="cpu", registry=registry)
     records = list(training.epochs())
     assert training.seconds_setup == 1000
@@ -430,6 +430,28 @@ def test_a_run_that_diverges_says_when(train):
     assert next(epochs).epoch == 1
     with pytest.raises(DivergedError, match=r"^diverged at epoch 2: the training loss is nan$"):
         next(epochs)
+
+
+ONE_STEP = {"training.epochs": 1, "training.batch_size": 100}
+
+
+def test_the_last_step_is_judged_by_what_the_network_predicts_from(train):
+    optimizer = {"name": "sgd", "learning_rate": 1e38}
+    what = r"the logits of \d+ of 23 training images are not finite"
+    with pytest.raises(DivergedError, match=rf"^diverged at epoch 1: {what}$"):
+        list(train({**ONE_STEP, "training.optimizer": optimizer}).epochs())
+
+
+@pytest.mark.parametrize(("names", "what"), [(["a"], "a is"), (["a", "b", "c"], "a and 2 more are")])
+def test_the_last_step_is_judged_by_the_network_that_it_leaves(names, what, train, monkeypatch):
+    training = train(ONE_STEP)
+    training.network.register_buffer("mask", torch.tensor(-torch.inf))
+    monkeypatch.setattr(training, "_infinite_from_the_start", frozenset({"mask"}))
+    assert len(list(training.epochs())) == 1
+    for name in names:
+        training.network.register_buffer(name, torch.tensor(torch.nan))
+    with pytest.raises(DivergedError, match=f"^diverged at epoch 1: after its last step {what} not finite$"):
+        list(training.epochs())
 
 
 SINGLE = (

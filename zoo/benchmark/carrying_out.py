@@ -21,6 +21,7 @@ from zoo.registry.options import Choice
 from zoo.registry.source import source_digest
 from zoo.spec import Spec
 from zoo.train.engines.choice import Wanted
+from zoo.train.places import checkpoint_file
 from zoo.train.precision import Precision
 from zoo.train.run import Run, RunKey
 
@@ -152,7 +153,12 @@ class _Books:
                 run = attrs.evolve(run, provenance={**run.provenance, "runs_at_once": str(self._at_once.get(key, 1))})
                 self._ledger.finish(self._attempts[key], run)
                 self._forget(key)
+                if run.status != "failed":  # which may go on from it
+                    with suppress(OSError):
+                        checkpoint_file(self._ledger.checkpoints, key).unlink()
                 self._say_once(run.provenance.get("engine_why_not", ""))
+                if "checkpoint" in run.provenance:
+                    self._say_once(f"{run.name}: its checkpoint is {run.provenance['checkpoint']}")
                 if run.keep_state and run.status == "finished":
                     state = run.provenance.get("state", "not kept: what trained it does not see the ledger's folder")
                     self._say_once("" if state == "kept" else f"{run.name}: its state is {state}")

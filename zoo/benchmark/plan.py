@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from zoo.registry import Registry
 from zoo.registry.source import source_digest
 from zoo.spec import Spec, paths, unstructure
 from zoo.train.execute import dataset, forget_edited
-from zoo.train.kept import kept_states
+from zoo.train.kept import kept_states, usable_state
 from zoo.train.machine import make_deterministic
+from zoo.train.places import kept_file
 from zoo.train.precision import Precision, set_policy
 from zoo.train.run import Run, RunKey
 from zoo.train.training import Training
@@ -101,6 +103,7 @@ def make_plan(
     waiting: dict[str, tuple[str, ...]] = {}
     notes: dict[str, None] = {}
     unfit: dict[str, str] = {}
+    one_by_one: dict[str, list[str]] = {}
     ready: list[tuple[Spec, RunKey]] = []
     for spec in specs:
         if why_missing[spec.data.dataset] is not None:
@@ -109,9 +112,7 @@ def make_plan(
         data = dataset(spec, registry, device)
         notes |= dict.fromkeys(f"{spec.data.dataset}: {note}" for note in data.notes)
         if data.sorted_by_class and not spec.training.shuffle:
-            notes[
-                f"{spec.name}: the images of {spec.data.dataset} are sorted by class, and training.shuffle is false"
-            ] = None
+            one_by_one.setdefault(spec.data.dataset, []).append(spec.name)
         if len(data.train) % spec.training.batch_size == 1 < spec.training.batch_size:
             notes[
                 f"{spec.data.dataset}: the last batch of an epoch is a single image, on which batch normalization "
@@ -123,6 +124,13 @@ def make_plan(
             unfit[spec.name] = f"{spec.name}: {error}"
             continue
         ready.append((spec, RunKey(spec.identity, 0, data.digest, digest, precision)))
+    for name, which in one_by_one.items():
+        more = f" and {len(which) - 1} more" if len(which) > 1 else ""
+        notes[
+            f"{which[0]}{more}: the images of {name} are sorted by class, and training.shuffle is false: the network "
+            "sees one class at a time, so recall is far too low and comparisons are worthless; "
+            "`--set training.shuffle=true` mends it"
+        ] = None
     if specs and not ready and not unfit:
         raise DataError("\n".join(f"{name} is not at hand: {why_missing[name]}" for name in waiting))
 
@@ -133,11 +141,11 @@ def make_plan(
         open_keys = [own for own in (attrs.evolve(key, seed=seed) for seed in seeds) if own not in ended]
         if any(own not in costs for own in open_keys):
             try:
-                seconds, note = _seconds(spec, open_keys[0], registry, device, ledger.checkpoints)
+                own_costs, note = _seconds(spec, open_keys, registry, device, ledger.checkpoints)
             except BuildError as error:
                 unfit[spec.name] = str(error)
             else:
-                costs |= dict.fromkeys(open_keys, seconds)
+                costs |= own_costs
                 notes |= dict.fromkeys([note] if note else [])
     fitting = [(spec, key) for spec, key in ready if spec.name not in unfit]
     if unfit and not fitting:
@@ -155,6 +163,17 @@ def make_plan(
     return Plan(tuple(runs), tuple(to_train), waiting, unfit, tuple(notes), costs, jobs)
 
 
+def keeping_states(plan: Plan, checkpoints: Path) -> Plan:
+    """Return the plan with the final state of each run to be kept; and noted how many are stored, without a state."""
+    missing = tuple(attrs.evolve(run, keep_state=True) for run in plan.missing)
+    open_keys = {run.key for run in missing}
+    without = {
+        run.key for run in plan.runs if run.key not in open_keys and not kept_file(checkpoints, run.key).exists()
+    }
+    note = f"{len(without)} {'run is' if len(without) == 1 else 'runs are'} stored already, without a state"
+    return attrs.evolve(plan, missing=missing, notes=(*plan.notes, note) if without else plan.notes)
+
+
 def longest_first(runs: Iterable[Run], costs: Mapping[RunKey, float]) -> list[Run]:
     """Order the runs of each seed so that no long one is begun last, while other cores have nothing left to do."""
     runs = list(runs)
@@ -162,34 +181,52 @@ def longest_first(runs: Iterable[Run], costs: Mapping[RunKey, float]) -> list[Ru
     return sorted(runs, key=lambda run: (seeds.index(run.key.seed), -costs[run.key]))
 
 
-def _seconds(spec: Spec, key: RunKey, registry: Registry, device: str, checkpoints: Path) -> tuple[float, str]:
-    """Estimate the time of one run, and note whether it goes on from a kept state.
+def _seconds(
+    spec: Spec, keys: Sequence[RunKey], registry: Registry, device: str, checkpoints: Path
+) -> tuple[dict[RunKey, float], str]:
+    """Estimate the time of each run of a spec, and note whether some go on from kept states.
 
     The time is 0 where a plugin raises: the run itself will fail, and say so under its own name.
 
     Raises:
         BuildError: the spec cannot be trained on its data set.
     """
+    first = keys[0]
     try:
         data = dataset(spec, registry, device)
-        set_policy(key.precision)
-        training = Training(spec, key.seed, data, device=device, registry=registry, precision=key.precision)
+        set_policy(first.precision)
+        training = Training(spec, first.seed, data, device=device, registry=registry, precision=first.precision)
         seconds = training.estimate()
-        kept = [epochs for epochs, _ in kept_states(checkpoints, spec, key)]
-        usable = next((epochs for epochs in kept if training.begins_like(epochs)), None)
+        behind = {key: usable_state(training, checkpoints, key) for key in keys}
     except (BuildError, KeyboardInterrupt):
         raise
     except BaseException:  # a plugin may also call sys.exit
-        return 0.0, ""
-    if usable:
-        share = (spec.training.epochs - usable) / spec.training.epochs
-        return seconds * share, f"{spec.name} goes on from the states that were kept after {usable} epochs"
-    if kept:
-        return seconds, (
-            f"{spec.name}: states after {kept[0]} epochs are kept, but its learning rates depend on how long a run is "
-            f"(schedule {spec.training.schedule}, warm-up {spec.training.warmup:g}), so it begins anew"
-        )
-    return seconds, ""
+        return dict.fromkeys(keys, 0.0), ""
+    epochs = spec.training.epochs
+    costs = {key: seconds * (epochs - behind[key]) / epochs for key in keys}
+    return costs, _kept_note(training, behind, checkpoints)
+
+
+def _kept_note(training: Training, behind: Mapping[RunKey, int], checkpoints: Path) -> str:
+    """Say which runs of a spec go on from kept states, after how many epochs; or why none does."""
+    spec = training.spec
+    using = Counter(epochs for epochs in behind.values() if epochs)
+    if len(using) == 1 and using.total() == len(behind):
+        return f"{spec.name} goes on from the states that were kept after {next(iter(using))} epochs"
+    if using:
+        parts = [f"{count} after {epochs} epochs" for epochs, count in sorted(using.items(), reverse=True)]
+        return f"{spec.name}: {using.total()} of {len(behind)} runs go on from kept states ({', '.join(parts)})"
+    kept = {epochs: file for key in behind for epochs, file in kept_states(checkpoints, spec, key)}
+    if not kept:
+        return ""
+    longest = max(kept)
+    found = f"{spec.name}: states after {longest} epochs are kept, but "
+    if training.begins_like(longest):
+        return f"{found}they are damaged or of another version of zoo or torch or another device, so it begins anew"
+    return (
+        f"{found}its learning rates depend on how long a run is (schedule {spec.training.schedule}, warm-up "
+        f"{spec.training.warmup:g}), so it begins anew"
+    )
 
 
 def within_budget(

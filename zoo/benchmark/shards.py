@@ -46,7 +46,7 @@ def share(plan: Plan, number: int, count: int, *, registry: Registry, device: st
     # By falling work, each to the share that has least: at most 4/3 of the best division (Graham, 1969, Bounds on
     # multiprocessing timing anomalies).
     keys = sorted({run.key for run in plan.runs}, key=lambda key: (-work[key.spec], _digest(key)))
-    loads = [0] * count
+    loads = [0] * min(count, len(keys))  # what is beyond gets none
     mine: set[RunKey] = set()
     for key in keys:
         least = loads.index(min(loads))

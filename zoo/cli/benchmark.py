@@ -13,6 +13,7 @@ from zoo.cli.common import (
     Duration,
     Shard,
     executor_choice,
+    fail_if_refused,
     ledger_option,
     print_table,
     say,
@@ -113,8 +114,10 @@ def benchmark_command(
     plan = lab.plan_selected(selection, seeds=seeds, budget=budget, shard=shard)
     for line in lab.remarks(plan):
         say(line)
+    refused = [name for name in plan.unfit if name in selection.named]
     if plan_only:
         click.echo(render(plan, as_json=format_ == "json"))
+        fail_if_refused(refused)
         return
     cut = "--budget, --epochs, --seeds and SPEC-PATTERN"
     remedy = "--budget 10m, --epochs, --seeds or a SPEC-PATTERN; --plan says what takes how long"
@@ -127,3 +130,4 @@ def benchmark_command(
         where = f" --ledger {ledger_path}" if ledger_path else ""
         say(f"{counted(failed, 'run')} failed: `zoo results --failed{where}` says why, with the trace.")
         raise click.exceptions.Exit(WORK_FAILED)
+    fail_if_refused(refused)

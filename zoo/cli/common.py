@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zoo.cli.completion import complete_device, complete_executor
+from zoo.errors import WORK_FAILED
 from zoo.report import layout
+from zoo.report.text import counted
 
 if TYPE_CHECKING:
     from zoo.lab.table import Table
@@ -135,6 +137,18 @@ def print_table(table: Table, registry: Registry, *, format_: str, sort: str | N
     if table.families:
         for line in ("", *table.verdict_lines()):
             click.echo(layout.paragraph(line))
+
+
+def fail_if_refused(refused: Sequence[str]) -> None:
+    """End with exit code 1 if something that was asked for by name cannot be trained; why was said before.
+
+    Raises:
+        click.exceptions.Exit: there is such a thing.
+    """
+    if refused:
+        were = "was" if len(refused) == 1 else "were"
+        say(f"{counted(len(refused), 'spec')} that {were} asked for cannot be trained.")
+        raise click.exceptions.Exit(WORK_FAILED)
 
 
 def say(line: str) -> None:

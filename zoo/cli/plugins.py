@@ -25,8 +25,9 @@ from zoo.cli.common import say
 from zoo.cli.completion import complete_plugin
 from zoo.cli.main import Plugins
 from zoo.errors import WORK_FAILED, PluginError, UnknownNameError, near_misses
-from zoo.registry import ENTRY_POINT_GROUP, Registry
+from zoo.registry import ENTRY_POINT_GROUP, Plugin, Registry
 from zoo.registry.hookspecs import KINDS
+from zoo.registry.source import plugin_source
 from zoo.report import layout
 
 OWN_DISTRIBUTION = "layer-zoo"
@@ -91,7 +92,8 @@ def list_command(plugins: Plugins, as_json: bool) -> None:
 def show_command(plugins: Plugins, name: str, as_json: bool) -> None:
     """Show what a plugin registers, its version and file, and the trace of its failure.
 
-    NAME is a plugin, the last part of its name, or a distribution.
+    NAME is a plugin, the last part of its name, or a distribution. An edit of a file that a plugin imports makes new
+    runs of what uses it, where the file is followed: shown is which others than its own package's are, and what is not.
 
     \b
     Examples:
@@ -104,6 +106,7 @@ def show_command(plugins: Plugins, name: str, as_json: bool) -> None:
     if not chosen:
         known = {known for r in records for known in (r["name"], r["distribution"])}
         raise UnknownNameError(f"no plugin is called {name!r}{near_misses(name, known)}")
+    chosen = [{**record, **_source(record)} for record in chosen]
     click.echo(json.dumps(chosen, indent=2) if as_json else "\n\n".join(_text(record) for record in chosen))
     registry.require_sound()
 
@@ -210,6 +213,15 @@ def _records(registry: Registry) -> list[dict[str, Any]]:
     ]
 
 
+def _source(record: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the files outside a plugin's package of which an edit is noticed, and what it imports besides."""
+    try:
+        found = plugin_source(Plugin(record["name"], record["distribution"], record["file"]))
+    except (PluginError, OSError):  # its failure, or that of the runs that use it, says so
+        return {"follows": [], "does_not_follow": []}
+    return {"follows": [str(file) for file in found.helpers], "does_not_follow": list(found.unseen)}
+
+
 def _version(distribution: str) -> str:
     try:
         return version(distribution)
@@ -228,6 +240,9 @@ def _text(record: dict[str, Any]) -> str:
     lines += [f"version: {record['version']}"] if record["version"] else []
     for what in ("registered", "watches"):
         lines += [layout.paragraph(f"{what}: {', '.join(record[what])}")] if record[what] else []
+    lines += [f"follows: {file}" for file in record["follows"]]
+    if record["does_not_follow"]:
+        lines += [layout.paragraph(f"does not follow edits of: {', '.join(record['does_not_follow'])}")]
     lines += [f"failed: {record['failure']}", "", record["trace"].rstrip()] if record["failure"] else []
     return "\n".join(lines)
 

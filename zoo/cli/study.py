@@ -18,13 +18,14 @@ from zoo.cli.common import (
     Shard,
     device_options,
     executor_choice,
+    fail_if_refused,
     ledger_option,
     say,
     training_options,
 )
 from zoo.cli.completion import complete_dataset, complete_spec, complete_study, complete_variant
 from zoo.cli.main import Plugins
-from zoo.errors import WORK_FAILED, SpecError, ZooError
+from zoo.errors import WORK_FAILED, SpecError, ZooError, near_misses
 from zoo.report import layout
 from zoo.report.text import counted, quantity, rough_duration
 from zoo.spec.paths import parse_values
@@ -191,9 +192,10 @@ def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
                 "stored": len(found.plan.runs) - len(found.plan.missing),
             }
             click.echo(json.dumps(record, indent=2))
-            return
-        for line in _described(work, found, work.first_seeds):
-            click.echo(line)
+        else:
+            for line in _described(work, found, work.first_seeds):
+                click.echo(line)
+        fail_if_refused(work.refused)
 
 
 @study_command.command("run")
@@ -237,6 +239,7 @@ def run_command(
             say(f"Shard {shard[0]}/{shard[1]}: {counted(len(runs), 'run')} in {work.ledger.path}.")
             say("When all shards are there: `zoo ledger merge`, then `zoo study report`.")
             _fail_if_any(any(run.status == "failed" for run in runs))
+            fail_if_refused(work.refused)
             return
 
         def approve(found: StudyPlan, seeds: Sequence[int]) -> None:
@@ -249,6 +252,7 @@ def run_command(
         findings = work.run(budget=budget, approve=approve)
         _show(findings.result, output, format_)
         _fail_if_any(any(arm.failed for arm in findings.result.arms))
+        fail_if_refused(work.refused)
 
 
 def _fail_if_any(failed: bool) -> None:
@@ -389,19 +393,27 @@ _ENDINGS = {
     ".csv": "csv",
     ".json": "json",
     ".parquet": "parquet",
+    ".txt": "simple",
 }
+"""Formats by the ending of the file; a file without one is plain text."""
 
 
 def _format(output: Path | None, format_: str | None) -> str:
     """Return the format asked for, checked before any work: as stated, or by the ending of the file.
 
     Raises:
-        ZooError: there is no such format, or it needs a file.
+        ZooError: there is no such format, or none for that ending, or it needs a file.
     """
     from zoo.report.study.tables import DEFAULT_FORMAT, check
 
     if format_ is None:
-        format_ = _ENDINGS.get(output.suffix.lower(), DEFAULT_FORMAT) if output else DEFAULT_FORMAT
+        ending = output.suffix.lower() if output else ""
+        if ending and ending not in _ENDINGS:
+            raise ZooError(
+                f"--output {output}: no report is written to files that end so{near_misses(ending, _ENDINGS)} "
+                f"Known: {', '.join(_ENDINGS)}; or state --format."
+            )
+        format_ = _ENDINGS.get(ending, DEFAULT_FORMAT)
     if format_ != "html" and format_ != "parquet":
         check(format_)
     if format_ == "parquet" and output is None:

@@ -16,6 +16,11 @@ from zoo.statistics.intervals import mean_interval
 from zoo.train.run import Run
 
 _PARTS = ("validation", "test")
+RESIZING = (
+    'images = torch.nn.functional.interpolate(images, size=({side}, {side}), mode="bilinear", antialias=True, '
+    "align_corners=False)"
+)
+"""The line of code that does what `zoo.data.resized` does."""
 
 
 def model_card(chosen: Chosen, data: Dataset, *, format_: str, file: str, registry: Registry) -> str:
@@ -56,7 +61,7 @@ def _about(chosen: Chosen, data: Dataset, file: str) -> str:
 def _use(spec: Spec, data: Dataset, format_: str, file: str, registry: Registry) -> str:
     shape = ", ".join(map(str, data.shape))
     side = spec.data.resize
-    resized = f" Images of another size were brought to {side}x{side}." if side else ""
+    resized = f"\n\n{_resizing(side)}" if side else ""
     plugins = _registry(spec, registry)
     lines = {
         "safetensors": (
@@ -79,9 +84,19 @@ def _use(spec: Spec, data: Dataset, format_: str, file: str, registry: Registry)
     code, imports, warning = lines[format_]
     return (
         f"It takes images as uint8, with pixels from 0 to 255, in the shape (batch, {shape}), and returns logits in "
-        f"float32, in the shape (batch, {len(data.classes)}). Normalization is inside.{resized}{warning}\n\n"
+        f"float32, in the shape (batch, {len(data.classes)}). Normalization is inside.{warning}\n\n"
         f"```python\n{imports}\n\nimages = torch.zeros(1, {shape}, dtype=torch.uint8)\n{code}\n```\n\n"
-        f"The classes, in the order of the logits: {', '.join(data.classes)}."
+        f"The classes, in the order of the logits: {', '.join(data.classes)}.{resized}"
+    )
+
+
+def _resizing(side: int) -> str:
+    """Say how images of another size become those of the network, with the line that does the same (`resized`)."""
+    return (
+        f"Images of another size were brought to {side}x{side} pixels, whatever their shape, by bilinear interpolation "
+        "with antialiasing, on uint8, rounded. Do the same, for other ways give other pixels and other predictions:\n\n"
+        f"```python\nimport torch\n\n{RESIZING.format(side=side)}\n```\n\n"
+        "`images` has the shape (batch, channels, height, width) before and after."
     )
 
 

@@ -9,6 +9,8 @@ from typing import Literal
 
 import attrs
 
+from zoo.data import source
+from zoo.data.names import digests_of, shown_names
 from zoo.errors import DataError, LedgerError, UnknownNameError, near_misses
 from zoo.ledger import Ledger
 from zoo.registry import Registry
@@ -20,7 +22,8 @@ from zoo.study.measure import epoch_recall
 from zoo.train.run import Run
 
 Kind = tuple[str, str, str]
-"""Identity of the spec, name of the data set, precision: runs that differ in one of them are not seeds of one thing."""
+"""Identity of the spec, the name that the data set is shown by, precision: runs that differ in one are no seeds of one
+thing."""
 _DIGEST = 7
 """Characters of an identity that people are shown."""
 
@@ -73,7 +76,7 @@ def stored_runs(
         name: of the spec, as the ledger has it, or a TOML file.
         ledger: that holds them.
         registry: names the specs that could have been meant.
-        dataset: only those on the data set of this name.
+        dataset: only those on the data set that is shown by this name or, if there is none, was given it.
         identity: only those whose spec's identity begins so.
         precision: only those in this precision.
 
@@ -99,8 +102,12 @@ def stored_runs(
     if not runs:
         raise LedgerError(f"no run of {name} in {ledger.path} has finished: `zoo results --failed {name}` says why")
     kinds: dict[Kind, list[Run]] = {}
+    given_names = [(run.key.dataset, run.dataset) for run in runs]
+    names = shown_names(given_names)
     for run in runs:
-        kinds.setdefault((run.key.spec, run.dataset, run.key.precision), []).append(run)
+        kinds.setdefault((run.key.spec, names[run.key.dataset], run.key.precision), []).append(run)
+    if dataset is not None and dataset not in names.values():
+        dataset = next((names[digest] for digest in sorted(digests_of(dataset, given_names))), dataset)
     fitting = {
         kind: group
         for kind, group in kinds.items()
@@ -144,7 +151,9 @@ def of_current_source(runs: Sequence[Run], registry: Registry) -> tuple[Spec, li
         SpecError: a variant is not registered any more.
         LedgerError: all were trained with another source of the variants.
     """
-    first = runs[0]
+    # The same images may have been moved since.
+    at_hand = (run for run in reversed(runs) if source(run.dataset, registry).missing() is None)
+    first = next(at_hand, runs[-1])
     spec = structure(first.spec, first.name, registry)
     digest = source_digest(spec, registry)
     current = [run for run in runs if run.key.source == digest]

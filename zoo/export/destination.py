@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import attrs
 
 from zoo.errors import ZooError
 from zoo.export.errors import ExportError
+from zoo.export.formats import FORMATS
 
 
 @attrs.frozen
@@ -50,8 +52,15 @@ def destination(output: Path, ending: str) -> Destination:
     Checked before any work.
 
     Raises:
-        ZooError: the file is there already, or there is no folder that could hold it.
+        ZooError: its ending is of no format, or of another; the file is there already; or there is no folder that
+            could hold it.
     """
+    # What looks like a file of another kind is none; a folder may be called net-v1.2.
+    if output.suffix != ending and re.fullmatch(r"\.[A-Za-z]\w*", output.suffix) and not output.is_dir():
+        raise ZooError(
+            f"--output {output}: no network is written to a file that ends so; this format's ends in {ending} "
+            f"(known: {', '.join(kind.ending for kind in FORMATS.values())}). For a folder of that name, make it first"
+        )
     if output.suffix == ending:
         files = Destination(output, output.with_name(f"{output.name}.md"))
     else:

@@ -239,7 +239,7 @@ class Lab:
 
     def plan_runs(self, specs: Sequence[Spec], seeds: Sequence[int], ledger: Ledger) -> Plan:
         """Plan runs of resolved specs, given an open ledger."""
-        from zoo.benchmark import make_plan
+        from zoo.benchmark import keeping_states, make_plan
 
         plan = make_plan(
             specs,
@@ -251,7 +251,7 @@ class Lab:
             precision=self.precision,
         )
         if self._keep_state:
-            plan = attrs.evolve(plan, missing=tuple(attrs.evolve(run, keep_state=True) for run in plan.missing))
+            plan = keeping_states(plan, ledger.checkpoints)
         # An executor that is asked for knows best how many runs it has room for.
         return plan if self._executor is None else attrs.evolve(plan, jobs=self.jobs)
 
@@ -297,7 +297,9 @@ class Lab:
         """
         from zoo.benchmark import carry_out
         from zoo.report.progress import Display
+        from zoo.train.execute import checkpoint_seconds
 
+        checkpoint_seconds()  # so that a wrong one is said once, before any run
         try:
             with Display(plan) as display:
                 return carry_out(

@@ -93,6 +93,12 @@ class StudyWork:
         self.unfit |= plan.unfit
         return plan
 
+    @property
+    def refused(self) -> list[str]:
+        """The specs that were asked for by name and cannot be trained."""
+        wildcards = self.study.wildcards
+        return [name for name in self.unfit if not any(label in name for label in wildcards)]
+
     def within(self, seeds: Sequence[int], plan: Plan, budget: float) -> list[int]:
         """Return so many of a plan's seeds that they fit a budget in seconds.
 

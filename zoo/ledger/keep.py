@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from zoo.data.names import digests_of, shown_names
 from zoo.errors import LedgerError, ZooError
 from zoo.ledger.encoding import UNREADABLE, key_of, read_run, recall_of
 from zoo.ledger.owners import Owner, is_alive
@@ -91,7 +92,7 @@ def entries(
     Args:
         ledger: the ledger.
         patterns: only of specs with such names.
-        dataset: only on the data set given by this name.
+        dataset: only on the data sets that were given this name, whatever the run itself calls them.
         statuses: only with one of these.
         ids: only with these numbers.
         stale_for: only those that are stale with what is registered there.
@@ -111,6 +112,8 @@ def _entries(
 ) -> list[Entry]:
     alive = {owner.token: owner for owner in _owners(connection) if is_alive(owner)}
     stale: dict[tuple[str, str], bool] = {}
+    given_names = [tuple(row) for row in connection.execute("SELECT DISTINCT dataset_digest, dataset FROM run")]
+    digests = None if dataset is None else digests_of(dataset, given_names)
     found = []
     rows = zip(
         connection.execute("SELECT * FROM runs ORDER BY id"),
@@ -128,7 +131,7 @@ def _entries(
             raise ledger.file.error(sqlite3.SQLITE_CORRUPT) from error
         if (
             (not patterns or any(matches(entry.columns["spec"], pattern) for pattern in patterns))
-            and dataset in (None, entry.columns["dataset"])
+            and (digests is None or key.dataset in digests)
             and (not statuses or entry.status in statuses)
             and (not ids or entry.id in ids)
             and (stale_for is None or stale[kind])
@@ -153,7 +156,8 @@ def info(ledger: Ledger) -> dict[str, Any]:
     held = entries(ledger)
     training = Counter(entry.owner for entry in held if entry.owner)
     checkpoints = _checkpoint_files(ledger)
-    ended = [entry.columns for entry in held if entry.status in STATUSES[:3]]
+    names = shown_names((entry.key.dataset, entry.columns["dataset"]) for entry in held)
+    ended = [{**entry.columns, "dataset": names[entry.key.dataset]} for entry in held if entry.status in STATUSES[:3]]
     return {
         "ledger": str(ledger.path),
         "bytes": size(ledger.path),
@@ -312,9 +316,9 @@ def _checkpoint_files(ledger: Ledger) -> list[Path]:
 
 def _checkpoints_in_use(connection: sqlite3.Connection, ledger: Ledger) -> set[Path]:
     """Return where checkpoints of attempts would be from which a run can go on, and states of ended runs are kept."""
-    under_way = connection.execute("SELECT * FROM run WHERE status = 'running'")
+    not_ended = connection.execute("SELECT * FROM run WHERE status IN ('running', 'failed')")
     ended = {key_of(row) for row in connection.execute(f"SELECT * FROM run WHERE {ENDED}")}
-    open_keys = {key_of(row) for row in under_way} - ended
+    open_keys = {key_of(row) for row in not_ended} - ended
     return {checkpoint_file(ledger.checkpoints, key) for key in open_keys} | {
         kept_file(ledger.checkpoints, key) for key in ended
     }

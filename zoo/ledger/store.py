@@ -21,6 +21,7 @@ from typing import Self
 
 import attrs
 
+from zoo.data.names import digests_of
 from zoo.errors import ClaimLostError, LedgerError
 from zoo.ledger.encoding import UNREADABLE, evaluation_rows, identifying, key_of, key_values, outcome, read_run, summary
 from zoo.ledger.file import LedgerFile
@@ -195,16 +196,18 @@ class Ledger:
 
         Args:
             names: only runs of specs with these names.
-            dataset: only runs on the data set given by this name.
+            dataset: only runs on the data sets that were given this name, whatever the run itself calls them.
         """
         conditions, values = ["status <> 'running'"], []
         if names is not None:
             values += list(names)
             conditions.append(f"name IN ({', '.join('?' * len(values))})")
-        if dataset is not None:
-            values.append(dataset)
-            conditions.append("dataset = ?")
         with self.file.transaction("DEFERRED") as connection:
+            if dataset is not None:
+                known = connection.execute("SELECT DISTINCT dataset_digest, dataset FROM run").fetchall()
+                digests = digests_of(dataset, map(tuple, known))
+                values += digests
+                conditions.append(f"dataset_digest IN ({', '.join('?' * len(digests))})")
             query = f"SELECT * FROM run WHERE {' AND '.join(conditions)} ORDER BY id"
             return [self._run(row) for row in connection.execute(query, values)]
 

@@ -6,11 +6,17 @@ import ast
 import hashlib
 import importlib.util
 import re
+import sys
+import sysconfig
 import tomllib
+from collections.abc import Mapping
 from functools import cache
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import attrs
 
 from zoo.errors import PluginError
 from zoo.registry.registry import SINGLE_FILE, Plugin, Registry
@@ -21,6 +27,10 @@ if TYPE_CHECKING:
 SAME_FIGURES = "same_figures.toml"
 """The file of a package that lets edits which change no figure, such as of a comment, keep the runs from before."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_ZOO = ("zoo", "zoo_plugins")
+"""The packages of zoo, whose version is stored with each run."""
+_IMPORTING_BY_NAME = ("import_module", "__import__")
+_IMPORTING = (*_IMPORTING_BY_NAME, "spec_from_file_location", "run_path", "run_module")
 
 
 def source_digest(spec: Spec, registry: Registry) -> str:
@@ -36,64 +46,188 @@ def source_digest(spec: Spec, registry: Registry) -> str:
     return digest.hexdigest()
 
 
-@cache
+@attrs.frozen
+class Source:
+    """What a plugin is made of, as far as an edit of it is noticed.
+
+    Attributes:
+        files: the plugin's own, and those that it imports, directly or not.
+        helpers: those of the files that are not in the plugin's own package, each with its path below the folder that
+            it is imported from.
+        unseen: what is imported and not followed, in words; the standard library and zoo are left out.
+    """
+
+    files: frozenset[Path]
+    helpers: Mapping[Path, str]
+    unseen: tuple[str, ...]
+
+
 def source_files(plugin: Plugin) -> frozenset[Path]:
-    """Return the file of a plugin and those of its own package that it imports, directly or not.
+    """Return the file of a plugin and those that it imports, directly or not, see `plugin_source`.
 
     Raises:
         PluginError: one of them is not valid Python.
     """
-    if plugin.distribution == SINGLE_FILE:
-        # It has no package, though its name may be that of one.
-        return frozenset({Path(plugin.file)})
-    module = plugin.name.partition(":")[0]
-    package = module.partition(".")[0]
-    found: set[Path] = set()
-    waiting = [(Path(plugin.file), module)]
+    return plugin_source(plugin).files
+
+
+@cache
+def plugin_source(plugin: Plugin) -> Source:
+    """Follow the imports of a plugin's file.
+
+    Followed is all that may be edited in place: the plugin's own package and distribution, and modules that belong to
+    no installed distribution or to one that was installed as editable. The standard library, zoo and installed
+    distributions are not followed, nor is what is imported under a name that is computed.
+
+    Raises:
+        PluginError: one of the files is not valid Python.
+    """
+    # A single file has no package, though its name may be that of one.
+    name = "" if plugin.distribution == SINGLE_FILE else plugin.name.partition(":")[0]
+    package = name.partition(".")[0]
+    files: set[Path] = set()
+    helpers: dict[Path, str] = {}
+    unseen: set[str] = set()
+    waiting = [(Path(plugin.file), name)]
     while waiting:
         file, name = waiting.pop()
-        if file not in found:
-            found.add(file)
-            inside = (imported for imported in _imports(file, name) if imported.partition(".")[0] == package)
-            waiting += [place for imported in inside for place in _locate(imported)]
-    return frozenset(found)
+        if file in files:
+            continue
+        files.add(file)
+        imported, untold = _imports(file, name)
+        unseen |= untold
+        for wanted in imported:
+            top = wanted.partition(".")[0]
+            if package and top == package:
+                waiting += [(place, wanted) for place in _source_of(_locate(wanted))]
+            elif top not in _ZOO:
+                found, why_not = _helpers(wanted, plugin)
+                helpers |= {place: path for _, place, path in found}
+                waiting += [(place, module) for module, place, _ in found]
+                unseen |= {why_not} - {""}
+    helpers.pop(Path(plugin.file), None)
+    return Source(frozenset(files), dict(sorted(helpers.items())), tuple(sorted(unseen)))
 
 
-def _imports(file: Path, name: str) -> set[str]:
-    """Return the modules that a file may import, inside functions too; names imported from a package included."""
+def _helpers(wanted: str, plugin: Plugin) -> tuple[list[tuple[str, Path, str]], str]:
+    """Return the modules that importing one outside the plugin's package runs, packages above it included.
+
+    Each with its file and its path below where it is imported from. The second is in words what is not followed.
+    """
+    steps = wanted.split(".")
+    beside = Path(plugin.file).parent if plugin.distribution == SINGLE_FILE else None
+    found: list[tuple[str, Path, str]] = []
+    for depth in range(1, len(steps) + 1):
+        module = ".".join(steps[:depth])
+        spec = _locate(module, beside)
+        if spec is None:
+            absent = depth == 1 and module not in sys.stdlib_module_names
+            return found, f"{module} (not found)" if absent else ""
+        if spec.origin is None:  # a folder that is a package without a file of its own
+            continue
+        file = Path(spec.origin)
+        root = file.parents[min(depth - (file.stem != "__init__"), len(file.parents) - 1)]
+        standard = _standard_library() in (root, root.parent) or not spec.has_location
+        if steps[0] in sys.stdlib_module_names and standard:
+            return found, ""
+        distribution = installed(root).get(steps[0])
+        if distribution is not None and distribution != plugin.distribution:
+            return found, steps[0] if distribution == steps[0] else f"{steps[0]} ({distribution})"
+        if not _source_of(spec):
+            return found, f"{module} (no Python source)"
+        found.append((module, file, file.relative_to(root).as_posix()))
+    return found, ""
+
+
+def _imports(file: Path, name: str) -> tuple[set[str], set[str]]:
+    """Return the modules that a file may import, inside functions too, and in words the imports that cannot be told.
+
+    Names imported from a package are among the modules.
+    """
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     try:
         tree = ast.parse(file.read_bytes())
     except SyntaxError as error:
         raise PluginError(f"{file} is not valid Python: line {error.lineno}: {error.msg}") from error
     imported: set[str] = set()
+    untold: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            try:
-                base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            except ImportError:  # it leads out of the package and fails when it is run
-                continue
-            imported |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return imported
+            base = _absolute("." * node.level + (node.module or ""), package)
+            imported |= {base, *(f"{base}.{alias.name}" for alias in node.names)} if base else set()
+        elif isinstance(node, ast.Call) and _called(node) in _IMPORTING:
+            match node.args:
+                case [ast.Constant(value=str(module)), *_] if _called(node) in _IMPORTING_BY_NAME:
+                    imported |= {_absolute(module, package)} - {""}
+                case _:
+                    untold.add(f"what line {node.lineno} of {file.name} imports by {_called(node)}")
+    return imported, untold
 
 
-def _locate(module: str) -> list[tuple[Path, str]]:
-    """Find a module's file without importing the modules above it, as `find_spec` would: they may import torch."""
+def _called(node: ast.Call) -> str:
+    """Return the last word of the name of what is called."""
+    if isinstance(node.func, ast.Attribute):
+        return node.func.attr
+    return node.func.id if isinstance(node.func, ast.Name) else ""
+
+
+def _absolute(module: str, package: str) -> str:
+    """Return a module's absolute name; empty where it leads out of the package, which fails when it is run."""
+    try:
+        return importlib.util.resolve_name(module, package)
+    except ImportError:
+        return ""
+
+
+def _locate(module: str, beside: Path | None = None) -> ModuleSpec | None:
+    """Find a module without importing the modules above it, as `find_spec` would: they may import torch.
+
+    Args:
+        module: its absolute name.
+        beside: where to look last, for a single file that puts its folder on the path only when it is used.
+    """
     name, *steps = module.split(".")
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
-        return []
+        spec = None
+    if spec is None and beside is not None:
+        spec = PathFinder.find_spec(name, [str(beside)])
     for step in steps:
         if spec is None or spec.submodule_search_locations is None:
-            return []
-        name = f"{name}.{step}"
-        spec = PathFinder.find_spec(name, spec.submodule_search_locations)
+            return None
+        # By its last word alone: of a nested folder without a file of its own, the parent would have to be imported.
+        spec = PathFinder.find_spec(step, [*spec.submodule_search_locations])
+    return spec
+
+
+def _source_of(spec: ModuleSpec | None) -> list[Path]:
+    """Return the file of a module, if it is Python source."""
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return []
-    return [(Path(spec.origin), module)]
+    return [file for file in [Path(spec.origin)] if file.is_file()]
+
+
+@cache
+def _standard_library() -> Path:
+    return Path(sysconfig.get_path("stdlib"))
+
+
+@cache
+def installed(folder: Path) -> Mapping[str, str]:
+    """Return the distributions that are installed in a folder, by the modules and packages that they put there."""
+    found: dict[str, str] = {}
+    for distribution in distributions(path=[str(folder)]):
+        if distribution.read_text("SOURCES.txt") is not None:
+            continue  # an editable installation leaves it beside the source
+        tops = (distribution.read_text("top_level.txt") or "").split()
+        # Not `distribution.files`, which takes half a second for what torch brings.
+        record = "" if tops else distribution.read_text("RECORD") or ""
+        tops += {line.partition(",")[0].partition("/")[0].removesuffix(".py") for line in record.splitlines()}
+        found |= dict.fromkeys(tops, distribution.name)
+    return found
 
 
 @cache

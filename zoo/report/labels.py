@@ -10,6 +10,8 @@ _MOST_DIFFERENCES = 3
 _DIGEST_LENGTH = 7
 _IN_COLUMNS = ("training", "epochs"), ("evaluation", "measure")
 """What differs in a spec and has a column of its own."""
+_IN_HEADING = ("data", "dataset")
+"""All rows are of one data set, which may be spelled in several ways."""
 
 
 def distinct(names: Sequence[str], specs: Sequence[Mapping[str, Any]], digests: Sequence[str]) -> list[str]:
@@ -51,7 +53,7 @@ def _differences(specs: Sequence[Mapping[str, Any]]) -> list[str]:
     differing = [
         path
         for path in paths
-        if path not in _IN_COLUMNS and len({repr(leaves.get(path, missing)) for leaves in flat}) > 1
+        if path not in (*_IN_COLUMNS, _IN_HEADING) and len({repr(leaves.get(path, missing)) for leaves in flat}) > 1
     ]
     texts = [
         list(dict.fromkeys(f"{_last_word(path)}={leaves[path]}" for path in differing if path in leaves))

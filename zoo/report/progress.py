@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from types import TracebackType
 
 import attrs
@@ -68,7 +69,9 @@ class Display:
         self._bars: dict[object, TaskID] = {}
         shown = progress_console()
         # rich counts a pipe as a terminal where FORCE_COLOR is set.
-        self._live = shown.is_jupyter or (sys.stderr.isatty() and shown.is_interactive)
+        # In a notebook rich needs ipywidgets for a display that is live; without, a line for each run is printed.
+        in_notebook = shown.is_jupyter and find_spec("ipywidgets") is not None
+        self._live = in_notebook or (sys.stderr.isatty() and shown.is_interactive)
         bar = 24 if shown.width >= 100 else 8
         self._name_width = max(16, shown.width - bar - _COUNT_WIDTH - _STATUS_WIDTH - 5)
         cell = {"no_wrap": True, "overflow": "ellipsis"}

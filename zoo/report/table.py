@@ -9,13 +9,14 @@ import json
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 import attrs
 from tabulate import tabulate, tabulate_formats
 
+from zoo.data.names import shown_names
 from zoo.errors import ZooError, near_misses
 from zoo.report.labels import distinct
 from zoo.report.text import counted, duration, fit, quantity, seed_span, with_interval
@@ -31,6 +32,7 @@ DEFAULT_FORMAT = "simple"
 class Row:
     """One spec's results. Recalls are from 0 to 1, times in seconds; `*_interval` is half a 95% interval's width.
 
+    `reference_of` says of what the reference figures are; where that is not what was trained, they are None.
     `identity` is the spec's, `source` the digest of its variants' source; `stale` says that the source is not what it
     was, so that the same benchmark would train anew.
     """
@@ -45,6 +47,7 @@ class Row:
     reference_test_recall: float | None
     reference_train_recall: float | None
     reference_runtime: str | None
+    reference_of: str | None
     seconds_training: float
     parameters: int
     flops: int
@@ -82,12 +85,14 @@ class Heading:
 
 
 def headings(runs: Sequence[Run]) -> dict[Heading, list[Run]]:
-    """Group runs into those that one table may hold side by side."""
+    """Group runs into those that one table may hold side by side; a data set goes by the shortest of its names."""
+    names = shown_names((run.key.dataset, run.dataset) for run in runs)
     groups: dict[Heading, list[Run]] = {}
     for run in runs:
         data = run.spec["data"]
         device = run.provenance.get("device_name", "")
-        heading = Heading(run.dataset, data["resize"], data["validation"], device, run.key.precision, run.key.dataset)
+        name = names[run.key.dataset]
+        heading = Heading(name, data["resize"], data["validation"], device, run.key.precision, run.key.dataset)
         groups.setdefault(heading, []).append(run)
     return groups
 
@@ -114,7 +119,8 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
     validation_mean, validation_interval = mean_interval([measured(run, "validation") for run in finished])
     first = runs[0]
     known = finished[0] if finished else first
-    reference = first.spec.get("reference") or {}
+    reported: Mapping[str, Any] = first.spec.get("reference") or {}
+    reference = reported if _refers(reported, runs) else {}
     return Row(
         spec=label,
         test_recall=test_mean,
@@ -126,6 +132,9 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
         reference_test_recall=reference.get("test_recall"),
         reference_train_recall=reference.get("train_recall"),
         reference_runtime=reference.get("runtime"),
+        reference_of=f"{counted(reported['epochs'], 'epoch')} on {reported['dataset']}"
+        if reported.get("epochs")
+        else None,
         seconds_training=mean_interval([run.seconds_training for run in finished])[0],
         parameters=known.parameters,
         flops=known.flops,
@@ -141,6 +150,13 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
         stale=stale,
         note=reference.get("note"),
     )
+
+
+def _refers(reported: Mapping[str, Any], runs: Sequence[Run]) -> bool:
+    """Whether a publication's figures are of what was trained: of as many epochs, on a data set of that name."""
+    return reported.get("epochs") == runs[0].spec["training"]["epochs"] and reported.get("dataset") in {
+        run.dataset for run in runs
+    }
 
 
 @attrs.frozen
@@ -291,6 +307,10 @@ def _section(
     above, below = title(heading, table, told_apart=told_apart), []
     if any(row.stale for row in table):
         below.append("stale: the source of its variants is no longer what it was; `zoo benchmark` trains it anew")
+    figures = ("reference_test_recall", "reference_train_recall", "reference_runtime")
+    others = {row.reference_of: None for row in table if not any(getattr(row, name) for name in figures)}
+    if about := [text for text in others if text]:
+        below.append(f"Reference figures are left out: they are of {', '.join(about)}.")
     if width is not None:
         left_out_first = [COLUMNS[name].title for name in _LEFT_OUT_FIRST if name != sort]
         left_out = fit(cells, width, folding=("spec",), left_out_first=left_out_first)

@@ -16,6 +16,7 @@ from zoo.spec.resolve import Named, change_label, changed_name, select, vary
 
 _IN_TITLE = ("training.epochs", "data.dataset", "data.resize", "data.validation")
 """What the title of a table says, so that a spec's name need not."""
+_IN_REFERENCE = ("training.epochs", "data.dataset")
 
 
 @attrs.frozen(kw_only=True)
@@ -78,20 +79,23 @@ def select_changed(
 def overridden(spec: Spec, sets: Mapping[str, Any], *, registry: Registry) -> Spec:
     """Return the spec with the values set; one that it has already leaves it as it is.
 
-    What is changed stands in its name, unless a table's title says it, and leaves it without a reference.
+    What is changed stands in its name, unless a table's title says it, and leaves it without a reference; a reference
+    says itself of how many epochs and which data set it is.
 
     Raises:
         SpecError: a value or a path is not valid.
     """
     changes = []
+    refers = True
     for path, value in sets.items():
         try:
             spec = apply(spec, {path: value}, registry)
         except NoChangeError:
             continue
+        refers &= path in _IN_REFERENCE
         if path not in _IN_TITLE:
             changes.append(change_label(path, value))
-    return attrs.evolve(spec, name=changed_name(spec.name, changes), reference=None if changes else spec.reference)
+    return attrs.evolve(spec, name=changed_name(spec.name, changes), reference=spec.reference if refers else None)
 
 
 def joined(

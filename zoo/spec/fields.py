@@ -121,13 +121,18 @@ class EvaluationSpec:
 
 @attrs.frozen(kw_only=True)
 class Reference:
-    """What a publication reports for a spec: recalls from 0 to 1, a runtime in its own words, and where it stands."""
+    """What a publication reports for a spec: recalls from 0 to 1, a runtime in its own words, and where it stands.
+
+    `epochs` and `dataset` say what the figures are of: those of the spec that states them, where it does not say.
+    """
 
     source: str
     train_recall: Float | None = None
     test_recall: Float | None = None
     runtime: str | None = None
     note: str | None = None
+    epochs: PositiveInt | None = None
+    dataset: str | None = None
 
 
 @attrs.frozen(kw_only=True)

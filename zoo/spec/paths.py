@@ -25,6 +25,7 @@ from zoo.errors import SpecError, near_misses
 from zoo.registry import Registry
 from zoo.registry.options import Choice
 from zoo.spec import SECTIONS, Spec, merge, split_path, structure, unstructure
+from zoo.spec.reading import parse_toml
 
 Steps = tuple[str | int, ...]
 
@@ -60,11 +61,17 @@ def parse_set(text: str) -> tuple[str, Any]:
 
 
 def parse_value(text: str) -> Any:
-    """Read one value: a TOML value, or else the text itself."""
+    """Read one value: a TOML value, or else the text itself.
+
+    Raises:
+        SpecError: it is nested too deep, or a number of more than 64 bits.
+    """
     try:
-        return tomllib.loads(f"value = {text.strip()}")["value"]
+        return parse_toml(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         return text.strip()
+    except ValueError as error:
+        raise SpecError(f"{text.strip()[:20]}... cannot be a value: {error}") from None
 
 
 def parse_values(text: str) -> list[Any]:
@@ -91,7 +98,12 @@ def _set(spec: Spec, path: str, value: Any, registry: Registry) -> Spec:
         if steps[-1] == "name":
             variant = ".".join(map(str, steps[:-1]))
             raise SpecError(f"{spec.name}: {path}: set the variant itself, {variant} = {json.dumps(value)}")
-        _put(tree, steps, _new_value(_node(spec, steps), value, registry))
+        try:
+            _put(tree, steps, _new_value(_node(spec, steps), value, registry))
+        except (TypeError, LookupError):
+            raise SpecError(
+                f"{spec.name}: the path {path!r} names places that lie in each other; name one of them"
+            ) from None
     return structure(tree, spec.name, registry)
 
 

@@ -84,12 +84,43 @@ def read_toml(path: Path) -> dict[str, Any]:
         SpecError: the file cannot be read or is not TOML; with line and column.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SpecError(f"cannot read the spec file {path}: {reason}") from error
-    except tomllib.TOMLDecodeError as error:
+    try:
+        return parse_toml(text)
+    except ValueError as error:
         raise SpecError(f"{path} is not valid TOML: {error}") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Read TOML.
+
+    Raises:
+        ValueError: it is not valid, nested too deep, or has a number of more than the 64 bits that TOML allows.
+    """
+    try:
+        tree = tomllib.loads(text)
+        _check_numbers(tree)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except ValueError:  # of Python, which reads no more than 4,300 digits
+        raise ValueError(_TOO_LONG) from None
+    return tree
+
+
+_TOO_LONG = "it has a whole number of more than 64 bits"
+
+
+def _check_numbers(node: Any) -> None:
+    if isinstance(node, int) and not -(2**63) <= node < 2**63:
+        raise ValueError(_TOO_LONG)
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in children:
+        _check_numbers(child)
 
 
 def check_keys(tree: Mapping[str, Any], name: str) -> None:

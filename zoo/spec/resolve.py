@@ -124,7 +124,7 @@ def _registered(name: str, registry: Registry, below: tuple[str, ...]) -> Spec:
 def _resolve(name: str, tree: Mapping[str, Any], registry: Registry, below: tuple[str, ...]) -> Spec:
     check_keys(tree, name)
     if "base" not in tree:
-        return structure(tree, name, registry)
+        return _of_itself(structure(tree, name, registry))
     base, sets = tree["base"], tree.get("set", {})
     if not isinstance(base, str):
         raise SpecError(f"spec {name!r}: base: expected the name of a registered spec, got {base!r}")
@@ -137,4 +137,12 @@ def _resolve(name: str, tree: Mapping[str, Any], registry: Registry, below: tupl
     spec = attrs.evolve(_registered(base, registry, below), name=name, reference=None)
     spec = paths.apply(spec, sets, registry)
     own = {key: tree[key] for key in ("description", "reference") if key in tree}
-    return structure({**unstructure(spec), **own}, name, registry)
+    return _of_itself(structure({**unstructure(spec), **own}, name, registry))
+
+
+def _of_itself(spec: Spec) -> Spec:
+    """Let a reference say what it is of, before epochs or data set are changed by who trains the spec."""
+    if spec.reference is None:
+        return spec
+    epochs, dataset = spec.reference.epochs or spec.training.epochs, spec.reference.dataset or spec.data.dataset
+    return attrs.evolve(spec, reference=attrs.evolve(spec.reference, epochs=epochs, dataset=dataset))

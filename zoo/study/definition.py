@@ -37,10 +37,14 @@ class Level:
 
 @attrs.frozen
 class Factor:
-    """A named change of the base, or a choice among several; the base itself is one more level, of index 0."""
+    """A named change of the base, or a choice among several; the base itself is one more level, of index 0.
+
+    `wildcard` says that its levels are what is registered, and none of them was asked for by name.
+    """
 
     name: str
     levels: tuple[Level, ...]
+    wildcard: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -126,6 +130,16 @@ class Study:
                 raise SpecError(f"study {self.name!r}: {where}: {error}") from None
         labels = [self._label(f, index) for f, index in zip(self.factors, cell, strict=True) if index]
         return attrs.evolve(spec, name=changed_name(self.base.name, labels), reference=None)
+
+    @property
+    def wildcards(self) -> frozenset[str]:
+        """How the levels that nobody asked for by name stand in the names of specs."""
+        return frozenset(
+            self._label(factor, index + 1)
+            for factor in self.factors
+            if factor.wildcard
+            for index in range(len(factor.levels))
+        )
 
     @staticmethod
     def _label(factor: Factor, index: int) -> str:
@@ -232,7 +246,7 @@ def _factor(study: str, name: str, change: object, base: Spec, registry: Registr
             raise SpecError(f"{where}.levels: expected at least one level")
         return Factor(name, read)
     if "every" in table and set(table) <= {"every", "path"}:
-        return Factor(name, tuple(_every(where, table, base, registry, notes)))
+        return Factor(name, tuple(_every(where, table, base, registry, notes)), wildcard=True)
     return Factor(name, (Level(name, table),))
 
 

@@ -208,7 +208,7 @@ def stops_when_closed(subject: ExecutorSubject) -> None:
 
     Mend: a `finally` around the loop that stops what was begun, and waits until it has stopped.
     """
-    with TemporaryDirectory() as folder, _threads_kept():
+    with TemporaryDirectory() as folder, threads_kept():
         beats = Path(folder, "beats")
         beats.touch()
         activation = {"name": "check_beats", "file": str(beats)}
@@ -277,7 +277,7 @@ def survives_lost_workers(subject: ExecutorSubject) -> None:
         require(process.returncode == 0, f"it ended with exit code {process.returncode}: {process.stderr[-300:]}")
         told: dict[str, list[Any]] = json.loads(process.stdout.splitlines()[-1])
         runs = _dying(subject, Path(folder))
-        with _threads_kept():
+        with threads_kept():
             reference = {run.name: _here(subject, run) for run in runs}
     plain, once, twice = (told.get(run.name, []) for run in runs)
     states = [[what for what, _ in events if not isinstance(what, int)] for events in (plain, once, twice)]
@@ -368,7 +368,7 @@ def _mixed(subject: ExecutorSubject) -> tuple[list[Run], _Told]:
 
 @lru_cache(maxsize=4)
 def _reference(subject: ExecutorSubject) -> tuple[_Expected, ...]:
-    with _threads_kept():
+    with threads_kept():
         return tuple(_here(subject, run) for run in _mixed(subject)[0])
 
 
@@ -397,7 +397,7 @@ def _trained(subject: ExecutorSubject, runs: Iterable[Run], jobs: int) -> _Told:
             yield run
 
     beforehand, error = 0, None
-    with _threads_kept():
+    with threads_kept():
         try:
             events = iter(_events(subject, pull(), jobs))
             beforehand = len(pulled)
@@ -413,7 +413,7 @@ def _trained(subject: ExecutorSubject, runs: Iterable[Run], jobs: int) -> _Told:
 
 
 @contextmanager
-def _threads_kept() -> Iterator[None]:
+def threads_kept() -> Iterator[None]:
     """Let torch compute with as many threads afterwards as before; runs are trained with one."""
     before = torch.get_num_threads()
     try:

@@ -45,6 +45,7 @@ _LAYERS = (
     exports.onnx,
     exports.compiled,
     use.engines,
+    use.state_restored,
     use.speed,
 )
 _TABLE: Mapping[str, tuple[Callable[[Any], str | None], ...]] = {
@@ -59,6 +60,7 @@ _TABLE: Mapping[str, tuple[Callable[[Any], str | None], ...]] = {
         fitting.deterministic,
         fitting.own_stream,
         use.engines,
+        use.state_restored,
     ),
     "schedule": (*_DECLARATIONS, fitting.factors, fitting.memoryless, fitting.own_stream, use.engines),
     "loss": (

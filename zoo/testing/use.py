@@ -1,19 +1,29 @@
-"""Facts about a variant in use: which engines train a network with it, and how fast a layer is."""
+"""Checks of a variant in use: which engines train a network with it, whether that goes on, how fast a layer is."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import attrs
 import torch
 from torch import nn
 
 from zoo.data import Dataset, Split
 from zoo.errors import BuildError, UnknownNameError
-from zoo.testing.check import FailedError, SkippedError
+from zoo.testing.check import FailedError, SkippedError, raised, require
+from zoo.testing.executing import threads_kept
 from zoo.testing.state import looks_at_values, tried_on
 from zoo.testing.subject import CLASSES, LAYERS, Case, LayerSubject, VariantSubject, applied
 from zoo.timing import FEWEST, ratio_interval
+from zoo.train.checkpoint import restore, save
 from zoo.train.engines.gate import gate
+from zoo.train.machine import make_deterministic
+from zoo.train.run import EpochRecord
+from zoo.train.state import UnsavableError
+from zoo.train.training import Training
 
 BASELINES = {
     "activation": "relu",
@@ -24,6 +34,7 @@ BASELINES = {
     "block": "plain",
 }
 """The variant of each kind that others are compared with."""
+_EPOCHS = 4
 _IMAGES, _SHAPE = 16, (16, 16, 16)
 _WARM_UP = 3
 
@@ -38,7 +49,7 @@ def engines(subject: VariantSubject) -> str:
     """
     spec = subject.network_spec()
     cases = subject.cases if isinstance(subject, LayerSubject) else ()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = _device()
     try:
         why_not = gate(spec, _images(device), device=device, registry=subject.registry)
     except BuildError as error:
@@ -54,12 +65,67 @@ def engines(subject: VariantSubject) -> str:
 
 def _why_not_recorded(case: Case) -> str:
     """Return why a GPU could not record the layer's steps, as far as a device without values can tell."""
-    raised = tried_on(case, True, "meta")
-    if raised is None:
+    error = tried_on(case, True, "meta")
+    if error is None:
         return ""
-    if looks_at_values(raised):
+    if looks_at_values(error):
         return "it looks at values, which recorded steps cannot"
     return "it does not run on another device; see devices"
+
+
+def state_restored(subject: VariantSubject) -> None:
+    """A training with it that is saved after two of four epochs, and restored, ends bit for bit as one in one go.
+
+    Why: a run that is killed goes on from its checkpoint, and a finished one from the state that was kept; what cannot
+    be restored has neither.
+
+    Mend: keep what training changes in parameters, in buffers, in an optimizer's `state` and groups, or in attributes
+    that are numbers, texts, tensors, or lists, tuples and dicts of them: not in objects of a class of your own, in
+    generators, in variables of a closure or of a module.
+    """
+    spec = subject.network_spec()
+    spec = attrs.evolve(spec, training=attrs.evolve(spec.training, epochs=_EPOCHS))
+    device = _device()
+    images = _images(device)
+
+    def training() -> Training:
+        return Training(spec, 0, images, device=device, registry=subject.registry)
+
+    with TemporaryDirectory() as folder, threads_kept():
+        make_deterministic(device)
+        file = Path(folder, "state.safetensors")
+        records = []
+        try:
+            whole = training()
+            for record in whole.epochs():
+                records.append(record)
+                if record.epoch == _EPOCHS // 2:
+                    save(file, whole, records)
+            expected = _ending(whole, records)
+        except UnsavableError as error:
+            raise FailedError(str(error)) from error
+        except Exception as error:
+            raise SkippedError(f"no network was trained with it; see engines ({raised(error)})") from error
+        resumed = training()
+        behind = restore(file, resumed)
+        require(len(behind) == _EPOCHS // 2, "what was saved could not be restored")
+        found = _ending(resumed, [*behind, *resumed.epochs(first=len(behind) + 1)])
+        if found != expected:
+            again = training()
+            if _ending(again, list(again.epochs())) != expected:
+                raise SkippedError("two trainings in one go differ already; see deterministic")
+    require(found == expected, "the losses, the predictions or the network are others at the end")
+
+
+def _ending(training: Training, records: Sequence[EpochRecord]) -> list[object]:
+    """Return all that came of a training but the times, so that equal is equal bit for bit."""
+    tensors = {**dict(training.network.named_parameters()), **dict(training.network.named_buffers())}
+    numbers = [value.detach().cpu().numpy().tobytes() for value in tensors.values()]
+    return [*numbers, *((record.epoch, record.loss, record.evaluations) for record in records)]
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _images(device: str) -> Dataset:

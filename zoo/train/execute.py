@@ -19,7 +19,7 @@ from zoo.errors import DataError, PluginError, ZooError
 from zoo.registry import Plugin, Registry
 from zoo.registry.source import source_digest, source_files
 from zoo.spec import Spec, structure
-from zoo.train.checkpoint import restore, save
+from zoo.train.checkpoint import HalfRestoredError, restore, save
 from zoo.train.engines.choice import ENGINES, Decision, Wanted, decide, release_memory
 from zoo.train.engines.gate import one_line
 from zoo.train.kept import go_on
@@ -27,9 +27,23 @@ from zoo.train.machine import make_deterministic, on_device, provenance
 from zoo.train.places import checkpoint_file, kept_file
 from zoo.train.precision import set_policy
 from zoo.train.run import EpochRecord, Run, RunKey
+from zoo.train.state import UnsavableError
 from zoo.train.training import DivergedError, Training
 
 CHECKPOINT_VARIABLE = "ZOO_CHECKPOINT_EVERY"
+
+
+def checkpoint_seconds() -> float:
+    """Return how many seconds lie between two checkpoints.
+
+    Raises:
+        ZooError: the environment variable that says so is no number of 0 or more.
+    """
+    text = os.environ.get(CHECKPOINT_VARIABLE, "60")
+    with suppress(ValueError):
+        if (seconds := float(text)) >= 0:
+            return seconds
+    raise ZooError(f"{CHECKPOINT_VARIABLE}={text}: expected a number of seconds, 0 or more")
 
 
 def execute(
@@ -46,8 +60,9 @@ def execute(
 
     The process is made to give the same figures each time, see `make_deterministic`.
 
-    Where `checkpoints` names a folder, the run's state is saved there once a minute, and a run that was killed goes on
-    from it; the records of the epochs before are yielded again.
+    Where `checkpoints` names a folder, the run's state is saved there once a minute, and a run that was killed or has
+    failed goes on from it; the records of the epochs before are yielded again. Whoever stores the end of a run removes
+    its `checkpoint_file`. Where the state cannot be saved exactly, the run's provenance says so as "checkpoint".
 
     What another engine than the sequential one raises does not fail the run: it goes on from its last checkpoint with
     the sequential one. Where the run is not `alone` on the device, running out of the device's memory is raised, and
@@ -77,7 +92,7 @@ def _execute(
         torch.cuda.init()  # type: ignore[no-untyped-call]  # without which the device has no figures to reset
         torch.cuda.reset_peak_memory_stats(device)
     set_policy(run.key.precision)
-    file = checkpoint_file(checkpoints, run.key) if checkpoints else None
+    saving = _Saving(checkpoint_file(checkpoints, run.key)) if checkpoints else None
     try:
         spec = structure(run.spec, run.name, registry)
         if data is None:
@@ -103,13 +118,16 @@ def _execute(
                     flops=training.flops,
                     provenance={**run.provenance, **decision.provenance},
                 )
-                for record in _epochs(training, file, run.key):
+                for record in _epochs(training, saving, run.key):
                     if record.epoch > len(records):
                         records.append(record)
                         yield record
                 break
             except (DivergedError, ZooError):
                 raise
+            except HalfRestoredError:
+                if saving:
+                    saving.restorable = False
             except Exception as error:
                 out_of_memory = isinstance(error, torch.OutOfMemoryError)
                 if decision.engine == "sequential" or (out_of_memory and not alone):
@@ -138,10 +156,34 @@ def _execute(
             )
     if device.startswith("cuda"):
         run = attrs.evolve(run, peak_memory=torch.cuda.max_memory_allocated(device))
-    if file:
-        with suppress(OSError):
-            file.unlink()
+    if saving and saving.why_not:
+        run = attrs.evolve(run, provenance={**run.provenance, "checkpoint": f"none: {saving.why_not}"})
     yield run
+
+
+class _Saving:
+    """Saves a training from time to time.
+
+    Attributes:
+        file: where.
+        restorable: whether what was saved is gone on from.
+        why_not: why nothing is saved any more; empty otherwise.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.restorable, self.why_not = file, True, ""
+        self._every = checkpoint_seconds()
+        self._saved = time.monotonic()
+
+    def due(self, training: Training, records: list[EpochRecord]) -> None:
+        """Save if it is time; what is raised only ends the saving."""
+        if self.why_not or time.monotonic() - self._saved < self._every:
+            return
+        try:
+            save(self.file, training, records)
+        except Exception as error:  # the state of a plugin's layer may be anything
+            self.why_not = _why_unsaved(error)
+        self._saved = time.monotonic()
 
 
 def _keep(folder: Path, key: RunKey, training: Training, records: list[EpochRecord]) -> str:
@@ -149,23 +191,25 @@ def _keep(folder: Path, key: RunKey, training: Training, records: list[EpochReco
     try:
         save(kept_file(folder, key), training, records)
     except Exception as error:  # the state of a plugin's layer may be anything
-        return f"not kept: {one_line(error)}"
+        return f"not kept: {_why_unsaved(error)}"
     return "kept"
 
 
-def _epochs(training: Training, file: Path | None, key: RunKey) -> Iterator[EpochRecord]:
+def _why_unsaved(error: Exception) -> str:
+    return str(error) if isinstance(error, UnsavableError) else one_line(error)
+
+
+def _epochs(training: Training, saving: _Saving | None, key: RunKey) -> Iterator[EpochRecord]:
     """Train what neither the checkpoint nor a kept state holds yet, saving one from time to time."""
-    records = (restore(file, training) or go_on(training, file.parent, key)) if file else []
+    records = []
+    if saving and saving.restorable:
+        records = restore(saving.file, training) or go_on(training, saving.file.parent, key)
     yield from records
-    every = float(os.environ.get(CHECKPOINT_VARIABLE, "60"))
-    saved = time.monotonic()
     for record in training.epochs(first=len(records) + 1):
         records.append(record)
         yield record
-        if file and time.monotonic() - saved >= every:
-            with suppress(OSError):  # without a checkpoint a killed run takes longer to repeat, and no more
-                save(file, training, records)
-            saved = time.monotonic()
+        if saving:
+            saving.due(training, records)
 
 
 def _explain(error: BaseException, spec: Spec, registry: Registry) -> str:

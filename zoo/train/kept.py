@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 
 from zoo.spec import Spec
-from zoo.train.checkpoint import restore
+from zoo.train.checkpoint import restore, usable
 from zoo.train.places import kept_file
 from zoo.train.run import EpochRecord, RunKey
 from zoo.train.training import Training
@@ -29,15 +29,27 @@ def kept_states(folder: Path, spec: Spec, key: RunKey) -> Iterator[tuple[int, Pa
             yield epochs, file
 
 
+def usable_state(training: Training, folder: Path, key: RunKey) -> int:
+    """Return how many epochs the longest kept state has that a training can go on from, 0 where there is none.
+
+    Only what the files say of themselves is read: one that is damaged counts, and is found out by `go_on`.
+    """
+    return next(
+        (epochs for epochs, file in kept_states(folder, training.spec, key) if _may_go_on(training, file, epochs)), 0
+    )
+
+
 def go_on(training: Training, folder: Path, key: RunKey) -> list[EpochRecord]:
     """Bring a new training to the longest kept state that it can go on from, and return the epochs behind it.
 
     There are none where no state is kept that the training would have come to itself.
     """
     for epochs, file in kept_states(folder, training.spec, key):
-        if training.begins_like(epochs):
-            records = restore(file, training)
-            if len(records) == epochs:
-                # What was evaluated only because the shorter run ended there was not asked for now.
-                return [r if training.is_due(r.epoch) else attrs.evolve(r, evaluations={}) for r in records]
+        if _may_go_on(training, file, epochs) and (records := restore(file, training, epochs)):
+            # What was evaluated only because the shorter run ended there was not asked for now.
+            return [r if training.is_due(r.epoch) else attrs.evolve(r, evaluations={}) for r in records]
     return []
+
+
+def _may_go_on(training: Training, file: Path, epochs: int) -> bool:
+    return usable(file, training, epochs) and training.begins_like(epochs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,18 +20,20 @@ from zoo.spec import Spec
 from zoo.train import metrics, streams
 from zoo.train.precision import Precision, autocast, dtype
 from zoo.train.run import EpochRecord, Evaluation
+from zoo.train.state import beginning
 
 EVALUATION_BATCH = {"cpu": 128, "cuda": 2000, "mps": 500}
 """Images evaluated at once, by device; no figure depends on it, but the draws of dropout that is always on.
 
 On a CPU few stay in its cache: 128 take 0.086 ms each in the study's default network, 1,000 take 0.10 ms each.
 """
+_PARTS = {"train": "training images", "test": "test images", "validation": "validation images"}
 _ESTIMATE_IMAGES = 250
 """Images whose evaluation is timed for an estimate."""
 
 
 class DivergedError(Exception):
-    """The training loss is not finite."""
+    """The training loss, the network or what it predicts from is not finite."""
 
 
 class Training:
@@ -41,6 +43,7 @@ class Training:
         network: the module that is trained.
         parameters: how many trainable numbers it has.
         flops: floating-point operations of one image's forward pass.
+        begun: how network and optimizer were built, by which it is told what training has changed.
         seconds_setup: what building took.
 
     Raises:
@@ -69,6 +72,7 @@ class Training:
                 parameters=list(self.network.parameters())
             )
         self.parameters, self.flops = built.parameters, built.flops
+        self.begun = beginning(self.network, self.optimizer)
         self._schedule = _Bound(spec, "schedule", spec.training.schedule, registry)
         self._loss = _Bound(spec, "loss", spec.training.loss, registry)
         self._augmentations = [
@@ -79,6 +83,8 @@ class Training:
         self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
         self._steps_per_epoch = -(-len(dataset.train.labels) // spec.training.batch_size)
         self._steps = spec.training.epochs * self._steps_per_epoch
+        # A mask of minus infinity is no divergence.
+        self._infinite_from_the_start = frozenset(_not_finite(dict(self.network.named_buffers())))
         self._synchronize()
         self.seconds_setup = time.perf_counter() - start
 
@@ -86,7 +92,8 @@ class Training:
         """Train, and yield a record after each epoch; those before `first` are behind this training already.
 
         Raises:
-            DivergedError: the loss of an epoch is not finite.
+            DivergedError: the loss of an epoch is not finite, or, after one that is evaluated, a parameter, a buffer
+                or a logit.
             BuildError: see `step`.
         """
         for epoch in range(first, self.spec.training.epochs + 1):
@@ -95,8 +102,22 @@ class Training:
             trained = time.perf_counter()
             if not math.isfinite(loss):
                 raise DivergedError(f"diverged at epoch {epoch}: the training loss is {loss}")
+            if self.is_due(epoch):
+                self._require_finite(epoch)
             evaluations = self.evaluate(epoch) if self.is_due(epoch) else {}
             yield EpochRecord(epoch, loss, trained - start, time.perf_counter() - trained, evaluations)
+
+    def _require_finite(self, epoch: int) -> None:
+        """Refuse to evaluate a network of which the last step, whose loss was counted before it, has left no numbers.
+
+        Raises:
+            DivergedError: names what is not finite.
+        """
+        tensors = dict((*self.network.named_parameters(), *self.network.named_buffers()))
+        bad = [name for name in _not_finite(tensors) if name not in self._infinite_from_the_start]
+        if bad:
+            more = f" and {len(bad) - 1} more are" if len(bad) > 1 else " is"
+            raise DivergedError(f"diverged at epoch {epoch}: after its last step {bad[0]}{more} not finite")
 
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch (from 1) and return the mean loss per image."""
@@ -170,6 +191,9 @@ class Training:
         steps = epochs * self._steps_per_epoch
         return all(self._factor(step, steps) == self._factor(step, self._steps) for step in range(steps))
 
+    def restored(self) -> None:
+        """Is called when network and optimizer have been brought to a saved state."""
+
     def estimate(self) -> float:
         """Return about how many seconds the whole run will take, from a few steps, which spoil the run.
 
@@ -203,31 +227,52 @@ class Training:
         return min(times[1:])
 
     def evaluate(self, epoch: int) -> dict[str, Evaluation]:
-        """Count predictions on the training, test and, where there is one, validation images."""
+        """Count predictions on the training, test and, where there is one, validation images.
+
+        Raises:
+            DivergedError: a logit is not finite.
+        """
         with streams.seeded(self.seed, "dropout in evaluation", epoch, device=self.device):
-            return {name: self._evaluate(split) for name, split in self._parts().items()}
+            return {name: self._evaluate(split, f"epoch {epoch}", name) for name, split in self._parts().items()}
 
     def _parts(self) -> dict[str, Split]:
         parts = {"train": self.dataset.train, "test": self.dataset.test, "validation": self.dataset.validation}
         return {name: split for name, split in parts.items() if split is not None}
 
-    def _evaluate(self, split: Split) -> Evaluation:
+    def _evaluate(self, split: Split, when: str, part: str) -> Evaluation:
         classes = len(self.dataset.classes)
         size = self.spec.training.batch_size if self.spec.evaluation.measure == "eq2425" else len(split.labels)
         group = torch.arange(len(split.labels), device=self.device) // size
         groups = -(-len(split.labels) // size)
-        cell = (group * classes + split.labels) * classes + self.predict(split.images)
+        predicted, finite = self._predict(split.images)
+        cell = (group * classes + split.labels) * classes + predicted
         counts = torch.bincount(cell, minlength=groups * classes**2).view(groups, classes, classes).cpu().numpy()
+        # Asked of the device only now, when it has ended anyway.
+        wrong = len(split.labels) - int(finite)
+        if wrong:
+            raise DivergedError(
+                f"diverged at {when}: the logits of {wrong} of {len(split.labels)} {_PARTS[part]} are not finite"
+            )
         batch_recall = float(metrics.batch_recalls(counts).mean()) if self.spec.evaluation.measure == "eq2425" else None
         return Evaluation(tuple(map(tuple, counts.sum(axis=0).tolist())), batch_recall)
 
-    # Not inference_mode: what a layer keeps from an evaluation could then not be used in training.
-    @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
         """Return the predicted class of each of the uint8 images."""
+        return self._predict(images)[0]
+
+    # Not inference_mode: what a layer keeps from an evaluation could then not be used in training.
+    @torch.no_grad()
+    def _predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the predicted class of each of the uint8 images, and how many have logits that are finite."""
         self.network.eval()
         batches = torch.split(images, EVALUATION_BATCH[self.device.type])
-        return torch.cat([self._logits(self._pixels(batch)).argmax(1) for batch in batches])
+        classes = []
+        finite = torch.zeros((), dtype=torch.int64, device=self.device)
+        for batch in batches:
+            logits = self._logits(self._pixels(batch))
+            classes.append(logits.argmax(1))
+            finite += logits.isfinite().all(1).sum()
+        return torch.cat(classes), finite
 
     def _pixels(self, images: Tensor) -> Tensor:
         """Return uint8 images as numbers in [0, 1], in the memory format that convolutions are fastest in."""
@@ -276,6 +321,15 @@ class _Bound:
             return self._variant.make(self._options, **supplied)
         except ValueError as error:
             raise BuildError(f"{self._what}: {_one_line(error)}") from error
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of those that hold what is not finite, asking the device once."""
+    numbers = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+    if not numbers:
+        return []
+    found = torch.stack([tensor.detach().isfinite().all() for tensor in numbers.values()]).tolist()
+    return [name for name, finite in zip(numbers, found, strict=True) if not finite]
 
 
 def _one_line(error: Exception) -> str:

@@ -203,8 +203,14 @@ def test_after_a_checkpoint_steps_are_recorded_anew(tmp_path):
     assert figures(resumed.epochs(first=3)) == figures(records[2:])
 
 
-def test_a_run_diverges_at_the_same_epoch():
-    sets = {"training.epochs": 5, "training.optimizer": {"name": "sgd", "learning_rate": 1e30}}
+@pytest.mark.parametrize(
+    "sets",
+    [
+        {"training.epochs": 5, "training.optimizer": {"name": "sgd", "learning_rate": 1e30}},
+        {"training.epochs": 1, "training.batch_size": 99, "training.optimizer": {"name": "sgd", "learning_rate": 1e38}},
+    ],
+)
+def test_a_run_diverges_at_the_same_epoch(sets):
     said = []
     for kind in (Training, CapturedTraining):
         with pytest.raises(DivergedError) as raised:

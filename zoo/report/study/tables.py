@@ -208,7 +208,7 @@ def _record(kind: str, name: str, part: str, comparison: Comparison, **more: str
 def heading(result: StudyResult) -> list[str]:
     """Say in lines what was studied, on what, and with which seeds."""
     study, design = result.study, result.study.design
-    described = f": {design.description}" if design.description else ""
+    described = f": {' '.join(design.description.split())}" if design.description else ""
     conditions = list(dict.fromkeys(map(str, table.headings([run for arm in result.arms for run in arm.runs]))))
     seeds = f"{counted(len(result.seeds), 'seed')} ({seed_span(result.seeds)})"
     trained = f"{design.design} over {study.base.name}; {seeds}, {counted(study.base.training.epochs, 'epoch')}"
@@ -464,9 +464,18 @@ def references(result: StudyResult) -> list[Table]:
             cells[f"{part} reported"] = Cell(with_interval(reported, None), reported)
             cells[f"{part} measured"] = Cell(with_interval(measured, half), _number(measured))
         cells["time reported"] = Cell(reference.runtime or "")
+        spec = arm.spec
+        same = (reference.epochs, reference.dataset) in ((spec.training.epochs, spec.data.dataset), (None, None))
+        cells["reported for"] = Cell(
+            ""
+            if same
+            else f"{counted(reference.epochs or 0, 'epoch')} on {reference.dataset}, not for what was measured"
+        )
         cells["source"] = Cell(reference.source)
         cells["note"] = Cell(reference.note or "")
         rows.append(cells)
+    if not any(row["reported for"].text for row in rows):
+        rows = [{title: cell for title, cell in row.items() if title != "reported for"} for row in rows]
     left_out_first = ("note", "train reported", "train measured", "source", "time reported")
     return [Table(title="Reported and measured", rows=tuple(rows), left_out_first=left_out_first)] if rows else []
 

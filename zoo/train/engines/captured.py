@@ -73,8 +73,6 @@ class CapturedTraining(Training):
         self._drawing = streams.Resumed(self.device)
         self._made: Counter[int] = Counter()
         self._recordings: dict[tuple[int, int], Callable[[], None]] = {}
-        # A restored optimizer has other tensors than those that were recorded.
-        self.optimizer.register_load_state_dict_post_hook(partial(_forget, self._made, self._recordings))
         self._stream = torch.cuda.Stream(self.device) if on_cuda else None  # type: ignore[no-untyped-call]
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
@@ -93,6 +91,11 @@ class CapturedTraining(Training):
             if last:
                 self._advance(last, 1)
             return self._total.item() / images
+
+    def restored(self) -> None:
+        """Record anew: the optimizer's state has other tensors than those that were recorded."""
+        self._made.clear()
+        self._recordings.clear()
 
     def _on_stream(self) -> AbstractContextManager[object]:
         """Return the context that steps are made in: nothing can be recorded on CUDA's default stream."""
@@ -162,10 +165,3 @@ class CapturedTraining(Training):
         self._total.add_(loss * size)
         self._images_behind.add_(size)
         self._steps_behind.add_(1)
-
-
-def _forget(
-    made: Counter[int], recordings: dict[tuple[int, int], Callable[[], None]], optimizer: torch.optim.Optimizer
-) -> None:
-    made.clear()
-    recordings.clear()
