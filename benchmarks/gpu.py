@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -116,13 +117,14 @@ def _alone(trainings: dict[str, Training], epochs: int, rounds: int, steps: int)
 
 def _side_by_side(many: list[Callable[[], Training]], device: str, epochs: int, steps: int) -> float:
     """Return microseconds per step, all runs' steps counted, with each run in a thread and on a stream of its own."""
-    ready = threading.Barrier(len(many) + 1)
+    started: list[float] = []
+    ready = threading.Barrier(len(many), action=lambda: started.append(time.perf_counter()))
     failed: list[BaseException] = []
 
     def train(make: Callable[[], Training]) -> None:
         try:
             make_deterministic(device)
-            with own_stream(device):
+            with own_stream(device, deque()):
                 training = make()
                 for epoch in range(1, WARM_UP_EPOCHS + 1):
                     training.train_epoch(epoch)
@@ -136,18 +138,11 @@ def _side_by_side(many: list[Callable[[], Training]], device: str, epochs: int, 
     threads = [threading.Thread(target=train, args=(make,), daemon=True) for make in many]
     for thread in threads:
         thread.start()
-    try:
-        ready.wait()
-    except threading.BrokenBarrierError:
-        for thread in threads:
-            thread.join()
-        raise next(error for error in failed if not isinstance(error, threading.BrokenBarrierError)) from None
-    start = time.perf_counter()
     for thread in threads:
         thread.join()
     if failed:
-        raise failed[0]
-    return (time.perf_counter() - start) / (epochs * steps * len(many)) * 1e6
+        raise next((error for error in failed if not isinstance(error, threading.BrokenBarrierError)), failed[0])
+    return (time.perf_counter() - started[0]) / (epochs * steps * len(many)) * 1e6
 
 
 if __name__ == "__main__":

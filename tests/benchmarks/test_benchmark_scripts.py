@@ -9,6 +9,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import executors
 import gpu
 import overhead
 import precision
@@ -42,7 +43,9 @@ def carry_out(script, tmp_path, *arguments):
     return result.output, json.loads(path.read_text())
 
 
-@pytest.mark.parametrize("name", ["vs_plain_loop", "study", "overhead", "scaling", "precision", "gpu", "ray_overhead"])
+@pytest.mark.parametrize(
+    "name", ["vs_plain_loop", "study", "overhead", "scaling", "precision", "gpu", "executors", "ray_overhead"]
+)
 def test_help(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
     with pytest.raises(SystemExit) as ended:
@@ -268,3 +271,18 @@ def test_gpu_names_what_a_run_raised():
 
     with pytest.raises(ZooError, match="no such network"):
         gpu._side_by_side([fails, fails], "cpu", 1, 1)
+
+
+def test_executors(tmp_path):
+    output, written = carry_out(
+        executors, tmp_path, "--spec", "starter/default", "--images", "100", "--epochs", "6", "--at-once", "1,2",
+        "--executors", "streams",
+    )  # fmt: skip
+    assert [(row["executor"], row["at_once"]) for row in written["ways"]] == [("streams", 1), ("streams", 2)]
+    assert all(value > 0 for row in written["ways"] for value in row["milliseconds"])
+    assert "ms a run and epoch (sequential)" in output
+
+
+def test_executors_refuses_too_few_epochs():
+    with pytest.raises(ZooError, match="--epochs 3: the first 2 and the last are not counted; take more"):
+        executors.main.callback(3, 1, "digits", None, "cpu", None, "starter/default", "here", "1", "fp32", "auto")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing, contextmanager
 from queue import SimpleQueue
 
 import attrs
@@ -23,14 +23,18 @@ from zoo.train.engines.choice import release_memory
 from zoo.train.execute import execute
 from zoo.train.run import EpochRecord, Run
 
+MOST_STREAMS = 32
+"""On one GPU. torch hands out no more, then the same ones again: two runs on one stream would spoil a recording."""
+
 
 @attrs.define(eq=False)
 class _Place:
-    """A device, how many runs it may train at once, and how many it trains."""
+    """A device, how many runs it may train at once, how many it trains, and its streams that no run uses."""
 
     device: str
     most: int
     training: int = 0
+    free_streams: deque[torch.cuda.Stream] = attrs.field(factory=deque)
 
     @property
     def is_free(self) -> bool:
@@ -47,7 +51,11 @@ def streams(work: Work) -> Iterator[Event]:
     trained at once there; one that is alone then has failed.
     """
     jobs = len(work.devices) if work.jobs is None else work.jobs
-    places = [_Place(device, -(-jobs // len(work.devices))) for device in work.devices]
+    most = -(-jobs // len(work.devices))
+    if work.devices[0].startswith("cuda") and most > MOST_STREAMS:
+        work.say(f"no more than {MOST_STREAMS} runs at once on each GPU in this process; --executor processes has more")
+        most = MOST_STREAMS
+    places = [_Place(device, most) for device in work.devices]
     told: SimpleQueue[Told] = SimpleQueue()
     stop = threading.Event()
     threads: list[threading.Thread] = []
@@ -102,7 +110,7 @@ def _train(work: Work, place: _Place, run: Run, alone: bool, told: SimpleQueue[T
     device = place.device
     try:
         outcomes = execute(run, work.registry, device, work.checkpoints, engine=work.engine, alone=alone)
-        with own_stream(device), closing(outcomes):  # type: ignore[type-var]
+        with own_stream(device, place.free_streams), closing(outcomes):  # type: ignore[type-var]
             for outcome in outcomes:
                 if stop.is_set():
                     return
@@ -111,10 +119,16 @@ def _train(work: Work, place: _Place, run: Run, alone: bool, told: SimpleQueue[T
         told.put((place, run, error.with_traceback(None) if isinstance(error, torch.OutOfMemoryError) else error))
 
 
-def own_stream(device: str) -> AbstractContextManager[object]:
-    """Return the context of a stream of this thread's own, which begins after what was copied to the device."""
+@contextmanager
+def own_stream(device: str, free: deque[torch.cuda.Stream]) -> Iterator[None]:
+    """Let this thread use a stream that no other uses, one of the free or a new one; begun after the default stream."""
     if not device.startswith("cuda"):
-        return nullcontext()
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        yield
+        return
+    stream = free.pop() if free else torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.default_stream(device))
-    return torch.cuda.stream(stream)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        free.append(stream)

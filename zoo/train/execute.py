@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import traceback
 from collections import defaultdict
@@ -88,7 +89,7 @@ def _execute(
     data: Dataset | None,
 ) -> Iterator[EpochRecord | Run]:
     run = attrs.evolve(run, provenance={**provenance(device), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
-    if device.startswith("cuda"):
+    if device.startswith("cuda") and alone:
         torch.cuda.init()  # type: ignore[no-untyped-call]  # without which the device has no figures to reset
         torch.cuda.reset_peak_memory_stats(device)
     set_policy(run.key.precision)
@@ -154,7 +155,7 @@ def _execute(
             run = attrs.evolve(
                 run, provenance={**run.provenance, "state": _keep(checkpoints, run.key, training, records)}
             )
-    if device.startswith("cuda"):
+    if device.startswith("cuda") and alone:
         run = attrs.evolve(run, peak_memory=torch.cuda.max_memory_allocated(device))
     if saving and saving.why_not:
         run = attrs.evolve(run, provenance={**run.provenance, "checkpoint": f"none: {saving.why_not}"})
@@ -234,7 +235,12 @@ def dataset(spec: Spec, registry: Registry, device: str) -> Dataset:
     Raises:
         DataError: it is not at hand or cannot be read.
     """
-    return _datasets_on(device)(spec.data.dataset, spec.data.resize, spec.data.validation, registry)
+    with _loading:
+        return _datasets_on(device)(spec.data.dataset, spec.data.resize, spec.data.validation, registry)
+
+
+_loading = threading.Lock()
+"""Held while a data set is loaded, so that several threads do not each load the same."""
 
 
 @cache

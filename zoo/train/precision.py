@@ -45,7 +45,8 @@ def dtype(precision: Precision) -> torch.dtype:
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """Return the context that a forward pass is made in."""
     if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
+        # Not kept: what is kept is forgotten whenever any thread ends a forward pass.
+        return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
     return nullcontext()
 
 

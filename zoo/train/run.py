@@ -69,7 +69,7 @@ class Run:
         seconds_setup: building and moving to the device.
         parameters: how many trainable numbers the network has.
         flops: floating-point operations of one image's forward pass; a multiply-add counts as two.
-        peak_memory: most bytes allocated on the device; 0 where the device cannot tell.
+        peak_memory: most bytes allocated on the device; 0 where it cannot tell, or other runs shared the process.
         provenance: versions, device, command, start time.
         keep_state: of a run to be trained: whether its final state is kept, so that it can be gone on with.
     """

@@ -85,6 +85,11 @@ class Resumed:
 
     def __init__(self, device: torch.device) -> None:
         self.generator = torch.Generator(device)
+        self._shared: torch.Generator | None = None
+        """The device's global generator, where the device is a GPU."""
+        if device.type == "cuda":
+            index = torch.cuda.current_device() if device.index is None else device.index
+            self._shared = torch.cuda.default_generators[index]
 
     def begin(self, seed: int, *purpose: str | int) -> None:
         """Go to the start of the stream of a seed and a purpose."""
@@ -94,9 +99,8 @@ class Resumed:
     def current(self) -> Iterator[None]:
         """Let what draws from the device's global generator draw from this stream. Other threads wait meanwhile."""
         with exclusive:
-            if self.generator.device.type == "cuda":
+            if (shared := self._shared) is not None:
                 # The state is shared, not copied: a graph reads the very one that it was recorded with.
-                shared = torch.cuda.default_generators[self.generator.device.index]
                 held = shared.graphsafe_get_state()
                 shared.graphsafe_set_state(self.generator.graphsafe_get_state())
                 try:

@@ -10,10 +10,12 @@ The recording itself has not yet been run on a GPU.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -73,9 +75,9 @@ class CapturedTraining(Training):
         self._drawing = streams.Resumed(self.device)
         self._made: Counter[int] = Counter()
         self._recordings: dict[tuple[int, int], Callable[[], None]] = {}
-        self._stream = torch.cuda.Stream(self.device) if on_cuda else None  # type: ignore[no-untyped-call]
-        if self._stream is not None:
-            self._stream.wait_stream(torch.cuda.current_stream(self.device))
+        self._stream = _recordable_stream(self.device) if on_cuda else None
+        # One for all recordings, which are never replayed at the same time and leave nothing there for one another.
+        self._pool = torch.cuda.graph_pool_handle() if on_cuda else None
 
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch (from 1) and return the mean loss per image."""
@@ -98,7 +100,7 @@ class CapturedTraining(Training):
         self._recordings.clear()
 
     def _on_stream(self) -> AbstractContextManager[object]:
-        """Return the context that steps are made in: nothing can be recorded on CUDA's default stream."""
+        """Return the context that steps are made in."""
         if self._stream is None:
             return nullcontext()
         self._stream.wait_stream(torch.cuda.current_stream(self.device))
@@ -139,10 +141,11 @@ class CapturedTraining(Training):
             return self._drawing.current()(work)
         graph = torch.cuda.CUDAGraph()
         # Meanwhile the device's global generator draws from this run's stream; torch registers that with the graph.
-        with self._drawing.current():
-            graph.register_generator_state(self._augmenting)
+        with self._drawing.current(), _ending_allocation(self._pool, self.device):
+            with warnings.catch_warnings(action="ignore"):  # newer torch registers by itself, and says so
+                graph.register_generator_state(self._augmenting)
             # In this mode what other threads do at the same time, such as allocating memory, is allowed.
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
                 work()
         replay: Callable[[], None] = graph.replay
         return replay
@@ -165,3 +168,31 @@ class CapturedTraining(Training):
         self._total.add_(loss * size)
         self._images_behind.add_(size)
         self._steps_behind.add_(1)
+
+
+def _recordable_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream that this thread uses, or another where that is the default one, which cannot be recorded.
+
+    No more are taken than are needed: torch hands out 32 and then the same ones again, and what another thread put on
+    a stream that is being recorded would be recorded, too.
+    """
+    current = torch.cuda.current_stream(device)
+    if current != torch.cuda.default_stream(device):
+        return current
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _ending_allocation(pool: Any, device: torch.device) -> Iterator[None]:
+    """Where a recording fails, let the device's memory no longer be taken for one that is under way.
+
+    torch does so only from 2.12 on; before, no memory is given back any more by a process in which one has failed.
+    """
+    try:
+        yield
+    except BaseException:
+        index = torch.cuda.current_device() if device.index is None else device.index
+        for forget in (torch._C._cuda_endAllocateToPool, torch._C._cuda_releasePool):
+            with suppress(RuntimeError):  # it was done
+                forget(index, pool)
+        raise
