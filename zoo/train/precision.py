@@ -16,7 +16,7 @@ import torch
 from zoo.errors import ZooError
 from zoo.train.run import Precision
 
-__all__ = ["CHOICES", "Precision", "autocast", "choose_precision", "dtype", "set_policy"]
+__all__ = ["CHOICES", "Precision", "autocast", "choose_precision", "dtype", "memory_format", "set_policy"]
 
 CHOICES = ("fp32", "tf32", "bf16", "auto")
 
@@ -40,6 +40,11 @@ def choose_precision(name: str, device: str) -> Precision:
 def dtype(precision: Precision) -> torch.dtype:
     """Return the type of parameters and images."""
     return torch.float64 if precision == "float64" else torch.float32
+
+
+def memory_format(precision: Precision, device: torch.device) -> torch.memory_format:
+    """Return the order in memory of images and of the weights of convolutions."""
+    return torch.channels_last
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from zoo.registry import Registry
 from zoo.registry.options import Choice
 from zoo.spec import Spec
 from zoo.train import metrics, streams
-from zoo.train.precision import Precision, autocast, dtype
+from zoo.train.precision import Precision, autocast, dtype, memory_format
 from zoo.train.run import EpochRecord, Evaluation
 from zoo.train.state import beginning
 
@@ -64,10 +64,11 @@ class Training:
         start = time.perf_counter()
         self.spec, self.seed, self.dataset, self.device = spec, seed, dataset, torch.device(device)
         self.precision, self._dtype = precision, dtype(precision)
+        self._format = memory_format(precision, self.device)
         # What building draws beyond the layers' own streams (dropout that is always on does) is no one else's.
         with streams.seeded(seed, "building", device=device):
             built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
-            self.network = built.network.to(self.device, self._dtype).to(memory_format=torch.channels_last)
+            self.network = built.network.to(self.device, self._dtype).to(memory_format=self._format)
             self.optimizer: torch.optim.Optimizer = _Bound(spec, "optimizer", spec.training.optimizer, registry)(
                 parameters=list(self.network.parameters())
             )
@@ -80,6 +81,7 @@ class Training:
             for index, choice in enumerate(spec.training.augmentation)
         ]
         self._learning_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._rate_tensors = self._rates_on_device() if self.device.type == "cuda" else None
         self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
         self._steps_per_epoch = -(-len(dataset.train.labels) // spec.training.batch_size)
         self._steps = spec.training.epochs * self._steps_per_epoch
@@ -168,8 +170,21 @@ class Training:
 
     def set_learning_rate(self, step: int) -> None:
         """Set the learning rate of a step of the whole run (from 0)."""
-        for group, learning_rate in zip(self.optimizer.param_groups, self.learning_rates(step), strict=True):
-            group["lr"] = learning_rate
+        rates: Iterable[float | Tensor] = self.learning_rates(step)
+        if self._rate_tensors is not None:
+            rates = [tensor.fill_(rate) for tensor, rate in zip(self._rate_tensors, rates, strict=True)]
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
+    def _rates_on_device(self) -> list[Tensor]:
+        """Return a tensor for each parameter group's learning rate, of the type that the optimizer reads.
+
+        On CUDA every engine gives the optimizer tensors, as a recording must: with a number it would compute in another
+        order, and what is off in the last digit grows where a gradient is divided by its own size.
+        """
+        groups = self.optimizer.param_groups
+        kind = torch.float32 if any(group.get("fused") for group in groups) else self._dtype
+        return [torch.zeros((), dtype=kind, device=self.device) for _ in groups]
 
     def learning_rates(self, step: int) -> list[float]:
         """Return each parameter group's learning rate in a step of the whole run: linear warm-up, then the schedule.
@@ -276,7 +291,7 @@ class Training:
 
     def _pixels(self, images: Tensor) -> Tensor:
         """Return uint8 images as numbers in [0, 1], in the memory format that convolutions are fastest in."""
-        return images.to(self._dtype, memory_format=torch.channels_last).div_(255)
+        return images.to(self._dtype, memory_format=self._format).div_(255)
 
     def _logits(self, pixels: Tensor) -> Tensor:
         with autocast(self.precision, self.device):

@@ -64,12 +64,9 @@ class CapturedTraining(Training):
         self._order = torch.arange(len(dataset.train.labels), device=self.device)
         self._images_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._steps_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
-        # The CPU's optimizers take a rate as a Python number. On CUDA they compute with the tensor, and fused ones
-        # read float32, to which `learning_rates` rounds there.
-        fused = any(group.get("fused") for group in self.optimizer.param_groups)
-        rate_dtype = (torch.float32 if fused else self._dtype) if on_cuda else torch.float64
-        self._rates = torch.zeros(self._steps_per_epoch, groups, dtype=rate_dtype, device=self.device)
-        self._rate = [torch.zeros((), dtype=rate_dtype, device=self.device) for _ in range(groups)]
+        # The CPU's optimizers take a rate as a Python number, which is float64.
+        self._rate = self._rate_tensors or [torch.zeros((), dtype=torch.float64) for _ in range(groups)]
+        self._rates = torch.zeros(self._steps_per_epoch, groups, dtype=self._rate[0].dtype, device=self.device)
         self._total = torch.zeros((), dtype=self._dtype, device=self.device)
         self._augmenting = torch.Generator(self.device)
         self._drawing = streams.Resumed(self.device)
