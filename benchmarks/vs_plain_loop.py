@@ -233,8 +233,16 @@ _IN_USE = ExitStack()
 @click.command()
 @options(epochs=1, seeds=3)
 @click.option("--verbose", is_flag=True, help="Say what each contestant measured itself after each epoch.")
+@click.option("--without", multiple=True, metavar="NAME", help="Leave a contestant out.")
 def main(
-    epochs: int, seeds: int, data: str, images: int | None, device: str, json_path: Path | None, verbose: bool
+    epochs: int,
+    seeds: int,
+    data: str,
+    images: int | None,
+    device: str,
+    json_path: Path | None,
+    verbose: bool,
+    without: tuple[str, ...],
 ) -> None:
     """Compare zoo with the loops that people write, on the study's default configuration (eq2425/default).
 
@@ -246,7 +254,7 @@ def main(
     surroundings = environment(device)
     setting = Setting(data, images, epochs, device, verbose)
     warm_up = attrs.evolve(setting, images=min(images or WARM_UP_IMAGES, WARM_UP_IMAGES), verbose=False)
-    everyone = {contestant.name: contestant for contestant in contestants(device)}
+    everyone = {contestant.name: contestant for contestant in contestants(device) if contestant.name not in without}
     taken: dict[str, list[Turn]] = {name: [] for name in everyone}
     with ExitStack() as open_:
         # A process for each, for zoo sets the threads, the allocator and cuDNN's switches of its own.

@@ -10,7 +10,7 @@ from small_runs import PLUGIN, figures, planned_run, small
 from zoo.errors import ZooError
 from zoo.registry import Registry
 from zoo.train.execute import dataset, execute
-from zoo.train.precision import autocast, choose_precision, dtype, set_policy
+from zoo.train.precision import autocast, choose_precision, dtype, memory_format, set_policy
 from zoo.train.training import Training
 
 
@@ -76,3 +76,18 @@ def test_a_run_is_trained_in_the_precision_of_its_key(registry):
         assert ended.status == "finished", ended.reason
         by_precision[precision] = figures(records)
     assert by_precision["fp32"] != by_precision["bf16"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "expected"),
+    [
+        ("fp32", "cuda:0", torch.contiguous_format),
+        ("tf32", "cuda", torch.contiguous_format),
+        ("float64", "cuda", torch.contiguous_format),
+        ("bf16", "cuda", torch.channels_last),
+        ("fp32", "cpu", torch.channels_last),
+        ("bf16", "cpu", torch.channels_last),
+    ],
+)
+def test_the_order_in_memory_is_the_fastest_one(precision, device, expected):
+    assert memory_format(precision, torch.device(device)) is expected

@@ -45,11 +45,11 @@ def training_options(command: Command) -> Command:
                      help="Where runs are trained: zoo list --kind executor.  [default: what suits their number]"),
         click.option(
             "--engine",
-            default="sequential",
+            default="auto",
             show_default=True,
             type=click.Choice(["auto", "sequential", "captured"]),
-            help="How steps are made; captured replays recorded ones, on NVIDIA GPUs, and auto is the faster one. "
-            "Only sequential has been tried.",
+            help="How steps are made: sequential, or captured, which replays recorded ones on NVIDIA GPUs and is what "
+            "auto takes there.",
         ),
         click.option("--keep-state", is_flag=True,
                      help="Keep the final state of each run, so that it can be gone on with for more --epochs."),

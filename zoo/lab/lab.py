@@ -46,7 +46,8 @@ class Lab:
         ledger: the file that runs are stored in; ZOO_LEDGER, else zoo.sqlite in the working folder, when left out.
         device: "auto" (a GPU where there is one), "cpu", "mps", "cuda" (all that are visible) or one, such as "cuda:1".
         precision: "fp32", "tf32", "bf16", or "auto", which is fp32.
-        engine: how steps are made: "sequential", "captured" or "auto".
+        engine: how steps are made: "sequential", "captured" (NVIDIA GPUs), or "auto", which is "captured" where it can
+            be and "sequential" elsewhere.
         executor: where runs are trained: the name of a registered executor, or a mapping with `name` and its options.
             When left out: `here`, or several at once where that pays.
         jobs: how many runs at once; on a CPU one for each core, where that pays, when left out. A script that leaves it
@@ -68,7 +69,7 @@ class Lab:
         *,
         device: str = "auto",
         precision: Precision | Literal["auto"] = "auto",
-        engine: Wanted = "sequential",
+        engine: Wanted = "auto",
         executor: str | Mapping[str, Any] | None = None,
         jobs: int | None = None,
         keep_state: bool = False,

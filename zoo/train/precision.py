@@ -43,7 +43,13 @@ def dtype(precision: Precision) -> torch.dtype:
 
 
 def memory_format(precision: Precision, device: torch.device) -> torch.memory_format:
-    """Return the order in memory of images and of the weights of convolutions."""
+    """Return the order in memory of images and of the weights of convolutions, by what is fastest.
+
+    On an H100 the study's default network takes 440 us a step in fp32 with channels first and 675 us with channels
+    last; in bf16 454 us and 372 us. On a CPU channels last are faster.
+    """
+    if device.type == "cuda" and precision != "bf16":
+        return torch.contiguous_format
     return torch.channels_last
 
 

@@ -105,24 +105,9 @@ def test_what_does_not_pass_the_gate_is_not_used(gate_says):
     assert decided("captured").provenance == {"engine": "sequential", "engine_why_not": said}
 
 
-@pytest.mark.parametrize(("captured", "engine"), [(0.5, "captured"), (2.0, "sequential")])
-def test_the_faster_one_is_used(monkeypatch, captured, engine):
-    verdict = engines_module.Verdict(seconds={"sequential": 1.0, "captured": captured})
-    monkeypatch.setattr(engines_module, "examine", lambda *arguments, **keywords: verdict)
-    decision = decide("auto", *about(), device="cuda", registry=REGISTRY)
-    assert decision == Decision(engine), "and the slower one is no failure to be told"
-
-
-def test_both_are_timed():
-    verdict = examined()
-    assert verdict.why_not == ""
-    assert verdict.seconds.keys() == ENGINES.keys()
-    assert all(seconds > 0 for seconds in verdict.seconds.values())
-
-
-def test_what_the_gate_lets_through_and_yet_cannot_be_recorded(monkeypatch):
-    monkeypatch.setitem(ENGINES, "captured", failing(2, RuntimeError("not permitted")))
-    assert examined().why_not == "its steps cannot be recorded (RuntimeError: not permitted)"
+def test_auto_takes_what_passes_the_gate_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(engines_module, "examine", lambda *arguments, **keywords: "")
+    assert decide("auto", *about(), device="cuda", registry=REGISTRY) == Decision("captured")
 
 
 def test_too_little_memory_is_said_and_not_remembered(gate_says):
@@ -141,11 +126,11 @@ def test_it_is_found_out_once(gate_says, damage):
     assert len(asked) == 1
     (file,) = (cache_dir() / "engines").iterdir()
     file.write_bytes(damage)
-    assert examined().why_not == ""
+    assert examined() == ""
     assert len(asked) == 2, "a damaged file is as good as none"
 
 
-def test_it_is_found_out_anew_for_another_network_batch_source_or_precision(gate_says):
+def test_it_is_found_out_anew_for_another_network_batch_or_source(gate_says):
     asked = gate_says("no")
     for spec in (
         small(REGISTRY, sets=SETS),
@@ -154,11 +139,11 @@ def test_it_is_found_out_anew_for_another_network_batch_source_or_precision(gate
     ):
         examined(spec)
     examined(source="another")
-    examined(precision="bf16")
-    assert len(asked) == 5
+    assert len(asked) == 4
     examined(small(REGISTRY, sets=SETS | {"training.epochs": 7}))
     examined(seed=3)
-    assert len(asked) == 5, "neither the number of epochs nor the seed makes a difference"
+    examined(precision="bf16")
+    assert len(asked) == 4, "neither the number of epochs nor seed nor precision makes a difference"
 
 
 def test_without_a_cache_it_is_found_out_each_time(gate_says, monkeypatch, tmp_path):

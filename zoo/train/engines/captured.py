@@ -1,6 +1,6 @@
 """Training by replaying recorded steps: on CUDA a step is hundreds of launches, and a replay is one.
 
-A step reads all that changes from tensors that stay where they are: the epoch's order of the images, how many are
+Steps read all that changes from tensors that stay where they are: the epoch's order of the images, how many are
 behind, the learning rates of each step. So one recording serves every step of the run, and several in a row (a chain)
 are one recording too. On the CPU nothing is recorded: the same functions are called, which is what the tests compare
 with `Training`.
@@ -62,6 +62,7 @@ class CapturedTraining(Training):
         on_cuda = self.device.type == "cuda"
         groups = len(self.optimizer.param_groups)
         self._order = torch.arange(len(dataset.train.labels), device=self.device)
+        self._counting = torch.arange(chain * spec.training.batch_size, device=self.device)
         self._images_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._steps_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
         # The CPU's optimizers take a rate as a Python number, which is float64.
@@ -148,23 +149,20 @@ class CapturedTraining(Training):
         return replay
 
     def _make_steps(self, size: int, steps: int) -> None:
+        """Make steps from what the tensors say, with no value that the host must know."""
+        at = self._images_behind + self._counting[: steps * size]
+        chosen = self._order.index_select(0, at)
+        images = torch.split(self.dataset.train.images.index_select(0, chosen), size)
+        labels = torch.split(self.dataset.train.labels.index_select(0, chosen), size)
+        rates = self._rates.index_select(0, self._steps_behind + self._counting[:steps])
         # The backward pass in this thread, for that of several runs at once would share one.
         with torch.autograd.set_multithreading_enabled(False):
-            for _ in range(steps):
-                self._make_step(size)
-
-    def _make_step(self, size: int) -> None:
-        """Make one step from what the tensors say, with no value that the host must know."""
-        place = self._images_behind + torch.arange(size, device=self.device)
-        chosen = self._order.index_select(0, place)
-        rates = self._rates.index_select(0, self._steps_behind)
-        for index, rate in enumerate(self._rate):
-            rate.copy_(rates[0, index])
-        images = self.dataset.train.images.index_select(0, chosen)
-        loss = self.step(images, self.dataset.train.labels.index_select(0, chosen), self._augmenting)
-        self._total.add_(loss * size)
-        self._images_behind.add_(size)
-        self._steps_behind.add_(1)
+            for step in range(steps):
+                for index, rate in enumerate(self._rate):
+                    rate.copy_(rates[step, index])
+                self._total.add_(self.step(images[step], labels[step], self._augmenting) * size)
+        self._images_behind.add_(steps * size)
+        self._steps_behind.add_(steps)
 
 
 def _recordable_stream(device: torch.device) -> torch.cuda.Stream:
