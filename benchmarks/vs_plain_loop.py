@@ -263,6 +263,8 @@ def main(
             process(warm_up, 0)
         for seed, name in turns(list(everyone), seeds):
             taken[name].append(processes[name](setting, seed))
+            # As it comes, so that a command that is stopped has told what it had found.
+            click.echo(f"{name}, seed {seed}: {taken[name][-1].seconds_per_run_epoch:.3f} s a run and epoch", err=True)
     task = _task(setting)
     settings = {
         "data": data,

@@ -1,7 +1,7 @@
 """Training in worker processes, one run at a time in each: on a CPU the fastest way for many small runs.
 
 A worker that dies costs its run only: the run is tried once more, then recorded as failed. With several GPUs each
-worker has one of them. On GPUs this has not yet been run.
+worker has one of them.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What a run computes does not depend on its company: only memory is shared. What draws from torch's global generators,
 and recording, is done by one thread at a time (`zoo.train.streams.exclusive`), on all GPUs together: with steps that
 are not recorded the threads take turns, and processes are faster. On the CPU they take turns, too, which is what the
-tests use; the streams have not yet been run on a GPU.
+tests use.
 """
 
 from __future__ import annotations

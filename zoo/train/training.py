@@ -224,12 +224,17 @@ class Training:
             self.network.train()
             # The smallest batch of an epoch, which may be too small for a layer.
             self.step(images[-last:], labels[-last:], augmenting)
-            step = self._seconds(lambda: self.step(images[:size], labels[:size], augmenting))
+            step = self._step_seconds(augmenting)
             evaluation = self._seconds(lambda: self.predict(some)) / len(some)
         epochs, every = self.spec.training.epochs, self.spec.evaluation.every
         evaluations = -(-epochs // every) if every else 1
         evaluated = evaluations * sum(map(len, self._parts().values()))
         return self._steps * step + evaluated * evaluation
+
+    def _step_seconds(self, augmenting: torch.Generator) -> float:
+        """Time a step of a whole batch, which spoils the run."""
+        images, labels, size = self.dataset.train.images, self.dataset.train.labels, self.spec.training.batch_size
+        return self._seconds(lambda: self.step(images[:size], labels[:size], augmenting))
 
     def _seconds(self, work: Callable[[], object]) -> float:
         """Time the fastest of two calls, after one that may still allocate memory and choose kernels."""

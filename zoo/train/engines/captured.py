@@ -4,8 +4,6 @@ Steps read all that changes from tensors that stay where they are: the epoch's o
 behind, the learning rates of each step. So one recording serves every step of the run, and several in a row (a chain)
 are one recording too. On the CPU nothing is recorded: the same functions are called, which is what the tests compare
 with `Training`.
-
-The recording itself has not yet been run on a GPU.
 """
 
 from __future__ import annotations
@@ -131,10 +129,7 @@ class CapturedTraining(Training):
         self._recordings[size, steps]()
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Return what does the work again on each call; on CUDA a graph's replay, which calls no Python.
-
-        The branch for CUDA has not yet been run on a GPU.
-        """
+        """Return what does the work again on each call; on CUDA a graph's replay, which calls no Python."""
         if self._stream is None:
             return self._drawing.current()(work)
         graph = torch.cuda.CUDAGraph()
