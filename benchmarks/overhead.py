@@ -196,7 +196,8 @@ def cost_of_an_epoch_row(example: Run, folder: Path, repetitions: int) -> Measur
     with Ledger(folder / "epochs.sqlite") as ledger:
         for repetition in range(repetitions + 1):
             run = attrs.evolve(example, key=attrs.evolve(example.key, seed=repetition), status="running")
-            attempt = ledger.start(run)
+            attempt = ledger.claim(run)
+            assert attempt is not None
             records = [attrs.evolve(example.epochs[-1], epoch=epoch) for epoch in range(1, ROWS + 1)]
             start = time.perf_counter()
             for record in records:
@@ -238,7 +239,8 @@ def store(run: Run, path: Path) -> None:
     """Store one ended run in a new ledger, under the seed 0."""
     run = attrs.evolve(run, key=attrs.evolve(run.key, seed=0))
     with Ledger(path) as ledger:
-        attempt = ledger.start(run)
+        attempt = ledger.claim(run)
+        assert attempt is not None
         for epoch in run.epochs:
             ledger.add_epoch(attempt, epoch)
         ledger.finish(attempt, run)

@@ -24,7 +24,7 @@ from tabulate import tabulate
 
 from zoo.benchmark import make_plan
 from zoo.errors import ZooError
-from zoo.execution.cluster import import_ray
+from zoo.execution.cluster.connection import import_ray
 from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Started
 from zoo.ledger import Ledger
@@ -137,13 +137,15 @@ def commanding(run: Run, folder: str, repetitions: int) -> dict[str, list[float]
                 measured.setdefault(what, []).append(1000 * (time.perf_counter() - start) / RECORDS)
             with Ledger(Path(folder) / f"{repetition}.sqlite") as ledger:
                 start = time.perf_counter()
-                attempts = [ledger.start(_seeded(run, seed)) for seed in range(RECORDS // 10)]
+                attempts = [ledger.claim(_seeded(run, seed)) for seed in range(RECORDS // 10)]
                 stored = time.perf_counter()
                 for attempt in attempts:
+                    assert attempt is not None
                     for epoch in range(10):
                         ledger.add_epoch(attempt, record(epoch, 10))
                 written = time.perf_counter()
                 for seed, attempt in enumerate(attempts):
+                    assert attempt is not None
                     ledger.finish(attempt, attrs.evolve(_seeded(run, seed), status="finished"))
                 finished = time.perf_counter()
             measured.setdefault("command: an epoch's record stored", []).append(1000 * (written - stored) / RECORDS)

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import attrs
 import click
 import pytest
+from made_results import one_at_a_time
 from snippets import ROOT, Block, anchors, blocks, links, prose, sections, table
 
 import zoo
@@ -22,6 +23,8 @@ from zoo import spec
 from zoo.cli import main
 from zoo.registry import default_registry, hookspecs
 from zoo.registry.hookspecs import KINDS
+from zoo.report.frames import EPOCH_COLUMNS, ROW_COLUMNS, RUN_COLUMNS, VERDICT_COLUMNS
+from zoo.report.study.tables import FRAME_COLUMNS, runs
 from zoo.report.table import COLUMNS
 from zoo.spec.resolve import resolve
 
@@ -257,6 +260,26 @@ def test_python_md_has_every_public_name(public):
     found = sections(DOCS / "reference/python.md")
     cells = {row[0] for tokens in found.values() for row in table(tokens)}
     assert f"zoo.{public}" in found.keys() | cells, f"docs/reference/python.md has no heading or row zoo.{public}"
+
+
+@pytest.mark.parametrize(
+    ("frame", "columns"),
+    {
+        "Table.runs": RUN_COLUMNS,
+        "Table.epochs": EPOCH_COLUMNS,
+        "Table.frame": ROW_COLUMNS,
+        "Table.verdicts": VERDICT_COLUMNS,
+        "Findings.frame": FRAME_COLUMNS,
+        "Findings.runs": None,
+    }.items(),
+)
+def test_python_md_has_every_column_of_every_frame(frame, columns):
+    rows = table(sections(DOCS / "reference/python.md")[f"Columns of {frame}"])
+    listed = [column for row in rows for column in row[0].split(", ")]
+    if columns is None:  # they depend on the study
+        found = runs(one_at_a_time(default_registry()), {})
+        columns = {"change.FACTOR" if column.startswith("change.") else column for column in found}
+    assert sorted(listed) == sorted(columns)
 
 
 def test_variants_md_is_what_is_registered():

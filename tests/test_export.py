@@ -290,7 +290,7 @@ def test_a_layer_that_a_format_does_not_have(registry: Registry) -> None:
     classifier, description = exported(trained(spec, registry), spec, registry)
     images = dataset(spec, registry, "cpu").test.images
     assert write("safetensors", classifier, description, images, registry)
-    with pytest.raises(ExportError, match=r"small cannot be written as torch-export: .* --format safetensors keeps"):
+    with pytest.raises(ExportError, match=r"small cannot be written as torch-export: .* format_='safetensors' keeps"):
         write("torch-export", classifier, description, images, registry)
 
 
@@ -314,7 +314,7 @@ def test_packages_that_are_missing_are_named(monkeypatch: Any) -> None:
     with pytest.raises(ZooError) as caught:
         check_packages("onnx")
     assert str(caught.value) == (
-        "--format onnx needs onnxscript and onnxruntime, which are not installed: pip install 'layer-zoo[export]'"
+        "format_='onnx' needs onnxscript and onnxruntime, which are not installed: pip install 'layer-zoo[export]'"
     )
 
 
@@ -345,7 +345,7 @@ def test_a_run_that_does_not_come_out_as_it_did(registry: Registry, provenance: 
     text = str(caught.value)
     assert text.startswith("small seed 0, trained again, does not come out as the ledger says: at least 0 of 27 train ")
     assert "at least 1 of 13 test images are predicted otherwise. " in text
-    assert text.endswith("Export it where it was trained; or train it here into another --ledger, and export that")
+    assert text.endswith("Export it where it was trained; or train it here into another ledger, and export that")
     assert caught.value.exit_code == 1
 
 
@@ -431,7 +431,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def store(ledger: Ledger, *runs: Run) -> None:
     for run in runs:
-        attempt = ledger.start(run)
+        attempt = ledger.claim(run)
+        assert attempt is not None
         for epoch in run.epochs:
             ledger.add_epoch(attempt, epoch)
         ledger.finish(attempt, run)
@@ -453,8 +454,8 @@ def test_runs_of_several_kinds_are_told_apart(ledger: Ledger, registry: Registry
     with pytest.raises(LedgerError) as caught:
         stored_runs("net", ledger, registry)
     listed = (
-        "\n  --identity specspe --data squares --precision fp32: 1 epoch; 1 run"
-        "\n  --identity twintwi --data rounds --precision bf16: 3 epochs, 20% of training held out; 1 run"
+        "\n  identity='specspe' data='squares' precision='fp32': 1 epoch; 1 run"
+        "\n  identity='twintwi' data='rounds' precision='bf16': 3 epochs, 20% of training held out; 1 run"
     )
     assert str(caught.value) == (
         f"{ledger.path} holds runs of net that are not of one kind. Say which, by what differs:{listed}"
@@ -593,9 +594,7 @@ def test_a_file_or_a_folder(tmp_path: Path) -> None:
 
 def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(
-        ZooError, match=r"--output .*: there is a .*README\.md already; name another place, or remove it"
-    ):
+    with pytest.raises(ZooError, match=r"output=.*: there is a .*README\.md already; name another place, or remove it"):
         destination(tmp_path, ".safetensors")
     (tmp_path / "net.pt2").touch()
     with pytest.raises(ZooError, match=r"there is a .*net\.pt2 already"):
@@ -607,8 +606,8 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ZooError) as caught:
             destination(tmp_path / name, ending)
         assert str(caught.value) == (
-            f"--output {tmp_path / name}: no network is written to a file that ends so; this format's ends in {ending} "
-            "(known: .safetensors, .onnx, .pt2). For a folder of that name, make it first"
+            f"output={str(tmp_path / name)!r}: no network is written to a file that ends so; this format's ends in "
+            f"{ending} (known: .safetensors, .onnx, .pt2). For a folder of that name, make it first"
         )
     (tmp_path / "net.foo").mkdir()
     for name in ("net.foo", "net-v1.2"):
@@ -616,13 +615,13 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path, monkeypatch: Any) -> None:
-    with pytest.raises(ZooError, match=r"--output .*: there is no folder .*/a; make it first"):
+    with pytest.raises(ZooError, match=r"output=.*: there is no folder .*/a; make it first"):
         destination(tmp_path / "a" / "b", ".onnx")
     (tmp_path / "file").touch()
     with pytest.raises(ZooError, match=r"there is no folder .*/file; make it first"):
         destination(tmp_path / "file" / "net.onnx", ".onnx")
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write everywhere
-    with pytest.raises(ZooError, match=r"--output .*: the folder .* cannot be written; name another place"):
+    with pytest.raises(ZooError, match=r"output=.*: the folder .* cannot be written; name another place"):
         destination(tmp_path / "net.onnx", ".onnx")
 
 

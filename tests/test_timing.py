@@ -213,7 +213,7 @@ def test_what_cannot_be_compared_is_one_error(napping: Registry, registry: Regis
     with pytest.raises(ZooError) as caught:
         measured(napping, spec, other)
     assert str(caught.value) == (
-        "times are compared on one data set, and these specs are for digits and squares; say --data squares"
+        "times are compared on one data set, and these specs are for digits and squares; say data='squares'"
     )
     with pytest.raises(
         ZooError, match=r"^there must be at least 40 rounds, got 39: fewer give no interval to rely on$"

@@ -6,7 +6,9 @@ prints it without a traceback. Anything else that escapes is a bug in zoo or in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 
 WRONG_USAGE = 2
@@ -29,6 +31,11 @@ class Stopped(KeyboardInterrupt):
 
     def _render_traceback_(self) -> list[str]:
         return [str(self)]
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether it is Ctrl-C, and not what a plugin raises: of that, not even an exception like it ends all work."""
+    return type(error) in (KeyboardInterrupt, Stopped)
 
 
 class SpecError(ZooError):
@@ -59,6 +66,34 @@ class LedgerError(ZooError):
 
 class ClaimLostError(LedgerError):
     """Another process has taken over a run that this one was training."""
+
+
+_dashed: ContextVar[bool] = ContextVar("dashed", default=False)
+
+
+@contextmanager
+def on_command_line() -> Iterator[None]:
+    """Let `option` and `setting` write what they name as it is typed, and not as it is written in Python."""
+    before = _dashed.set(True)
+    try:
+        yield
+    finally:
+        _dashed.reset(before)
+
+
+def option(name: str, value: object = None) -> str:
+    """Return an option as whoever reads of it gave it: "--device gpu", or "device='gpu'" in Python."""
+    if _dashed.get():
+        return f"--{name}" if value is None else f"--{name} {value}"
+    name = "format_" if name == "format" else name
+    return name if value is None else f"{name}={value!r}"
+
+
+def setting(path: str, value: object) -> str:
+    """Return how a value of a spec is set: "--set data.resize=32", or "sets={'data.resize': 32}" in Python."""
+    if _dashed.get():
+        return f"--set {path}={str(value).lower() if isinstance(value, bool) else value}"
+    return f"sets={ {path: value}!r}"
 
 
 def near_misses(name: str, known: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from html import escape
 from itertools import count
 
 import attrs
@@ -17,14 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.errors import PluginError, ZooError
+from zoo.errors import PluginError, ZooError, option
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.statistics.intervals import mean_interval
 from zoo.train import streams
 from zoo.train.engines.gate import one_line
 from zoo.train.execute import dataset
-from zoo.train.machine import make_deterministic
+from zoo.train.machine import make_deterministic, provenance
 from zoo.train.precision import Precision, set_policy
 from zoo.train.training import EVALUATION_BATCH, Training
 
@@ -70,17 +71,23 @@ class Timing:
     evaluation: Pace
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Timings:
-    """What was measured; the first spec is the reference.
+    """What was measured; the first spec is the reference. `str(timings)` is the table that `zoo time` prints.
 
     Attributes:
         specs: in the order asked for.
+        dataset: the name of the data set.
+        device_name: the model of the device.
+        precision: of all of them.
         rounds: how many were counted.
         load: of each core before, as `load` returns it.
     """
 
     specs: tuple[Timing, ...]
+    dataset: str
+    device_name: str
+    precision: Precision
     rounds: int
     load: float | None
 
@@ -88,6 +95,24 @@ class Timings:
     def busy(self) -> bool:
         """Whether other work took so much of the machine that times do not hold; ratios do."""
         return self.load is not None and self.load > BUSY
+
+    def __repr__(self) -> str:
+        return f"Timings({', '.join(timing.spec for timing in self.specs)}; {self.rounds} rounds)"
+
+    def __str__(self) -> str:
+        return self._shown("simple")
+
+    def _repr_markdown_(self) -> str:
+        return self._shown("github")
+
+    def _repr_html_(self) -> str:
+        return self._shown("html")
+
+    def _shown(self, format_: str) -> str:
+        from zoo.report.times import remarks, render
+
+        below = [f"<p>{escape(line)}</p>" if format_ == "html" else line for line in remarks(self)]
+        return "\n".join([render(self, format_=format_), *(["", *below] if below else [])])
 
 
 def load() -> float | None:
@@ -152,7 +177,14 @@ def measure(
         )
         for own in contestants
     ]
-    return Timings(specs=tuple(timings), rounds=counted, load=before)
+    return Timings(
+        specs=tuple(timings),
+        dataset=specs[0].data.dataset,
+        device_name=provenance(device)["device_name"],
+        precision=precision,
+        rounds=counted,
+        load=before,
+    )
 
 
 def _check(specs: Sequence[Spec], rounds: int) -> None:
@@ -165,7 +197,7 @@ def _check(specs: Sequence[Spec], rounds: int) -> None:
     if len(datasets) > 1:
         raise ZooError(
             f"times are compared on one data set, and these specs are for {' and '.join(datasets)}; "
-            f"say --data {specs[0].data.dataset}"
+            f"say {option('data', specs[0].data.dataset)}"
         )
     if rounds < FEWEST:
         raise ZooError(f"there must be at least {FEWEST} rounds, got {rounds}: fewer give no interval to rely on")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zoo.data import Arrays, files_fingerprint, resized
-from zoo.errors import DataError
+from zoo.errors import DataError, setting
 
 _PARTS = ("train", "test")
 _DEEP_MODES = ("I", "F")
@@ -187,7 +187,7 @@ def _read(files: Sequence[_ImageFile], resize: int | None) -> tuple[NDArray[np.u
         if pixels.shape != first.shape:
             raise DataError(
                 f"images differ in size: {files[0].path} is {_size(first)} pixels, {files[index].path} is "
-                f"{_size(pixels)}; `--set data.resize=N` brings all to NxN"
+                f"{_size(pixels)}; `{setting('data.resize', 32)}` brings all to 32x32"
             )
         images[index] = pixels
         return found

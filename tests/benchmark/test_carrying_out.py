@@ -165,8 +165,8 @@ def test_notes(registry, plan):
     ).notes == (
         "sorted_squares: one was upside down",
         "s: the images of sorted_squares are sorted by class, and training.shuffle is false: the network sees one "
-        "class at a time, so recall is far too low and comparisons are worthless; `--set training.shuffle=true` mends "
-        "it",
+        "class at a time, so recall is far too low and comparisons are worthless; "
+        "`sets={'training.shuffle': True}` mends it",
     )
 
 
@@ -431,6 +431,101 @@ def test_interrupting_a_hook_is_not_an_error_of_the_plugin(tmp_path):
     registry = Registry(files=[tmp_path / "interrupting.py"])
     with pytest.raises(KeyboardInterrupt):
         tell(registry, "zoo_run_started", print, run=None)
+
+
+RAISING = """
+import torch
+from zoo import hookimpl
+
+class Odd(BaseException):
+    pass
+
+class LikeCtrlC(KeyboardInterrupt):
+    pass
+
+class Raising(torch.nn.Module):
+    def forward(self, x):
+        if self.training:
+            raise {raised}("enough")
+        return x
+
+@hookimpl
+def zoo_register_activations(register):
+    register("raising", lambda: Raising())
+
+@hookimpl
+def zoo_run_finished(run):
+    raise {raised}("of a hook")
+"""
+
+
+@pytest.mark.parametrize("raised", ["Odd", "LikeCtrlC", "SystemExit"])
+def test_whatever_a_plugin_raises_costs_only_itself(raised, tmp_path, benchmark):
+    text = RAISING.format(raised=raised)
+    (tmp_path / "raising.py").write_text(text)
+    (tmp_path / "refusing.py").write_text(f"{text}\nraise {raised}('at once')\n")
+    registry = Registry(files=[PLUGIN, tmp_path / "raising.py"]).require_sound()
+    runs = benchmark([small(registry, "raising", activation("raising")), small(registry)], registry=registry)
+    assert [run.status for run in runs] == ["failed", "finished"]
+    assert f"raised {raised}: enough" in runs[0].reason
+    (said,) = benchmark.said
+    assert said.startswith("plugin raising: its hook zoo_run_finished for ")
+    assert said.endswith(f" raised {raised}: of a hook; going on")
+    (failure,) = Registry(files=[tmp_path / "refusing.py"]).failures
+    assert failure.reason == f"{raised}: at once"
+
+
+WILD = """
+import torch
+from zoo import hookimpl
+
+def change():
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(2)
+
+class Wild(torch.nn.Module):
+    def forward(self, x):
+        {training}
+        return x
+
+def wild():
+    {building}
+    return Wild()
+
+@hookimpl
+def zoo_register_activations(register):
+    register("wild", wild)
+    {registering}
+"""
+
+
+@pytest.mark.parametrize("when", ["registering", "building", "training"])
+def test_what_a_plugin_changes_in_torch_is_nobody_else_s(when, tmp_path, registry, benchmark, ledger):
+    moments = dict.fromkeys(("registering", "building", "training"), "pass")
+    file = tmp_path / "wild.py"
+    file.write_text(WILD.format(**{**moments, when: "change()"}))
+    try:
+        with_wild = Registry(files=[PLUGIN, file]).require_sound()
+        specs = [small(with_wild, "wild", activation("wild")), small(with_wild, "beside", DRAWS)]
+        runs = benchmark(specs, registry=with_wild)
+        assert torch.get_default_dtype() == torch.float32
+        assert torch.get_default_device() == torch.device("cpu")
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert torch.is_grad_enabled()
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+        torch.use_deterministic_algorithms(False)
+        torch.set_grad_enabled(True)
+    with Ledger(tmp_path / "other.sqlite") as other:
+        (alone,) = benchmark([small(registry, "beside", DRAWS)], ledger=other)
+    (beside,) = [run for run in runs if run.name == "beside"]
+    assert beside.status == "finished"
+    assert figures(beside.epochs) == figures(alone.epochs)
 
 
 def test_the_longest_run_of_a_seed_is_begun_first(registry, plan):

@@ -38,6 +38,15 @@ def test_shares_are_all_runs_each_once(plan, count):
     assert counted == Counter(run.key for run in plan.runs)
 
 
+def test_an_empty_share_says_so(plan):
+    few = attrs.evolve(plan, runs=plan.runs[:3], missing=plan.missing[:3])
+    assert [part.remarks for part in shares(few, 5)] == [
+        *[()] * 3,
+        ("Share 4 of 5 is empty: there are 3 runs to share out.",),
+        ("Share 5 of 5 is empty: there are 3 runs to share out.",),
+    ]
+
+
 def test_shares_are_balanced_by_the_work_of_training(plan):
     work = [epochs(part.runs) for part in shares(plan, 4)]
     assert max(work) - min(work) <= 2, f"of {epochs(plan.runs)} epochs in all"

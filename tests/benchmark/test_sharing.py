@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
+import sys
 import threading
 import time
 
@@ -11,11 +13,11 @@ import pytest
 from small_runs import PLUGIN, executor, figures, small
 
 from zoo.benchmark import carry_out, make_plan
-from zoo.errors import PluginError
+from zoo.errors import LedgerError, PluginError
 from zoo.execution.events import Ended, EpochFinished, Lost, Started
 from zoo.execution.here import here
 from zoo.ledger import Ledger
-from zoo.registry import Registry
+from zoo.registry import Plugin, Registry
 
 REGISTRY = Registry(files=[PLUGIN]).require_sound()
 SPEC = small(REGISTRY, "shared", {"training.epochs": 3})
@@ -131,6 +133,8 @@ def test_a_run_whose_command_is_gone_is_taken_over(path, monkeypatch):
     monkeypatch.setattr("zoo.ledger.store.is_alive", lambda owner: False)
     waiting.join(PATIENCE)
     assert second.trained() == {0}
+    assert second.said[1].startswith("Another command (")
+    assert second.said[1].endswith(") is gone; 1 run that it began is trained here.")
     # The first was not gone but slept. It learns that its run is another's, and takes over what came of it.
     go_on.set()
     holding.join(PATIENCE)
@@ -171,8 +175,12 @@ class Executors:
     def __init__(self, executor):
         self._executor = executor
 
-    def make(self, choice, **supplied):
-        return self._executor(**supplied)
+    def variant(self, kind, name):
+        variant = REGISTRY.variant(kind, name)
+        if kind != "executor":
+            return variant
+        plugin = Plugin("odd", "single file", __file__)
+        return attrs.evolve(variant, factory=self._executor, given=("work",), plugin=plugin)
 
     def __getattr__(self, name):
         return getattr(REGISTRY, name)
@@ -246,24 +254,121 @@ def tells_an_epoch_twice(work):
             yield event
 
 
+def raises_at_once(work):
+    raise ValueError("no room")
+
+
+def raises_on_the_way(work):
+    for event in here(work):
+        yield event
+        if isinstance(event, EpochFinished):
+            raise ValueError("lost the\nway")
+
+
+def ends_the_process(work):
+    yield Started(next(work.runs))
+    sys.exit("enough")
+
+
+class Odd(BaseException):
+    """Neither an Exception nor Ctrl-C."""
+
+
+def raises_something_odd(work):
+    yield Started(next(work.runs))
+    raise Odd
+
+
+def raises_stop_iteration(work):
+    raise StopIteration
+
+
+def tells_words(work):
+    for event in here(work):
+        yield event.run.name
+
+
+def tells_of_nothing(work):
+    yield Started(None)
+
+
+def tells_no_record(work):
+    run = next(work.runs)
+    yield Started(run)
+    yield EpochFinished(run, 0.5)
+
+
+def tells_of_another_run(work):
+    for event in here(work):
+        yield attrs.evolve(event, run=attrs.evolve(event.run, key=attrs.evolve(event.run.key, seed=9)))
+
+
+def ends_as_it_likes(work):
+    for event in here(work):
+        yield Ended(attrs.evolve(event.run, status="done")) if isinstance(event, Ended) else event
+
+
+HINT = ": `zoo check executor:here` finds out what is wrong with it"
+
+
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (leaves_out_an_epoch, "the executor told epoch 3 where epoch 2 was due, of shared seed 0"),
-        (leaves_out_the_last_epoch, "the executor ended as finished after 2 of 3 epochs, of shared seed 0"),
-        (tells_an_epoch_twice, "the executor told epoch 1 where epoch 2 was due, of shared seed 0"),
-        (never_tells_an_end, "executor here has not told how 2 of its runs ended"),
-        (lambda work: list(here(work)), "executor here gave a list, not a generator of events"),
+        (leaves_out_an_epoch, "told epoch 3 where epoch 2 was due (shared seed 0)"),
+        (leaves_out_the_last_epoch, "ended as finished after 2 of 3 epochs (shared seed 0)"),
+        (tells_an_epoch_twice, "told epoch 1 where epoch 2 was due (shared seed 0)"),
+        (ends_as_it_likes, "ended as done after 3 of 3 epochs (shared seed 0)"),
+        (tells_of_another_run, "told of a run that it was not given (shared seed 9)"),
+        (never_tells_an_end, "has not told how 2 of its runs ended"),
+        (lambda work: list(here(work)), "gave a list, not a generator of events"),
+        (tells_words, "told a str, which is no event"),
+        (tells_of_nothing, "told Started of a NoneType, not of a run"),
+        (tells_no_record, "told EpochFinished with a float, not with a record"),
+        (raises_at_once, f"raised ValueError: no room (line LINE of {__file__})"),
+        (raises_stop_iteration, f"raised StopIteration: (line LINE of {__file__})"),
+        (raises_on_the_way, f"raised ValueError: lost the way (line LINE of {__file__})"),
+        (ends_the_process, f"raised SystemExit: enough (line LINE of {__file__})"),
+        (raises_something_odd, f"raised Odd: (line LINE of {__file__})"),
     ],
 )
 def test_an_executor_that_breaks_its_contract_stores_no_such_run(path, made, message):
-    with pytest.raises(PluginError, match=message):
+    with pytest.raises(PluginError) as caught:
         with_executor(path, made)
+    said = re.sub(r"line \d+ of", "line LINE of", str(caught.value))
+    assert said == f"the executor here of plugin odd (single file, {__file__}) {message}{HINT}"
     with Ledger(path) as ledger:
         assert ledger.runs() == []
     reference = Command(path, [0, 1])
     reference.carry_out()
     assert [run.status for run in reference.runs] == ["finished"] * 2, "its claims were given back"
+
+
+def cannot_stop(work):
+    try:
+        yield from here(work)
+    finally:
+        raise OSError("it will not stop")
+
+
+def test_an_executor_that_cannot_stop_hides_neither_why_work_ends_nor_ctrl_c(path, capsys):
+    def interrupt(event):
+        raise LedgerError("the disk is full")
+
+    with pytest.raises(LedgerError, match=r"^the disk is full$"):
+        with_executor(path, cannot_stop, watch=interrupt)
+    assert "(single file, " in capsys.readouterr().out
+    with pytest.raises(PluginError, match="raised OSError: it will not stop"):
+        with_executor(path, cannot_stop)
+
+    def interrupted(work):
+        try:
+            yield Started(next(work.runs))
+            raise KeyboardInterrupt
+        finally:
+            raise OSError("it will not stop")
+
+    with pytest.raises(KeyboardInterrupt):
+        with_executor(path, interrupted, seeds=(2,))
 
 
 def test_what_interrupts_gives_the_claims_back_though_the_ledger_stays_open(path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from zoo.registry import Registry
 
 Zoo = Callable[..., Result]
 
+OLD = Path(__file__).parents[1] / "v0_1_0" / "ledger.sqlite"
 TINY = ("--epochs", "1", "--seeds", "1", "--jobs", "1")
 
 
@@ -254,10 +256,10 @@ def test_a_long_benchmark_is_not_begun_without_being_asked(zoo: Zoo, long: None)
     assert result.exit_code == 2
     assert "1 run to train: about 17 min." in result.stderr
     assert (
-        "Error: that is over 10 min: say --yes to go on, or cut it down with --budget 10m, --epochs, --seeds or a "
-        "SPEC-PATTERN; --plan says what takes how long" in result.stderr
+        "Error: that is over 10 min, and there is no terminal to ask on: say --yes to go on, or cut it down with "
+        "--budget 10m, --epochs, --seeds or a SPEC-PATTERN; --plan says what takes how long" in result.stderr
     )
-    assert runs_in() == 0
+    assert not Path("zoo.sqlite").exists()
 
 
 def test_yes_is_an_answer(zoo: Zoo, long: None) -> None:
@@ -274,7 +276,38 @@ def test_on_a_terminal_a_long_benchmark_is_asked_about(
     result = zoo("benchmark", "starter/default", "--seeds", "7", "--epochs", "1", "--jobs", "1", input=answer)
     assert "Go on? (--budget, --epochs, --seeds and SPEC-PATTERN cut it down) [y/N]" in result.stderr
     assert result.exit_code == code
-    assert runs_in() == trained
+    assert (runs_in() if Path("zoo.sqlite").exists() else 0) == trained
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_what_trains_nothing_makes_no_ledger(zoo: Zoo, folder: Path, content: bytes | None) -> None:
+    file = folder / "zoo.sqlite"
+    if content is not None:
+        file.write_bytes(content)
+    before = sorted(folder.iterdir())
+    assert zoo("benchmark", "starter/default", "--plan").exit_code == 0
+    empty = zoo("benchmark", "starter/default", *TINY, "--seeds", "2", "--shard", "3/3")
+    assert (empty.exit_code, empty.stdout) == (0, "")
+    assert empty.stderr == "Share 3 of 3 is empty: there are 2 runs to share out.\n"
+    changed = ("--base", "starter/default", "--change", "a:activation=tanh")
+    study = (*changed, "--epochs", "1", "--seeds", "2", "--jobs", "1")
+    assert zoo("study", "plan", *study).exit_code == 0
+    share = zoo("study", "run", *study, "--shard", "5/5")
+    assert "Share 5 of 5 is empty: there are 4 runs to share out.\n" in share.stderr
+    assert sorted(folder.iterdir()) == before
+    assert content is None or file.read_bytes() == content
+
+
+def test_an_old_ledger_is_upgraded_when_something_is_trained_which_is_said(zoo: Zoo, folder: Path) -> None:
+    shutil.copy(OLD, "zoo.sqlite")
+    line = "The ledger zoo.sqlite was upgraded from version 1 to 2. Earlier versions of zoo cannot read it any more; "
+    for arguments in (["--epochs", "2", "--seeds", "2"], [*TINY, "--plan"]):
+        result = zoo("benchmark", "starter/4c", *arguments)
+        assert result.exit_code == 0
+        assert line not in result.stderr
+    assert Path("zoo.sqlite").read_bytes() == OLD.read_bytes()
+    assert zoo("benchmark", "starter/4c", *TINY).stderr.count(line) == 1
+    assert line not in zoo("benchmark", "starter/default", *TINY).stderr
 
 
 def test_a_plan_is_printed_however_long(zoo: Zoo, long: None) -> None:
@@ -361,3 +394,35 @@ def test_images_sorted_by_class_are_remarked_on(zoo: Zoo, folder: Path) -> None:
     ) in " ".join(zoo(*arguments).stderr.split())
     assert "Note: starter/default and 1 more: the images" in zoo(*arguments, "starter/4c").stderr
     assert "sorted by class" not in zoo(*arguments, "--set", "shuffle=true").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--executor-set", "size=2"), "--executor-set is for an executor: name it with --executor"),
+        (("--executor", "rey"), "no executor is called 'rey'; did you mean ray? `zoo list --kind executor` shows all "),
+        (("--executor", "ray", "--executor-set", "address"), "--executor-set address: expected OPTION=VALUE"),
+        (("--executor", "ray", "--executor-set", "=auto"), "--executor-set =auto: expected OPTION=VALUE"),
+        (("--executor", "ray", "--executor-set", "adress=auto"), "--executor-set: unknown option 'adress'; did you"),
+        (("--executor", "ray", "--executor-set", "address=3"), "--executor-set: address: expected a string, got 3"),
+        (
+            ("--executor", "here", "--executor-set", "size=2"),
+            "--executor-set: unknown option 'size'. It takes no options.",
+        ),
+        (
+            ("--executor", "ray", "--executor-set", "name=here"),
+            "--executor-set name=here: the executor is named with --executor",
+        ),
+        (
+            ("--executor", "ray", "--executor-set", f"address={'9' * 5000}"),
+            "--executor-set address: 99999999999999999999... cannot be a value",
+        ),
+    ],
+)
+def test_an_executor_that_cannot_be_used_is_told_by_the_option_that_says_so(
+    zoo: Zoo, arguments: tuple[str, ...], message: str
+) -> None:
+    for command in (("benchmark", "starter/default"), ("study", "plan", "starter-factorial")):
+        result = zoo(*command, *arguments)
+        assert result.exit_code == 2
+        assert f"Error: {message}" in result.stderr

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from click.testing import Result
@@ -134,3 +136,11 @@ def test_a_declaration_of_no_check_is_one_message(zoo: Zoo, plugin: Callable[[st
     assert result.exit_code == 2
     assert "normalization meant declares to fail the check 'batch_independance'" in result.stderr
     assert "did you mean batch_independence" in result.stderr
+
+
+def test_checks_of_an_executor_leave_the_cache_alone(zoo: Zoo, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_CACHE", str(folder / "cache"))
+    result = zoo("check", "executor:here")
+    assert result.exit_code == 0, result.output
+    assert not (folder / "cache").exists()
+    assert os.environ["ZOO_CACHE"] == str(folder / "cache")

@@ -59,11 +59,15 @@ def test_runs_of_the_ledger_are_counted(zoo: Zoo, filled: Path, ledger: Path) ->
     assert "there is no ledger none.sqlite" in missing.stderr
 
 
-def test_data_sets_are_removed_after_a_question(zoo: Zoo, filled: Path) -> None:
+def test_data_sets_are_removed_after_a_question(zoo: Zoo, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = zoo("data", "remove", "digits")
+    assert nobody.exit_code == 2
+    assert nobody.stderr == "Error: nothing was removed: there is no terminal to ask on; say --yes to remove it\n"
+    monkeypatch.setattr("zoo.cli.asking.interactive", lambda: True)
     assert "digits" in zoo("data", "remove", "digits", "--dry-run").stdout
     no = zoo("data", "remove", "digits", input="n\n")
-    assert no.exit_code == 130
-    assert "Remove 1 folder, 130 kB, from the cache? [y/N]: n" in no.stdout
+    assert no.exit_code == 0
+    assert no.stderr == "Remove 1 folder, 130 kB, from the cache? [y/N]: n\nNothing was removed.\n"
     assert len(json.loads(zoo("data", "info", "--json").stdout)) == 2
     assert zoo("data", "remove", "digits", "--yes").stdout.endswith("Removed 130 kB.\n")
     assert [held["dataset"] for held in json.loads(zoo("data", "info", "--json").stdout)] == ["mnist"]

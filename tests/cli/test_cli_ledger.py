@@ -92,8 +92,20 @@ def test_runs_are_listed(zoo: Zoo, old: Path) -> None:
     assert listed(zoo) == list(range(1, 8))
     assert listed(zoo, "--status", "diverged", "--status", "cut short") == [6, 7]
     assert listed(zoo, "--failed") == []
-    assert listed(zoo, "--data", "mnist") == []
-    assert zoo("ledger", "runs", "nothing").stdout == "No runs.\n"
+    assert zoo("ledger", "runs", "--failed").stdout == "No runs.\n"
+
+
+@pytest.mark.parametrize("command", [["runs"], ["runs", "--json"], ["remove", "--yes"], ["remove", "--dry-run"]])
+def test_what_is_not_there_is_an_error(zoo: Zoo, old: Path, command: list[str]) -> None:
+    before = old.read_bytes()
+    for arguments, problem in (
+        (["starter/defualt"], "of 'starter/defualt'; did you mean starter/default"),
+        (["--data", "digitz"], "on the data set 'digitz'; did you mean digits?\n"),
+    ):
+        result = zoo("ledger", *command, *arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith(f"Error: the ledger zoo.sqlite holds no run {problem}")
+    assert old.read_bytes() == before
 
 
 def test_the_list_fits_a_terminal(zoo: Zoo, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,19 +141,26 @@ def test_reading_leaves_an_old_ledger_as_it_is(zoo: Zoo, old: Path) -> None:
     assert old.read_bytes() == before
 
 
-def test_runs_are_removed_after_a_question(zoo: Zoo, old: Path) -> None:
+def test_runs_are_removed_after_a_question(zoo: Zoo, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = old.read_bytes()
+    nobody = zoo("ledger", "remove", "starter/4c")
+    assert nobody.exit_code == 2
+    assert nobody.stderr == ("Error: nothing was removed: there is no terminal to ask on; say --yes to remove it\n")
+    monkeypatch.setattr("zoo.cli.asking.interactive", lambda: True)
     dry = zoo("ledger", "remove", "starter/4c", "--dry-run")
     assert dry.exit_code == 0
     assert dry.stdout.count("starter/4c") == 2
     no = zoo("ledger", "remove", "starter/4c", input="n\n")
-    assert no.exit_code == 130
-    assert "Remove 2 runs from zoo.sqlite? [y/N]: n" in no.stdout
-    assert len(listed(zoo)) == 7
+    assert no.exit_code == 0
+    assert no.stderr == "Remove 2 runs from zoo.sqlite? [y/N]: n\nNothing was removed.\n"
+    assert old.read_bytes() == before, "it was changed without need"
+    assert zoo("ledger", "remove", "starter/4c", input="").exit_code == 130
     yes = zoo("ledger", "remove", "starter/4c", input="y\n")
     assert yes.stdout.endswith("Removed 2 runs.\n")
+    assert "The ledger zoo.sqlite was upgraded from version 1 to 2. Earlier versions" in yes.stderr
     assert zoo("ledger", "remove", "--run", "1", "--run", "3", "--yes").exit_code == 0
     assert listed(zoo) == [5, 6, 7]
-    assert zoo("ledger", "remove", "nothing").stdout == "No runs.\n"
+    assert zoo("ledger", "remove", "--failed").stdout == "No runs.\n"
 
 
 def test_stale_runs_are_removed(zoo: Zoo, ledger: Path) -> None:
@@ -161,9 +180,15 @@ def test_removing_nothing_in_particular_is_wrong_usage(zoo: Zoo, old: Path) -> N
 
 def test_merge(zoo: Zoo, old: Path) -> None:
     result = zoo("ledger", "merge", "all.sqlite", "zoo.sqlite", "./zoo.sqlite")
-    assert result.stdout == "zoo.sqlite: 6 runs added, 0 known already; 1 not ended, left there\n"
+    assert result.stdout == (
+        "zoo.sqlite: 6 runs added, 0 known already; 1 not ended, left there\n"
+        "zoo.sqlite: left out, as it was named before\n"
+    )
     again = zoo("ledger", "merge", "all.sqlite", "zoo.sqlite", "all.sqlite")
-    assert again.stdout == "zoo.sqlite: 0 runs added, 6 known already; 1 not ended, left there\n"
+    assert again.stdout == (
+        "zoo.sqlite: 0 runs added, 6 known already; 1 not ended, left there\n"
+        "all.sqlite: left out, as it is the ledger that is merged into\n"
+    )
     assert zoo("results", "--ledger", "all.sqlite").stdout == zoo("results").stdout
     with closing(sqlite3.connect("all.sqlite")) as connection, connection:
         connection.execute("UPDATE epoch SET loss = 7 WHERE run = 2 AND epoch = 1")
@@ -177,6 +202,11 @@ def test_export(zoo: Zoo, old: Path) -> None:
     assert zoo("ledger", "export", "tables").stdout == "tables/runs.csv: 7 runs\ntables/epochs.csv: 43 epochs\n"
     assert zoo("ledger", "export", "-o", "e.parquet", "--table", "epochs").stdout == "e.parquet: 43 epochs\n"
     assert list(pd.read_csv("tables/epochs.csv")["recall"]) == list(pd.read_parquet("e.parquet")["recall"])
+    assert zoo("ledger", "export", "one", "--table", "epochs").stdout == "one/epochs.csv: 43 epochs\n"
+    assert [file.name for file in Path("one").iterdir()] == ["epochs.csv"]
+    ignored = zoo("ledger", "export", "-o", "e.csv", "--format", "parquet")
+    assert ignored.exit_code == 2
+    assert "--format is of the files in DIR: the ending of FILE says its own" in ignored.stderr
     unknown = zoo("ledger", "export", "-o", "runs.xls")
     assert unknown.exit_code == 2
     assert unknown.stderr == ("Error: runs.xls: no table is written to files that end so. Known: .csv, .parquet.\n")
@@ -193,16 +223,15 @@ def test_vacuum(zoo: Zoo, old: Path) -> None:
 
 def test_check(zoo: Zoo, old: Path) -> None:
     assert zoo("ledger", "check").stdout == "zoo.sqlite: nothing is wrong\n"
-    file = Path("zoo.sqlite-checkpoints") / "0123.safetensors"
+    file = Path("zoo.sqlite-checkpoints") / f"{'0123' * 8}.safetensors"
     file.parent.mkdir()
     file.touch()
     result = zoo("ledger", "check")
     assert result.exit_code == 1
-    assert (
-        result.stdout
-        == f"{file} is a checkpoint of no run that has begun and not ended, nor the state of one that has\n"
-    )
+    assert result.stdout == f"{file} is left over: no run needs it; `zoo ledger vacuum` removes it\n"
     assert result.stderr == "zoo.sqlite: 1 problem\n"
+    assert zoo("ledger", "vacuum").stdout.startswith(f"{file}: removed, as no run needs it (0 B)\nzoo.sqlite: ")
+    assert zoo("ledger", "check").exit_code == 0
 
 
 @pytest.mark.parametrize("command", ["info", "runs", "vacuum", "check", "export tables", "show 1", "remove x"])

@@ -3,13 +3,14 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import Result
 
-from zoo.cli.main import COMMANDS
+from zoo.cli.main import COMMANDS, main
 from zoo.ledger import Ledger
 
 HALF_WAY = "import zoo\n\n@zoo.hookimpl\ndef zoo_register_activations(register):\n    raise RuntimeError('half way')\n"
@@ -42,6 +43,33 @@ def test_the_overview_says_the_same_as_each_command_s_help(zoo: Callable[..., Re
     for command, (_, text) in COMMANDS.items():
         assert f"{command} {text}" in overview
         assert f" {text}" in " ".join(zoo(command, "--help").stdout.split()), f"zoo {command} --help says otherwise"
+
+
+def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
+def test_help_fits_the_terminal_and_nothing_is_cut(
+    zoo: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    texts = []
+    for width in (80, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        text = zoo(*command, "--help").stdout
+        assert [line for line in text.splitlines() if len(line) > width] == []
+        listed = text.partition("\nCommands:\n")[2]
+        assert "..." not in listed
+        texts.append(" ".join(text.split()))
+    # A word with hyphens may be broken at one.
+    assert texts[0].replace("- ", "-") == texts[1].replace("- ", "-"), "the width decides what is said"
 
 
 def seconds_of_processor(arguments: list[str], environment: Mapping[str, str]) -> float:
@@ -107,7 +135,7 @@ def test_a_ledger_that_cannot_be_read_is_1(zoo: Callable[..., Result], folder: P
     assert result.exit_code == 1
     assert result.stderr == (
         "Error: there is no ledger zoo.sqlite: `zoo benchmark` makes one; "
-        "or name another file with --ledger or ZOO_LEDGER.\n"
+        "or name another file as the ledger, also by ZOO_LEDGER.\n"
     )
     (folder / "zoo.sqlite").write_text("not a ledger, and longer than the header of a database would be. " * 40)
     result = zoo("results")
@@ -122,6 +150,28 @@ def test_the_environment_names_the_ledger(
     ledger.rename("elsewhere.sqlite")
     monkeypatch.setenv("ZOO_LEDGER", "elsewhere.sqlite")
     assert zoo("results").exit_code == 0
+
+
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="writes to /dev/full")
+
+
+@FULL
+def test_output_that_cannot_be_written_is_one_error(script: str, process_environment: Mapping[str, str]) -> None:
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [script, "list"], stdout=full, stderr=subprocess.PIPE, text=True, env=process_environment
+        )
+    assert (result.returncode, result.stderr) == (1, "Error: the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("remarks", [">&- 2>&-", pytest.param("2>/dev/full", marks=FULL)])
+def test_runs_are_trained_whether_or_not_anybody_listens(
+    script: str, process_environment: Mapping[str, str], folder: Path, remarks: str
+) -> None:
+    command = f"{script} benchmark starter/default --epochs 1 --seeds 1 --jobs 1 {remarks}"
+    assert subprocess.run(["sh", "-c", command], env=process_environment, capture_output=True).returncode == 0
+    with Ledger(folder / "zoo.sqlite") as ledger:
+        assert len(ledger.runs()) == 1
 
 
 def test_an_installed_plugin_that_fails_costs_only_itself(

@@ -18,7 +18,8 @@ Zoo = Callable[..., Result]
 
 def store(ledger: Path, run: Run) -> None:
     with Ledger(ledger) as opened:
-        attempt = opened.start(run)
+        attempt = opened.claim(run)
+        assert attempt is not None
         for epoch in run.epochs:
             opened.add_epoch(attempt, epoch)
         opened.finish(attempt, run)

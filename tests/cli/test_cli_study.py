@@ -74,6 +74,16 @@ def test_plan_then_run_then_report(zoo: Zoo, folder: Path) -> None:
     assert len(json.loads(Path("report.json").read_text())) == len(pd.read_csv("report.csv")) == len(frame)
 
 
+def test_a_report_of_some_of_the_runs_claims_nothing(zoo: Zoo, folder: Path) -> None:
+    assert zoo("study", "run", *SMALL, "--shard", "1/2", "--jobs", "1").exit_code == 0
+    reported = zoo("study", "report", *SMALL)
+    assert reported.exit_code == 0, reported.stderr
+    assert "Not finished: 3 of 6 runs are missing." in reported.stdout
+    assert not any(word in reported.stdout for word in ("Chosen", "Ranks", "helps", "hurts", "Not beaten"))
+    assert zoo("study", "run", *SMALL, "--jobs", "1").exit_code == 0
+    assert "Not finished" not in zoo("study", "report", *SMALL).stdout
+
+
 def test_seeds_are_added_by_auto(zoo: Zoo, folder: Path) -> None:
     arguments = (*SMALL[:-4], "--seeds", "auto", "--max-seeds", "5", "--ledger", "own.sqlite")
     result = zoo("study", "run", *arguments, "--jobs", "1")
@@ -177,6 +187,9 @@ def test_what_cannot_be_trained_is_left_out_or_said(zoo: Zoo, folder: Path) -> N
     assert result.stderr.endswith("1 spec that was asked for cannot be trained.\n")
     assert zoo("study", "plan", *leaky, *UNFIT, *rest).exit_code == 1
     assert "Left out: starter/default[bn]: a layer cannot be trained on a batch of a single image" in result.stdout
+    reported = zoo("study", "report", *leaky, *UNFIT, *rest[:4], *ONE_LEFT)
+    assert "Not finished" not in reported.stdout, "what cannot be trained is not waited for"
+    assert "Left out: starter/default[bn]: a layer cannot be trained on a batch of a single image" in reported.stdout
     assert zoo("study", "run", *leaky, *UNFIT, *rest, "--design", "stepwise").exit_code == 1
     refused = zoo("study", "run", *leaky, *UNFIT, *rest, "--design", "factorial")
     assert refused.exit_code == 2
@@ -198,7 +211,11 @@ MISTAKES = [
         "--change bn: a change of several paths cannot be a choice among values, 3,5",
     ),
     (("study", "run", *SMALL, "--design", "full"), 2, "Invalid value for '--design'"),
-    (("study", "run", *SMALL, "--max-seeds", "3"), 2, "--max-seeds is for --seeds auto"),
+    (
+        ("study", "run", *SMALL, "--max-seeds", "3"),
+        2,
+        "--max-seeds is for seeds that are added: it goes with --seeds auto",
+    ),
     (("study", "run", *SMALL, "--seeds", "none"), 2, "expected a number of seeds, from 1, or auto, got 'none'"),
     (
         ("study", "run", *SMALL, "--design", "stepwise", "--seeds", "auto"),

@@ -64,7 +64,7 @@ def test_one_spec_has_no_ratios(zoo: Zoo) -> None:
 def test_json_has_every_figure(zoo: Zoo, arguments: list[str]) -> None:
     result = zoo("time", "starter/default", "starter/4c", *FEW, *arguments)
     reference, other = json.loads(result.stdout)
-    about = {"dataset", "device", "precision", "rounds", "load"}
+    about = {"dataset", "device", "device_name", "precision", "rounds", "load"}
     assert set(reference) == {"spec", *about, *(f"{k}_{p}" for k in ("training", "evaluation") for p in PACE)}
     assert (reference["dataset"], reference["rounds"], reference["load"]) == ("digits", 40, 0.0)
     assert reference["training_ratio"] is None

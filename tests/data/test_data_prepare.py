@@ -53,7 +53,7 @@ LABELS = np.arange(12) % 3
         (
             {"test_images": np.zeros((6, 1, 5, 5), np.uint8)},
             "Fake: images must have one shape (channels, height, width), but train has (1, 4, 5) and test (1, 5, 5); "
-            "`--set data.resize=N` brings all to NxN pixels, but not to the same channels",
+            "`sets={'data.resize': 32}` brings all to 32x32 pixels, but not to the same channels",
         ),
     ],
 )

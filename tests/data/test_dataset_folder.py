@@ -219,7 +219,7 @@ def truncate(root: Path) -> None:
         (
             lambda root: picture(0, size=(6, 5)).save(root / "test" / "cat" / "2.png"),
             "images differ in size: {root}/train/cat/0.png is 4x4 pixels, {root}/test/cat/2.png is 6x5; "
-            "`--set data.resize=N` brings all to NxN",
+            "`sets={{'data.resize': 32}}` brings all to 32x32",
         ),
         (
             lambda root: Image.fromarray(np.zeros((SIDE, SIDE), np.uint16)).save(root / "train" / "ant" / "1.png"),

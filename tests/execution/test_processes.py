@@ -318,5 +318,5 @@ def test_where_no_process_can_be_started_that_is_said(registry, monkeypatch):
         list(processes(work([planned_run(small(registry), registry)], registry)))
     assert str(caught.value) == (
         "no worker process can be started (BlockingIOError: [Errno 11] Resource temporarily unavailable); train "
-        "without them: --jobs 1"
+        "without them: jobs=1"
     )

@@ -18,8 +18,9 @@ from small_runs import PLUGIN, figures, planned_run, small
 import zoo
 from zoo.data.cache import by_content
 from zoo.errors import DataError
-from zoo.execution import cluster, shipping
-from zoo.execution.cluster import Absent, Facts, Setup, Trainer
+from zoo.execution import shipping
+from zoo.execution.cluster import connection, pool, trainer
+from zoo.execution.cluster.trainer import Absent, Facts, Setup, Trainer
 from zoo.execution.contract import Work
 from zoo.execution.events import EpochFinished
 from zoo.execution.here import here
@@ -160,13 +161,13 @@ def test_a_large_distribution_is_not_sent(monkeypatch, registry):
 
 
 @pytest.fixture
-def trainer(registry):
+def worker(registry):
     return Trainer(Setup(pack(registry), "cpu", "sequential", None, None, ("zoo", "benchmark")))
 
 
-def test_a_worker_trains_what_is_trained_here(registry, trainer):
+def test_a_worker_trains_what_is_trained_here(registry, worker):
     run = planned_run(small(registry), registry)
-    *records, ended = trainer.train(run, [])
+    *records, ended = worker.train(run, [])
     reference = [
         event.record for event in here(Work(runs=[run], registry=registry)) if isinstance(event, EpochFinished)
     ]
@@ -176,10 +177,10 @@ def test_a_worker_trains_what_is_trained_here(registry, trainer):
     assert ended.provenance["host"]
 
 
-def test_another_source_than_planned_is_refused(registry, trainer):
+def test_another_source_than_planned_is_refused(registry, worker):
     run = planned_run(small(registry, "mine", {"network.features.0.activation": "draws"}), registry)
     run = attrs.evolve(run, key=attrs.evolve(run.key, source="0" * 64))
-    (ended,) = trainer.train(run, [])
+    (ended,) = worker.train(run, [])
     assert ended.status == "failed"
     version = zoo.__version__
     for part in (
@@ -190,43 +191,43 @@ def test_another_source_than_planned_is_refused(registry, trainer):
         assert part in ended.reason
 
 
-def test_a_plugin_that_does_not_load_there_is_named(registry, trainer, monkeypatch):
+def test_a_plugin_that_does_not_load_there_is_named(registry, worker, monkeypatch):
     run = planned_run(small(registry), registry)
-    monkeypatch.setattr(trainer._registry, "failures", ["plugin x is left out: No module named 'y'"])
-    del trainer._registry._variants["pooling"]["max"]
-    (ended,) = trainer.train(run, [])
+    monkeypatch.setattr(worker._registry, "failures", ["plugin x is left out: No module named 'y'"])
+    del worker._registry._variants["pooling"]["max"]
+    (ended,) = worker.train(run, [])
     assert "no pooling is called 'max'" in ended.reason
     assert ended.reason.endswith("\nplugin x is left out: No module named 'y'")
 
 
-def test_images_that_are_not_there_are_asked_for_and_checked(registry, trainer, monkeypatch, tmp_path):
+def test_images_that_are_not_there_are_asked_for_and_checked(registry, worker, monkeypatch, tmp_path):
     spec = small(registry, sets={"data.validation": 0.3})
     run = planned_run(spec, registry)
     prepared = by_content(run.key.dataset)
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     assert by_content(run.key.dataset) is None
-    assert list(trainer.train(run, [])) == [Absent()]
-    kept = cluster._received(prepared, run, spec)
+    assert list(worker.train(run, [])) == [Absent()]
+    kept = trainer._received(prepared, run, spec)
     assert by_content(run.key.dataset).digest == kept.digest == run.key.dataset
-    *_, ended = trainer.train(run, [])
+    *_, ended = worker.train(run, [])
     assert ended.status == "finished"
     images, labels = prepared.parts["test"]
     damaged = attrs.evolve(prepared, parts={**prepared.parts, "test": (np.flip(images), labels)})
     with pytest.raises(DataError, match=r"the images of squares did not arrive as they were sent: .* Give the command"):
-        cluster._received(damaged, run, spec)
+        trainer._received(damaged, run, spec)
 
 
-def pool(registry, device_name):
+def without_cluster(registry, device_name):
     """Return a pool without a cluster, and what it says."""
     fake = SimpleNamespace(remote=lambda **_: lambda actor: actor, put=lambda value: value)
     said: list[str] = []
     work = Work(runs=iter([]), registry=registry, say=said.append)
-    made = cluster._Pool(fake, work, "cpu", None)
+    made = pool._Pool(fake, work, "cpu", None)
     made._device_name = device_name
     return made, said
 
 
-HERE = Facts("node7", 1, zoo.__version__, zoo_digest(), cluster.torch.__version__, "CPU A")
+HERE = Facts("node7", 1, zoo.__version__, zoo_digest(), pool.torch.__version__, "CPU A")
 
 
 @pytest.mark.parametrize(
@@ -244,13 +245,13 @@ HERE = Facts("node7", 1, zoo.__version__, zoo_digest(), cluster.torch.__version_
         ),
         (
             {"torch": "1.0"},
-            f"node7 is left out: it has torch 1.0 and this machine {cluster.torch.__version__}; install the same "
+            f"node7 is left out: it has torch 1.0 and this machine {pool.torch.__version__}; install the same "
             "version there",
         ),
     ],
 )
 def test_a_machine_with_other_figures_is_left_out(registry, facts, line):
-    made, said = pool(registry, "CPU A")
+    made, said = without_cluster(registry, "CPU A")
     killed = []
     workers = [
         SimpleNamespace(facts=attrs.evolve(HERE, **facts), node="n", run=None, kill=lambda: killed.append(1))
@@ -265,21 +266,60 @@ def test_a_machine_with_other_figures_is_left_out(registry, facts, line):
     assert len(killed) == 2
 
 
+class RayError(Exception):
+    """The base of Ray's errors, as there."""
+
+
+class ActorDiedError(RayError): ...
+
+
+class ActorUnavailableError(RayError): ...
+
+
+class GetTimeoutError(RayError): ...
+
+
+class ObjectLostError(RayError): ...
+
+
 def test_why_a_worker_is_gone():
-    class ActorDiedError(Exception): ...
-
-    class ActorUnavailableError(Exception): ...
-
-    class ObjectLostError(Exception): ...
-
-    assert cluster._loss(ActorDiedError("because its worker process has died.")) == "has died (out of memory?)"
-    assert cluster._loss(ActorDiedError("because its node has died.")) == "is gone with its machine"
-    assert cluster._loss(ActorUnavailableError()) == "is out of reach, or gone with its machine"
-    assert cluster._loss(ObjectLostError()) == "is lost (ObjectLostError)"
+    assert pool._loss(ActorDiedError("because its worker process has died.")) == "has died (out of memory?)"
+    assert pool._loss(ActorDiedError("because its node has died.")) == "is gone with its machine"
+    assert pool._loss(ActorUnavailableError()) == "is out of reach, or gone with its machine"
+    assert pool._loss(ObjectLostError()) == "is lost (ObjectLostError)"
     reason = "Traceback:\n  File x\nModuleNotFoundError: No module named 'zoo'\n"
-    assert cluster._start_failure(ActorDiedError(reason)) == (
+    assert pool._start_failure(ActorDiedError(reason)) == (
         "zoo does not start there: ModuleNotFoundError: No module named 'zoo'"
     )
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ([ActorUnavailableError(), ActorDiedError("its worker process has died")], "has died (out of memory?)"),
+        ([GetTimeoutError(), ActorDiedError("its node has died")], "is gone with its machine"),
+        ([HERE], "is out of reach, or gone with its machine"),
+        ([ActorUnavailableError()] * 9999, "is out of reach, or gone with its machine"),
+    ],
+)
+def test_the_cluster_is_asked_again_how_a_worker_went_that_is_out_of_reach(answers, reason, monkeypatch):
+    """Ray waits a second for word of a death; on a loaded machine that comes later."""
+    monkeypatch.setattr(pool, "DEATH_PATIENCE", 0.3)
+    left = iter(answers)
+
+    def get(asked, timeout):
+        answer = next(left)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    errors = (RayError, ActorDiedError, ActorUnavailableError, GetTimeoutError)
+    fake = SimpleNamespace(get=get, exceptions=SimpleNamespace(**{error.__name__: error for error in errors}))
+    actor = SimpleNamespace(facts=SimpleNamespace(remote=lambda: None))
+    gone = pool._Worker(fake, actor, "node")
+    assert pool._loss(gone.why_gone(ActorUnavailableError())) == reason
+    died = ActorDiedError("because its worker process has died")
+    assert gone.why_gone(died) is died, "who knows is not asked"
 
 
 def test_a_line_goes_to_standard_error_unless_somebody_takes_it(registry, capsys):
@@ -295,7 +335,7 @@ def test_a_ray_of_this_machine_sees_the_chosen_gpus(monkeypatch, devices, before
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if before:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before)
-    with cluster._visible(devices):
+    with connection._visible(devices):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == inside
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == before
 
@@ -305,7 +345,7 @@ def test_what_a_killed_command_left_is_removed_by_the_next(monkeypatch, tmp_path
     dead.wait()
     left = Path(f"/tmp/zoo-ray-{dead.pid}-test")
     left.mkdir()
-    own = Path(cluster._own_folder())
+    own = Path(connection._own_folder())
     try:
         assert not left.exists()
         assert own.name.startswith(f"zoo-ray-{os.getpid()}-")

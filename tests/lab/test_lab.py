@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import attrs
 import matplotlib as mpl
@@ -14,6 +15,7 @@ from small_runs import DRAWING, PLUGIN, TREE, small
 
 import zoo
 from zoo.errors import BuildError, SpecError, Stopped, UnknownNameError, ZooError
+from zoo.ledger.keep import entries
 from zoo.registry import Registry
 
 mpl.use("agg")
@@ -38,7 +40,8 @@ def table(tmp_path_factory):
 
 
 def figures(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.drop(columns=[name for name in frame if name.startswith(("seconds", "started"))])
+    # In which order runs begin is the executor's affair, and their numbers follow it.
+    return frame.drop(columns=[name for name in frame if name.startswith(("seconds", "started", "run"))])
 
 
 # Planning
@@ -50,6 +53,11 @@ def test_what_stands_for_a_spec(lab, tmp_path):
     tree = {"base": "starter/4c", "set": {"training.epochs": 2}}
     plan = lab.plan("starter/4[cd]", file, str(file), tree, SPECS[0], seeds=1)
     assert [run.name for run in plan.runs] == ["starter/4c", "starter/4d", "mine", "(unnamed)", "plain"]
+
+
+def test_a_plan_makes_no_ledger(lab):
+    assert len(lab.plan(SPECS[0], seeds=1).missing) == 1
+    assert not lab.path.exists()
 
 
 def test_epochs_data_sets_and_variations(lab):
@@ -71,10 +79,20 @@ def test_epochs_data_sets_and_variations(lab):
         ({"seeds": [1, -1]}, r"seeds: expected how many, from 1, or numbers from 0, got \[1, -1\]"),
         ({"seeds": [True]}, r"seeds: expected how many, from 1, or numbers from 0, got \[True\]"),
         ({"seeds": 2.0}, "seeds: expected how many, from 1, or numbers from 0, got 2.0"),
-        ({"budget": -1}, "budget: expected a number of seconds above 0, got -1"),
-        ({"budget": float("nan")}, "budget: expected a number of seconds above 0, got nan"),
-        ({"shard": 1}, r"shard: expected which and of how many, such as \(3, 16\), got 1"),
-        ({"shard": (1.5, 2)}, r"shard: expected which and of how many, such as \(3, 16\), got \(1.5, 2\)"),
+        ({"budget": -1}, "budget: expected a number of seconds above 0, or a text such as '30m' or '1h30m', got -1"),
+        ({"budget": float("nan")}, "budget: expected a number of seconds above 0, .*, got nan"),
+        ({"budget": "1x"}, "budget: expected a number of seconds above 0, .*, got '1x'"),
+        ({"budget": "0s"}, "budget: expected a number of seconds above 0, .*, got '0s'"),
+        ({"shard": "2/1"}, "^shard 2/1: there are shards 1/1 to 1/1$"),
+        ({"shard": "half"}, r"shard: expected which and of how many, such as \(3, 16\) or '3/16', got 'half'"),
+        ({"vary": {"activation": []}}, r"^vary: activation: expected a list of values, such as .*, got \[\]$"),
+        ({"vary": {"activation": "relu"}}, r"^vary: activation: expected a list of values, such as .*, got 'relu'$"),
+        ({"vary": "activation=relu"}, r"^vary: expected lists by path, such as .*, got 'activation=relu'$"),
+        ({"sets": "activation=relu"}, r"^sets: expected values by path, such as .*, got 'activation=relu'$"),
+        ({"epochs": 0}, "training.epochs: expected a positive int, got 0"),
+        ({"epochs": "3"}, 'training.epochs: expected a positive int, got "3"'),
+        ({"shard": 1}, r"shard: expected which and of how many, such as \(3, 16\) or '3/16', got 1"),
+        ({"shard": (1.5, 2)}, r"shard: expected which and of how many, such as \(3, 16\) or '3/16', got \(1.5, 2\)"),
         ({"shard": (1, 2), "budget": 9.0}, "a shard and a budget do not go together"),
         ({"epochs": 2, "sets": {"training.epochs": 3}}, "training.epochs is set twice"),
         ({"sets": {"activation": "elu"}, "vary": VARIED}, "activation is both set and varied"),
@@ -86,6 +104,49 @@ def test_epochs_data_sets_and_variations(lab):
 def test_what_cannot_be_planned(lab, arguments, message):
     with pytest.raises(ZooError, match=message):
         lab.plan(SPECS[0], **arguments)
+
+
+def test_specs_may_stand_in_a_list(lab):
+    names = ["starter/4c", "starter/4d"]
+    for plan in (lab.plan(names, seeds=1), lab.plan(tuple(names), seeds=1), lab.plan(*names, seeds=1)):
+        assert [run.name for run in plan.runs] == names
+
+
+@pytest.mark.parametrize("method", ["plan", "time", "show", "train", "dataset"])
+def test_what_stands_for_no_spec(lab, method):
+    with pytest.raises(ZooError, match=r"expected the name of a spec, .*a TOML file, a mapping or a spec, got 42$"):
+        getattr(lab, method)(42)
+
+
+def test_numbers_of_numpy_are_numbers(lab):
+    three = np.int64(3)
+    sets = {"training.batch_size": np.int32(9), "training.optimizer": {"name": "sgd", "learning_rate": np.float32(0.5)}}
+    plan = lab.plan(SPECS[0], seeds=np.arange(2), epochs=three, sets=sets, vary={"activation": np.array(["relu"])})
+    assert [run.key.seed for run in plan.runs] == [0, 1]
+    assert {(run.spec["training"]["epochs"], run.spec["training"]["batch_size"]) for run in plan.runs} == {(3, 9)}
+    assert plan.runs[0].spec["training"]["optimizer"]["learning_rate"] == 0.5
+    assert len(lab.plan(SPECS[0], seeds=three).runs) == 3
+    assert len(lab.plan(SPECS[0], seeds=2, shard=(np.int64(1), np.int64(2))).runs) == 1
+    assert next(lab.train(SPECS[0], seed=np.int64(1))).loss == next(lab.train(SPECS[0], seed=1)).loss
+    assert zoo.Lab(lab.path, jobs=np.int64(2), registry=REGISTRY).jobs == 2
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "0"])
+def test_what_is_no_seed(lab, seed):
+    with pytest.raises(ZooError, match=rf"^seed: expected a number from 0, got {seed!r}$"):
+        lab.train(SPECS[0], seed=seed)
+
+
+def test_budgets_and_shards_as_on_the_command_line(lab):
+    assert len(lab.plan(SPECS[0], seeds=2, budget="1h30m").runs) == 2
+    assert lab.plan(SPECS[0], seeds=2, shard="1/2").runs == lab.plan(SPECS[0], seeds=2, shard=(1, 2)).runs
+
+
+def test_one_plugin_needs_no_list(tmp_path):
+    lab = zoo.Lab(tmp_path / "zoo.sqlite", plugins=str(PLUGIN))
+    assert lab.registry.variant("activation", "raises").name == "raises"
+    with pytest.raises(ZooError, match=r"^plugins: expected a name or a list of names, got 3$"):
+        zoo.Lab(tmp_path / "zoo.sqlite", plugins=3)
 
 
 def test_what_a_wildcard_names_may_be_broken_but_not_what_is_named(tmp_path):
@@ -159,15 +220,15 @@ def test_the_executor_suits_the_runs(lab, tmp_path):
         ({"executor": {"name": "here", "speed": 2}}, "executor: unknown option 'speed'|unknown option 'speed'"),
         ({"jobs": 0}, "jobs: expected a number from 1, got 0"),
         ({"jobs": True}, "jobs: expected a number from 1, got True"),
-        ({"device": "gpu"}, "--device gpu: there is no such device"),
-        ({"engine": "fast"}, "--engine fast: there is no such engine; it is auto, sequential, captured"),
+        ({"device": "gpu"}, "^device='gpu': there is no such device"),
+        ({"engine": "fast"}, "^engine='fast': there is no such engine; it is auto, sequential, captured"),
         ({"engine": "captured", "device": "cpu"}, "only NVIDIA GPUs record steps"),
         ({"plugins": ["nowhere.py"]}, r"nowhere\.py"),
     ],
 )
 def test_what_a_lab_cannot_be_made_of(arguments, message, tmp_path):
     with pytest.raises(ZooError, match=message):
-        zoo.Lab(tmp_path / "zoo.sqlite", **arguments).devices  # noqa: B018 - found out when it is first needed
+        zoo.Lab(tmp_path / "zoo.sqlite", **arguments)
 
 
 def test_an_interruption_keeps_what_ended_and_says_so(lab, monkeypatch):
@@ -209,7 +270,7 @@ def test_training_yields_each_epoch_of_the_same_run_with_its_network(lab, table)
     epochs = list(lab.train(SPECS[0], seed=1))
     stored = table.epochs().query("spec == 'plain[activation=relu]' and seed == 1")
     assert [epoch.loss for epoch in epochs] == list(stored["loss"])
-    assert [epoch.recall("test") for epoch in epochs] == list(stored["recall"])
+    assert [epoch.recall("test") for epoch in epochs] == list(stored["test_recall"])
     assert epochs[0].network is epochs[1].network
     assert epochs[1].optimizer.state
     assert not lab.path.exists(), "nothing is stored"
@@ -243,8 +304,8 @@ def test_looking_at_a_network_between_epochs_changes_no_figure(lab):
 
 
 def test_precisions_that_there_are_not(tmp_path):
-    with pytest.raises(ZooError, match="--precision fp16: there is no such precision; it is fp32, tf32, bf16, auto"):
-        zoo.Lab(tmp_path / "zoo.sqlite", precision="fp16").precision  # noqa: B018
+    with pytest.raises(ZooError, match=r"^precision='fp16': there is no such precision; it is fp32, tf32, bf16, auto$"):
+        zoo.Lab(tmp_path / "zoo.sqlite", precision="fp16")
 
 
 def test_images_that_were_edited_are_read_anew(lab, tmp_path):
@@ -279,22 +340,22 @@ def test_results_of_a_name_are_all_runs_of_its_spec(lab):
 
 def test_the_frames_have_plain_columns_and_the_figures_of_the_runs(table):
     runs, epochs = table.runs(), table.epochs()
-    assert list(runs)[:6] == ["spec", "seed", "dataset", "status", "recall", "train_recall"]
+    assert list(runs)[:6] == ["run", "spec", "seed", "dataset", "status", "test_recall"]
     assert list(runs["seed"]) == [0, 0, 1, 1]
     last = epochs.groupby(["spec", "seed"], sort=False).last().reset_index()
     merged = runs.merge(last, on=["spec", "seed"], suffixes=("", "_of_epoch"))
-    assert (merged["recall"] == merged["recall_of_epoch"]).all()
+    assert (merged["test_recall"] == merged["test_recall_of_epoch"]).all()
     assert (merged["loss"] == merged["loss_of_epoch"]).all()
     assert runs["epochs"].tolist() == [2, 2, 2, 2]
     assert list(table.frame()["spec"]) == ["plain[activation=relu]", "plain[activation=tanh]"]
-    assert table.frame()["test_recall"][0] == pytest.approx(runs["recall"][[0, 2]].mean())
+    assert table.frame()["test_recall"][0] == pytest.approx(runs["test_recall"][[0, 2]].mean())
 
 
 def test_verdicts_are_those_below_the_printed_table(table):
     frame = table.verdicts()
     assert list(frame["spec"]) == ["plain[activation=tanh]"]
     assert list(frame["against"]) == ["plain[activation=relu]"]
-    recalls = table.runs().pivot_table(index="seed", columns="spec", values="recall")
+    recalls = table.runs().pivot_table(index="seed", columns="spec", values="test_recall")
     difference = (recalls["plain[activation=tanh]"] - recalls["plain[activation=relu]"]).mean()
     assert frame["difference"][0] == pytest.approx(difference)
     assert str(table).endswith(table.verdict_lines()[-1])
@@ -313,6 +374,34 @@ def test_confusion_counts_every_image_of_the_part_once_for_each_seed(table):
         table.confusion("plain[activation=relu]", seed=7)
     with pytest.raises(ZooError, match="no finished run was evaluated on the validation part"):
         table.confusion("plain[activation=relu]", part="validation")
+
+
+def test_runs_have_their_numbers_in_the_ledger(lab):
+    table = lab.benchmark(SPECS[0], seeds=2)
+    with lab.open_ledger() as ledger:
+        numbers = {entry.key.seed: entry.id for entry in entries(ledger)}
+    assert dict(zip(table.runs()["seed"], table.runs()["run"], strict=True)) == numbers
+    assert list(table.epochs()["run"]) == [number for number in table.runs()["run"] for _ in range(2)]
+
+
+def test_columns_are_found_by_their_earlier_names(table):
+    for earlier, now in {"recall": "test_recall", "seconds": "seconds_training", "device": "device_name"}.items():
+        with pytest.warns(DeprecationWarning, match=f"^the column '{earlier}' is now called '{now}'$"):
+            found = table.runs().query("seed == 1")[earlier]
+        pd.testing.assert_series_equal(found, table.runs().query("seed == 1")[now])
+    with pytest.raises(KeyError):
+        table.epochs()["device"]
+
+
+def test_curves_of_a_part_that_there_is_not(table):
+    with pytest.raises(ZooError, match=r"^part 'foo': no finished run was evaluated on it; they were on train, test$"):
+        table.curves(part="foo")
+    with pytest.raises(ZooError, match=r"^part 'validation': no finished run was evaluated on it"):
+        table.curves(part="validation")
+
+
+def test_a_format_needs_no_name(table):
+    assert table.render("csv") == table.render(format_="csv")
 
 
 def test_curves_are_drawn_for_each_spec(table):
@@ -334,6 +423,49 @@ def test_names_are_escaped_in_a_notebook(lab):
     assert "<script>" not in table._repr_html_()
 
 
+STUDY = {"base": TREE, "changes": {"tanh": {"activation": "tanh"}}, "select": "test"}
+SHORT = {
+    "plan": (lambda lab: lab.plan(SPECS[0], seeds=2), r"Plan\(2 runs, 2 to train: about 1 s\)"),
+    "show": (lambda lab: lab.show(SPECS[0]), r"Network\(plain, \d+ parameters, [\d.]+k FLOPs\)"),
+    "time": (lambda lab: lab.time(SPECS[0], rounds=40), r"Timings\(plain; 40 rounds\)"),
+    "train": (
+        lambda lab: next(lab.train(SPECS[0])),
+        r"TrainedEpoch\(1: loss [\d.]+, train recall [\d.]+, test recall [\d.]+, [\d.]+ s\)",
+    ),
+    "dataset": (
+        lambda lab: lab.dataset(SPECS[0]),
+        r"Dataset\(squares: \d+ train, \d+ test images of 1x6x6, \d classes\)",
+    ),
+    "split": (lambda lab: lab.dataset(SPECS[0]).train, r"Split\(\d+ images of 1x6x6\)"),
+    "load_study": (
+        lambda lab: zoo.load_study(STUDY, registry=REGISTRY),
+        r"OpenStudy\(definition=Study\(\(unnamed\): one-at-a-time over \(unnamed\); tanh\)\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_what_is_returned_is_shown_in_a_line(name, lab):
+    make, expected = SHORT[name]
+    assert re.fullmatch(expected, repr(make(lab)))
+
+
+@pytest.mark.parametrize("name", ["plan", "show", "time"])
+def test_a_notebook_shows_plans_networks_and_times_as_tables(name, lab):
+    shown = SHORT[name][0](lab)
+    assert shown._repr_html_().count("<table>") == 1
+    assert "plain" in shown._repr_html_()
+    assert "|---" in shown._repr_markdown_()
+    assert "plain" in str(shown)
+    assert len(str(shown).splitlines()) > 2
+
+
+def test_a_plan_that_is_shown_says_what_the_command_says(lab):
+    plan = lab.plan(SPECS[0], seeds=2)
+    assert str(plan).endswith("\n".join(lab.remarks(plan)))
+    assert "Note: squares: one was upside down." in plan._repr_html_()
+
+
 # Studies, times, networks
 
 
@@ -346,6 +478,10 @@ def test_a_study_is_that_of_the_command(lab):
     with lab.open_study(study, seeds=2) as work:
         assert work.report().result.claims == findings.result.claims
         assert work.plan([0, 1]).plan.missing == ()
+        assert re.fullmatch(r"StudyPlan\(2 combinations, 4 runs, 0 to train: about 0 s\)", repr(work.plan([0, 1])))
+        assert repr(work).startswith("StudyWork(Study((unnamed): one-at-a-time over (unnamed); tanh), 2 seeds, ")
+    assert repr(findings.result) == "StudyResult((unnamed): 2 arms, 2 seeds)"
+    assert findings.runs()["run"].notna().all()
 
 
 def test_a_study_is_trained_in_shards_and_judged_when_all_are_there(lab):

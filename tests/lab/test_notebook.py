@@ -20,6 +20,7 @@ def notebook(tmp_path_factory):
             (folder / block.file).write_text(block.text)
         else:
             cells.append(nbformat.v4.new_code_cell(block.text))
+    cells.append(nbformat.v4.new_code_cell("{run.provenance['command'] for run in table.all}"))
     cells.append(nbformat.v4.new_code_cell("table"))
     cells.append(
         nbformat.v4.new_code_cell(
@@ -50,6 +51,10 @@ def test_a_cell_shows_the_table(notebook):
     assert "Paired by seed" in page
     (text,) = shown(notebook.cells[-3], "text/plain")
     assert text.startswith("digits, ")
+
+
+def test_runs_are_said_to_be_of_a_notebook(notebook):
+    assert shown(notebook.cells[-4], "text/plain") == ["{'notebook'}"]
 
 
 def test_an_interrupted_cell_says_what_is_kept_and_no_more(notebook):

@@ -45,9 +45,14 @@ def make_epoch(number: int) -> EpochRecord:
     )
 
 
-def record(ledger: Ledger, run: Run) -> int:
+def begin(ledger: Ledger, run: Run) -> int:
     attempt = ledger.claim(run)
     assert attempt is not None
+    return attempt
+
+
+def record(ledger: Ledger, run: Run) -> int:
+    attempt = begin(ledger, run)
     for epoch in run.epochs:
         ledger.add_epoch(attempt, epoch)
     ledger.finish(attempt, run)
@@ -76,7 +81,7 @@ def other_owner(path: Path, **changes: Any) -> Owner:
 
 def start_elsewhere(ledger: Ledger, run: Run, **changes: Any) -> int:
     """Start a run as if in another process that lives; started in this one it would be replaced by the next."""
-    attempt = ledger.start(run)
+    attempt = begin(ledger, run)
     owner = other_owner(ledger.path, **changes)
     rows(ledger.path, f"UPDATE run SET owner = '{owner.token}' WHERE id = {attempt}")
     return attempt

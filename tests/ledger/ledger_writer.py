@@ -26,9 +26,9 @@ def main(path: Path, pause: float) -> None:
     with Ledger(path) as ledger:
         for seed in range(RUNS):
             run = Run(RunKey("spec", seed, "data", "source", "fp32"), "net", {"epochs": EPOCHS}, "digits")
-            if ledger.find(run.key):
+            attempt = ledger.claim(run)
+            if attempt is None:
                 continue
-            attempt = ledger.start(run)
             for number in range(1, EPOCHS + 1):
                 time.sleep(pause)
                 ledger.add_epoch(attempt, epoch(seed, number))

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 import pytest
-from ledger_runs import make_epoch, make_run, other_owner, record, rows, start_elsewhere, unprivileged_folder
+from ledger_runs import begin, make_epoch, make_run, other_owner, record, rows, start_elsewhere, unprivileged_folder
 
 from zoo.errors import ClaimLostError, LedgerError
 from zoo.ledger import Ledger, owners
@@ -269,7 +269,7 @@ def test_a_heartbeat_is_renewed_and_ends_with_the_ledger(path: Path, monkeypatch
         assert ledger.claim(make_run(1)) is not None
         with Ledger(path) as other:
             assert other.claim(make_run()) is None, "a clock that is set back takes nothing from the living"
-        ledger.finish(ledger.start(make_run(2)), make_run(2))
+        ledger.finish(begin(ledger, make_run(2)), make_run(2))
     wait_for(lambda: not heartbeats())
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pandas as pd
@@ -17,9 +19,9 @@ from ledger_runs import make_epoch, make_run, record, rows, start_elsewhere
 from zoo.errors import LedgerError, ZooError
 from zoo.ledger import Ledger, mounts, on_network_file_system
 from zoo.ledger.export import export, frame
-from zoo.ledger.keep import STATUSES, check, chosen, entries, info, remove, show, size, vacuum
+from zoo.ledger.keep import STATUSES, check, chosen, entries, info, remove, require_known, show, size, vacuum
 from zoo.ledger.owners import HEARTBEAT_LIMIT
-from zoo.train.places import checkpoint_file
+from zoo.train.places import checkpoint_file, kept_file
 
 
 @pytest.fixture
@@ -39,6 +41,10 @@ def ledger(path: Path) -> Iterator[Ledger]:
         yield opened
 
 
+RUNS: list[tuple[int, dict[str, Any]]] = [(0, {}), (1, {"dataset": "mnist"}), (2, {}), (3, {}), (4, {})]
+"""What tells the runs of the fixture apart."""
+
+
 def ids(ledger: Ledger, **conditions: object) -> list[int]:
     return [entry.id for entry in entries(ledger, **conditions)]  # type: ignore[arg-type]
 
@@ -51,6 +57,23 @@ def test_entries_are_chosen(ledger: Ledger) -> None:
     assert ids(ledger, statuses=["failed", "cut short"]) == [3, 5]
     assert ids(ledger, ids=[1, 5], patterns=["study/*"]) == [1, 5]
     assert [str(entry.owner) for entry in entries(ledger, ids=[4])] == ["elsewhere, process 42"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "dataset", "problem"),
+    [
+        (["study/default", "study/defualt"], None, "of 'study/defualt'; did you mean study/default?"),
+        (["other/*"], None, "of 'other/*'."),
+        ([], "digitz", "on the data set 'digitz'; did you mean digits?"),
+        (["study/*"], "mnist", "of 'study/*' on the data set 'mnist'."),
+    ],
+)
+def test_what_is_not_there_is_an_error(ledger: Ledger, patterns: list[str], dataset: str | None, problem: str) -> None:
+    message = re.escape(f"zoo.sqlite holds no run {problem}")
+    with pytest.raises(LedgerError, match=message):
+        require_known(ledger, patterns, dataset)
+    with pytest.raises(LedgerError, match=message):
+        chosen(ledger, patterns=patterns, dataset=dataset)
 
 
 def test_info(ledger: Ledger) -> None:
@@ -123,8 +146,8 @@ def test_vacuum_gives_space_back(path: Path) -> None:
         for seed in range(20):
             record(ledger, make_run(seed, reason="x" * 20_000))
         remove(ledger, entries(ledger)[1:])
-        before, after = vacuum(ledger)
-        assert after < before / 2
+        done = vacuum(ledger)
+        assert done.after < done.before / 2
         assert ledger.runs() == [make_run(0, reason="x" * 20_000)]
 
 
@@ -163,9 +186,36 @@ def test_checkpoints_that_nothing_goes_on_from(ledger: Ledger) -> None:
         checkpoint_file(ledger.checkpoints, make_run(seed).key).touch()
     unused = {checkpoint_file(ledger.checkpoints, make_run(seed).key) for seed in (0, 77)}
     assert set(check(ledger)) == {
-        f"{file} is a checkpoint of no run that has begun and not ended, nor the state of one that has"
-        for file in unused
+        f"{file} is left over: no run needs it; `zoo ledger vacuum` removes it" for file in unused
     }
+
+
+def test_vacuum_removes_what_no_run_needs(ledger: Ledger) -> None:
+    ledger.checkpoints.mkdir()
+    kept = [kept_file(ledger.checkpoints, make_run(seed, **changes).key) for seed, changes in RUNS]
+    checkpoints = [checkpoint_file(ledger.checkpoints, make_run(seed, **changes).key) for seed, changes in RUNS]
+    dropped = kept_file(ledger.checkpoints, make_run(77).key)
+    written, forgotten = (kept[0].with_suffix(f".{number}.new") for number in (1, 2))
+    others = [ledger.checkpoints / name for name in ("mine.safetensors", "notes.txt")]
+    for file in (*kept, *checkpoints, dropped, written, forgotten, *others):
+        file.write_bytes(b"12345")
+    os.utime(forgotten, (0, 0))
+    unneeded = {dropped, forgotten, *checkpoints[:2]}  # the first two runs have ended
+    assert len(check(ledger)) == len(unneeded)
+    assert vacuum(ledger).removed == dict.fromkeys(unneeded, 5)
+    assert set(ledger.checkpoints.iterdir()) == {*kept, *checkpoints[2:], written, *others}
+    assert check(ledger) == []
+    assert not vacuum(ledger).removed
+
+
+def test_vacuum_removes_nothing_where_a_run_cannot_be_read(ledger: Ledger) -> None:
+    ledger.checkpoints.mkdir()
+    file = checkpoint_file(ledger.checkpoints, make_run(0).key)
+    file.touch()
+    rows(ledger.path, "UPDATE run SET seed = 'x' WHERE id = 3")
+    with pytest.raises(LedgerError, match="is damaged"):
+        vacuum(ledger)
+    assert file.exists()
 
 
 # Tables

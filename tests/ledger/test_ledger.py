@@ -18,11 +18,12 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger_runs import CONFUSION, make_epoch, make_run, read, record, rows, start_elsewhere, unprivileged_folder
+from ledger_runs import CONFUSION, begin, make_epoch, make_run, read, record, rows, unprivileged_folder
 
 from zoo.errors import LedgerError
 from zoo.ledger import APPLICATION_ID, VERSION, ClaimLostError, Ledger, default_path
 from zoo.ledger.keep import entries, info
+from zoo.ledger.merge import merge
 from zoo.ledger.schema import ENDED, KEY, OPEN
 from zoo.train.metrics import macro_recall
 from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
@@ -197,7 +198,7 @@ def test_a_path_with_special_characters(tmp_path: Path) -> None:
 
 def test_an_attempt_under_way_is_no_result(path: Path) -> None:
     with Ledger(path) as ledger:
-        attempt = ledger.start(make_run())
+        attempt = begin(ledger, make_run())
         ledger.add_epoch(attempt, make_epoch(1))
         assert ledger.runs() == []
         assert ledger.find(make_run().key) is None
@@ -208,7 +209,7 @@ def test_finish_stores_what_was_learnt_since_start(path: Path) -> None:
     begun = make_run(status="running", seconds_setup=0.0, parameters=0, flops=0, peak_memory=0, provenance={})
     ended = make_run(status="diverged", reason="diverged at epoch 3")
     with Ledger(path) as ledger:
-        attempt = ledger.start(begun)
+        attempt = begin(ledger, begun)
         for epoch in ended.epochs:
             ledger.add_epoch(attempt, epoch)
         ledger.finish(attempt, ended)
@@ -217,7 +218,7 @@ def test_finish_stores_what_was_learnt_since_start(path: Path) -> None:
 
 def test_finish_wants_an_end(path: Path) -> None:
     with Ledger(path) as ledger:
-        attempt = ledger.start(make_run())
+        attempt = begin(ledger, make_run())
         with pytest.raises(ValueError, match="needs the status finished, diverged or failed"):
             ledger.finish(attempt, make_run(status="running"))
 
@@ -230,7 +231,7 @@ def test_a_failed_run_is_tried_again(path: Path) -> None:
         assert ledger.ended([failed.key]) == set()
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE run SET host = 'elsewhere'")
-        ledger.start(failed)
+        begin(ledger, failed)
         assert rows(path, "SELECT status FROM run") == [("running",)], "the failed attempt is left"
         record(ledger, attrs.evolve(failed, reason="out of memory again"))
         assert [run.reason for run in ledger.runs()] == ["out of memory again"]
@@ -240,43 +241,36 @@ def test_a_failed_run_is_tried_again(path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", ["finished", "failed"])
-def test_of_two_at_once_one_fails(path: Path, status: Any) -> None:
-    with Ledger(path) as ledger:
-        first, second = start_elsewhere(ledger, make_run()), ledger.start(make_run())
-        ledger.finish(first, make_run(status="failed", epochs=()))
-        ledger.finish(second, make_run(status=status, epochs=()))
+def test_a_failed_run_that_is_merged_while_it_is_tried_again(path: Path, tmp_path: Path, status: Any) -> None:
+    with Ledger(path) as ledger, Ledger(tmp_path / "other.sqlite") as other:
+        attempt = begin(ledger, make_run())
+        record(other, make_run(status="failed", epochs=()))
+        merge(path, [other.path])
+        ledger.finish(attempt, make_run(status=status, epochs=()))
         assert ledger.runs() == [make_run(status=status, epochs=())], "more than the last of two failures is returned"
 
 
-def test_the_first_of_two_that_ends_is_the_run(path: Path) -> None:
-    mine, other = make_run(parameters=1), make_run(parameters=2)
-    with Ledger(path) as first, Ledger(path) as second:
-        attempt = start_elsewhere(first, mine)
-        other_attempt = second.start(other)
-        first.add_epoch(attempt, make_epoch(1))
-        second.add_epoch(other_attempt, make_epoch(1))
-        second.finish(other_attempt, other)
-        first.add_epoch(attempt, make_epoch(2))
-        first.finish(attempt, mine)
-        ended = attrs.evolve(other, epochs=(make_epoch(1),))
-        assert first.runs() == second.runs() == [ended]
-        first.finish(other_attempt, mine)
-        assert first.runs() == [ended], "an ended run was removed"
-    assert rows(path, "SELECT count(*) FROM run") == [(1,)]
-
-
-def test_a_run_that_ended_outlives_an_attempt_that_fails(path: Path) -> None:
-    with Ledger(path) as ledger:
-        record(ledger, make_run())
-        ledger.finish(ledger.start(make_run()), make_run(status="failed"))
-        assert ledger.runs() == [make_run()]
+@pytest.mark.parametrize("status", ["finished", "failed"])
+def test_a_run_that_is_merged_while_it_is_trained_is_the_run(path: Path, tmp_path: Path, status: Any) -> None:
+    mine, ended = make_run(parameters=1, status=status), make_run(parameters=2, epochs=(make_epoch(1),))
+    with Ledger(path) as ledger, Ledger(tmp_path / "other.sqlite") as other:
+        attempt = begin(ledger, mine)
+        ledger.add_epoch(attempt, make_epoch(1))
+        record(other, ended)
+        merge(path, [other.path])
+        ledger.add_epoch(attempt, make_epoch(2))
+        ledger.finish(attempt, mine)
+        assert ledger.runs() == [ended]
+        ((number,),) = rows(path, "SELECT id FROM run")
+        ledger.finish(number, mine)
+        assert ledger.runs() == [ended], "an ended run was removed"
 
 
 def test_an_attempt_that_was_removed(path: Path, stored: list[Run]) -> None:
     message = r"no longer holds this attempt at the run: another process has taken the run over, as this one was not "
     with Ledger(path) as ledger:
-        attempt = ledger.start(make_run(9))
-        newer = ledger.start(make_run(9))
+        attempt = begin(ledger, make_run(9))
+        newer = begin(ledger, make_run(9))
         assert newer > attempt
         with pytest.raises(ClaimLostError, match=message):
             ledger.add_epoch(attempt, make_epoch(1))
@@ -303,7 +297,7 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("create", [True, False])
 def test_a_folder(tmp_path: Path, create: bool) -> None:
-    with pytest.raises(LedgerError, match=r"is a folder: name another file with --ledger or ZOO_LEDGER"):
+    with pytest.raises(LedgerError, match=r"is a folder: name another file as the ledger, also by ZOO_LEDGER"):
         Ledger(tmp_path, create=create)
 
 
@@ -317,10 +311,13 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
         Ledger(tmp_path / ("x" * 300))
 
 
-@pytest.mark.parametrize("create", [True, False])
-def test_an_empty_file_becomes_a_ledger(path: Path, create: bool) -> None:
+def test_an_empty_file_becomes_a_ledger_when_it_is_written(path: Path) -> None:
     path.touch()
-    with Ledger(path, create=create) as ledger:
+    for write in (False, True):
+        with pytest.raises(LedgerError, match=r"zoo\.sqlite is an empty file, in which nothing was stored"):
+            Ledger(path, create=False, write=write)
+        assert path.read_bytes() == b""
+    with Ledger(path) as ledger:
         assert ledger.runs() == []
         record(ledger, make_run())
     assert read(path) == [make_run()]
@@ -405,13 +402,40 @@ def test_a_table_that_is_not_there(path: Path, stored: list[Run]) -> None:
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "damaged"), [(b"CREATE TABLE run", b"CREATE T\xffBLE run"), (b"peak_memory", b"peak_nemory")]
+)
+def test_a_name_that_a_bit_has_changed(path: Path, stored: list[Run], name: bytes, damaged: bytes) -> None:
+    rows(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(name, damaged, 1))
+    with pytest.raises(LedgerError, match=r"zoo\.sqlite (is damaged|cannot be used: )"):
+        read(path)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_removed_while_it_is_used(path: Path, replaced: bool) -> None:
+    with Ledger(path) as ledger:
+        attempt = begin(ledger, make_run())
+        moved = path.rename(path.with_name("moved.sqlite"))
+        if replaced:
+            Ledger(path).close()
+        with pytest.raises(
+            LedgerError, match="was removed, moved or replaced while it was in use, and what this command"
+        ):
+            ledger.add_epoch(attempt, make_epoch(1))
+        if not replaced:
+            moved.rename(path)
+            ledger.add_epoch(attempt, make_epoch(1))
+
+
 def test_a_lock_that_is_not_released(path: Path, stored: list[Run]) -> None:
     message = "is locked by another process that does not release it: wait for that one, or name another file"
     with Ledger(path, timeout=0.05) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as other:
-        attempt = ledger.start(make_run(9))
+        attempt = begin(ledger, make_run(9))
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerError, match=message):
-            ledger.start(make_run(8))
+            begin(ledger, make_run(8))
         with pytest.raises(LedgerError, match=message):
             ledger.add_epoch(attempt, make_epoch(1))
         with pytest.raises(LedgerError, match=message):
@@ -464,13 +488,13 @@ def test_a_full_disk(path: Path, stored: list[Run]) -> None:
     large = EpochRecord(1, 0.5, 1.0, 0.0, {"test": Evaluation(confusion)})
     message = "cannot grow: the disk is full. Free some space and run the command again; what was stored is kept"
     with Ledger(path) as ledger:
-        attempt = ledger.start(make_run(8))
+        attempt = begin(ledger, make_run(8))
         (pages,) = ledger.file.connection.execute("PRAGMA page_count").fetchone()
         ledger.file.connection.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(LedgerError, match=message):
             ledger.add_epoch(attempt, large)
         with pytest.raises(LedgerError, match=message):
-            ledger.start(make_run(9, spec={"long": "x" * 50_000}))
+            begin(ledger, make_run(9, spec={"long": "x" * 50_000}))
         with pytest.raises(LedgerError, match=message):
             ledger.finish(attempt, make_run(8, reason="x" * 50_000))
         assert ledger.runs() == stored
@@ -485,13 +509,13 @@ def test_text_that_is_not_unicode(path: Path, stored: list[Run]) -> None:
         with pytest.raises(
             LedgerError, match=r"cannot hold the text 'folder:/data/\\udcff', which is not valid Unicode"
         ):
-            ledger.start(make_run(9, dataset=os.fsdecode(b"folder:/data/\xff")))
+            begin(ledger, make_run(9, dataset=os.fsdecode(b"folder:/data/\xff")))
         assert ledger.runs() == stored
 
 
 def test_misuse_is_not_blamed_on_the_file(path: Path) -> None:
     with Ledger(path) as ledger:
-        attempt = ledger.start(make_run())
+        attempt = begin(ledger, make_run())
         ledger.add_epoch(attempt, make_epoch(1))
         with pytest.raises(sqlite3.IntegrityError, match=r"epoch\.run, epoch\.epoch"):
             ledger.add_epoch(attempt, make_epoch(1))
@@ -513,7 +537,7 @@ def test_a_folder_that_can_only_be_read() -> None:
         with pytest.raises(LedgerError, match=message):
             Ledger(path)
         with Ledger(path, create=False) as ledger, pytest.raises(LedgerError, match=message):
-            ledger.start(make_run(1))
+            begin(ledger, make_run(1))
         with pytest.raises(LedgerError, match=r"cannot be opened: its folder or one of its files .* cannot be read"):
             Ledger(folder / "new.sqlite")
         assert os.listdir(folder) == ["zoo.sqlite"]
@@ -652,7 +676,7 @@ def test_processes_at_once_on_one_file(path: Path, undisturbed: list[Run]) -> No
     processes = [writer(path) for _ in range(3)]
     readings = []
     while any(process.poll() is None for process in processes):
-        if path.exists():
+        if path.exists() and path.stat().st_size:
             readings.append(read(path))
         time.sleep(0.01)
     for process in processes:
@@ -698,13 +722,13 @@ def test_a_large_ledger_is_fast(large: Path, record_property: Any) -> None:
     # The bound leaves room for a busy machine; a hundred searches of the whole table would take seconds.
     keys = [make_run(seed).key for seed in range(99_950, 100_050)]
     with Ledger(large) as ledger:
-        attempt = ledger.start(make_run(-1))
+        attempt = begin(ledger, make_run(-1))
         medians = {
             "open": milliseconds(5, lambda _: Ledger(large).close()),
             "ended, 100 keys": milliseconds(5, lambda _: ledger.ended(keys)),
             "find": milliseconds(5, lambda _: ledger.find(keys[0])),
             "add_epoch": milliseconds(50, lambda i: ledger.add_epoch(attempt, make_epoch(i + 1))),
-            "start": milliseconds(20, lambda i: ledger.start(make_run(-2 - i))),
+            "claim": milliseconds(20, lambda i: begin(ledger, make_run(-2 - i))),
         }
         assert ledger.ended(keys) == {key for key in keys if key.seed <= 100_000}
     record_property("milliseconds", medians)

@@ -17,6 +17,7 @@ from zoo.errors import LedgerError
 from zoo.ledger import Ledger
 from zoo.ledger.merge import Merged, merge
 from zoo.train.metrics import macro_recall
+from zoo.train.places import checkpoint_file, kept_file
 from zoo.train.run import Evaluation, Run
 
 OLD = Path(__file__).parents[1] / "v0_1_0" / "ledger.sqlite"
@@ -44,7 +45,11 @@ def test_runs_come_together(tmp_path: Path) -> None:
     assert read(into) == [runs[0], runs[1], attrs.evolve(runs[2], status="diverged"), runs[3]]
     assert (content(first), content(second)) == before
     after = content(into)
-    assert merge(into, [first, second, into]) == [Merged(first, 0, 2, 0), Merged(second, 0, 3, 0)]
+    assert merge(into, [first, second, into]) == [
+        Merged(first, 0, 2, 0),
+        Merged(second, 0, 3, 0),
+        Merged(into, left_out="it is the ledger that is merged into"),
+    ]
     assert content(into) == after, "merging again changed something"
     assert rows(into, "SELECT count(*) FROM runs WHERE recall > 0.9") == [(4,)], "what SQL reads came along"
 
@@ -54,7 +59,11 @@ def test_the_target_is_made_and_named_twice_is_once(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     into = tmp_path / "into.sqlite"
     merged = merge(into, [source, Path("source.sqlite"), Path("into.sqlite")])
-    assert [(each.path, each.added) for each in merged] == [(source, 1)]
+    assert merged == [
+        Merged(source, 1, 0, 0),
+        Merged(Path("source.sqlite"), left_out="it was named before"),
+        Merged(Path("into.sqlite"), left_out="it is the ledger that is merged into"),
+    ]
     assert read(into) == [make_run()]
 
 
@@ -112,6 +121,81 @@ def test_different_figures_of_one_run_are_an_error(tmp_path: Path, other: Run, d
     assert f"{into}, run 2: zoo unknown, torch unknown, cpu. " in text
     assert f"{source}, run 2: zoo 0.2.0, torch 2.9, cuda, NVIDIA H100. Nothing was merged. Remove the one " in text
     assert content(into) == before
+
+
+@pytest.mark.parametrize("content_before", [None, b""])
+def test_of_two_sources_that_differ_both_are_named_and_no_target_is_made(
+    tmp_path: Path, content_before: bytes | None
+) -> None:
+    into = tmp_path / "into.sqlite"
+    if content_before is not None:
+        into.write_bytes(content_before)
+    first = ledger_of(tmp_path / "first.sqlite", make_run(5), make_run(6), make_run())
+    second = ledger_of(tmp_path / "second.sqlite", changed(make_run(), loss=0.25))
+    with pytest.raises(LedgerError) as raised:
+        merge(into, [first, second])
+    text = str(raised.value)
+    assert f"the ledgers {first} and {second} hold different figures of one run" in text
+    assert f"{first}, run 3: " in text
+    assert f"{second}, run 1: " in text
+    assert (into.read_bytes() if into.exists() else None) == content_before
+    assert not any(file.name.startswith("into.sqlite-") for file in tmp_path.iterdir())
+
+
+def test_an_old_target_is_upgraded_only_if_something_is_added(tmp_path: Path) -> None:
+    into = Path(shutil.copy(OLD, tmp_path / "into.sqlite"))
+    same, other = Path(shutil.copy(OLD, tmp_path / "same.sqlite")), ledger_of(tmp_path / "other.sqlite", make_run())
+    conflicting = ledger_of(tmp_path / "conflicting.sqlite", changed(make_run(), loss=0.25))
+    before, said = into.read_bytes(), []
+    assert merge(into, [same], say=said.append) == [Merged(same, 0, 6, 1)]
+    with pytest.raises(LedgerError, match="hold different figures"):
+        merge(into, [other, conflicting], say=said.append)
+    assert (into.read_bytes(), said) == (before, [])
+    assert merge(into, [other], say=said.append) == [Merged(other, 1, 0, 0)]
+    assert [line.partition(". ")[0] for line in said] == [f"The ledger {into} was upgraded from version 1 to 2"]
+
+
+@pytest.mark.parametrize("content_before", [None, b""])
+def test_an_empty_source_stays_empty(tmp_path: Path, content_before: bytes | None) -> None:
+    into, source = tmp_path / "into.sqlite", tmp_path / "source.sqlite"
+    if content_before is not None:
+        into.write_bytes(content_before)
+    source.touch()
+    with pytest.raises(LedgerError, match=r"source\.sqlite is an empty file, in which nothing was stored"):
+        merge(into, [ledger_of(tmp_path / "good.sqlite", make_run()), source])
+    assert source.read_bytes() == b""
+    assert (into.read_bytes() if into.exists() else None) == content_before
+
+
+def test_kept_states_come_along(tmp_path: Path) -> None:
+    into = ledger_of(tmp_path / "into.sqlite", make_run(0), make_run(1))
+    source = ledger_of(tmp_path / "source.sqlite", *(make_run(seed) for seed in range(4)))
+    theirs, ours = (path.with_name(f"{path.name}-checkpoints") for path in (source, into))
+    theirs.mkdir()
+    for seed in (0, 1, 2, 99):
+        kept_file(theirs, make_run(seed).key).write_bytes(b"theirs")
+    checkpoint_file(theirs, make_run(3).key).write_bytes(b"of no use elsewhere")
+    ours.mkdir()
+    kept_file(ours, make_run(1).key).write_bytes(b"ours")
+    assert merge(into, [source]) == [Merged(source, 2, 2, 0, states=2)]
+    assert {file: file.read_bytes() for file in ours.iterdir()} == {
+        kept_file(ours, make_run(seed).key): text for seed, text in ((0, b"theirs"), (1, b"ours"), (2, b"theirs"))
+    }
+    assert merge(into, [source]) == [Merged(source, 0, 4, 0)]
+
+
+def test_a_state_that_cannot_be_copied(tmp_path: Path) -> None:
+    into, source = tmp_path / "into.sqlite", ledger_of(tmp_path / "source.sqlite", make_run())
+    file = kept_file(source.with_name("source.sqlite-checkpoints"), make_run().key)
+    file.parent.mkdir()
+    file.write_bytes(b"state")
+    blocking = tmp_path / "into.sqlite-checkpoints"
+    blocking.touch()
+    message = r"the runs are merged, but the state .* cannot be copied to .*into\.sqlite-checkpoints: .*merge again"
+    with pytest.raises(LedgerError, match=message):
+        merge(into, [source])
+    blocking.unlink()
+    assert merge(into, [source]) == [Merged(source, 0, 1, 0, states=1)]
 
 
 def test_times_and_names_may_differ(tmp_path: Path) -> None:

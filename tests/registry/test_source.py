@@ -10,7 +10,7 @@ import pytest
 from distributions import Install
 
 from zoo.errors import PluginError
-from zoo.registry import Registry, source
+from zoo.registry import Registry, loaded, source
 from zoo.registry.source import source_digest
 from zoo.spec.resolve import resolve
 
@@ -32,8 +32,9 @@ SPEC = {"base": "starter/default", "set": {"network.features.0.activation": "min
 
 def digest(spec: object = SPEC, *, files: tuple[Path, ...] = ()) -> str:
     """The digest in a fresh process's eyes: what was read and imported before is forgotten."""
-    for function in (source.plugin_source, source.installed, source._content_digest):
+    for function in (source.plugin_source, source.installed, source._same_figures):
         function.cache_clear()
+    loaded.forget()
     for name in [name for name in sys.modules if name.partition(".")[0] in ("mine", "lab", "other")]:
         del sys.modules[name]
     importlib.invalidate_caches()
@@ -188,3 +189,95 @@ def test_a_file_that_is_not_python_is_named(install: Install) -> None:
     with pytest.raises(PluginError) as caught:
         digest()
     assert str(caught.value) == f"{folder / 'mine/_helper.py'} is not valid Python: line 2: invalid syntax"
+
+
+# In one process that lives long
+
+
+def of(registry: Registry) -> str:
+    """The digest as this process sees it."""
+    return source_digest(resolve(SPEC, registry=registry), registry)
+
+
+def rewritten(file: Path, text: str) -> None:
+    """Edit a file so that its size and its time differ, as they do when a person edits it."""
+    file.write_text(f"{text}# edited {file.stat().st_mtime_ns}\n")
+
+
+def test_a_single_file_that_was_edited_since_it_was_loaded_is_named_as_it_was_loaded(tmp_path: Path) -> None:
+    file, other = tmp_path / "mine.py", tmp_path / "other" / "mine.py"
+    other.parent.mkdir()
+    for path in (file, other):
+        path.write_text(PLUGIN.format(imports="return 1"))
+    registry = Registry(files=[file]).require_sound()
+    rewritten(file, PLUGIN.format(imports="return 2"))
+    assert registry.variant("activation", "mine").factory() == 1
+    before = of(Registry(files=[other]).require_sound())
+    assert of(registry) == before
+    again = Registry(files=[file]).require_sound()
+    assert again.variant("activation", "mine").factory() == 2
+    assert of(again) != before, "what is loaded anew has another content, also in the same process"
+    assert of(registry) == before
+
+
+def test_an_edit_of_the_same_size_in_the_same_second_is_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    for value in "12345":
+        file.write_text(PLUGIN.format(imports=f"return {value}"))
+        assert Registry(files=[file]).variant("activation", "mine").factory() == int(value)
+
+
+def test_an_imported_plugin_that_was_edited_is_named_as_it_was_imported(install: Install) -> None:
+    folder = install("mine", {"mine.py": PLUGIN.format(imports="return 1")}, "mine")
+    before = digest()
+    loaded.forget()
+    rewritten(folder / "mine.py", PLUGIN.format(imports="return 2"))
+    registry = Registry().require_sound()
+    assert registry.variant("activation", "mine").factory() == 1
+    assert of(registry) == before
+    importlib.reload(sys.modules["mine"])
+    assert of(Registry().require_sound()) != before
+
+
+EAGER = "from mine._helper import x\n" + PLUGIN
+
+
+def test_a_helper_that_was_edited_between_its_import_and_the_first_look_is_refused(install: Install) -> None:
+    files = {"mine/__init__.py": "", "mine/_helper.py": HELPER, "mine/layers.py": EAGER.format(imports="pass")}
+    folder = install("mine", files, "mine")
+    source.plugin_source.cache_clear()
+    registry = Registry().require_sound()
+    rewritten(folder / "mine/_helper.py", "x = 2\n")
+    with pytest.raises(PluginError, match=r"_helper\.py was edited after it was loaded, or shortly before, and what "):
+        of(registry)
+
+
+def test_a_helper_that_was_edited_later_is_named_as_it_was_imported(install: Install) -> None:
+    files = {"mine/__init__.py": "", "mine/_helper.py": HELPER, "mine/layers.py": EAGER.format(imports="pass")}
+    folder = install("mine", files, "mine")
+    registry = Registry().require_sound()
+    before = of(registry)
+    (folder / "mine/_helper.py").touch()
+    assert of(registry) == before
+    rewritten(folder / "mine/_helper.py", "x = 2\n")
+    assert of(registry) == before
+    importlib.reload(sys.modules["mine._helper"])
+    with pytest.raises(PluginError, match="begin anew in a new process"):
+        of(registry)
+
+
+def test_what_is_imported_when_it_is_used_is_named_as_it_is_then(install: Install) -> None:
+    lazy = PLUGIN.format(imports="from mine._helper import x; return x")
+    files = {"mine/__init__.py": "", "mine/_helper.py": HELPER, "mine/_more.py": HELPER, "mine/layers.py": lazy}
+    folder = install("mine", files, "mine")
+    registry = Registry().require_sound()
+    before = of(registry)
+    rewritten(folder / "mine/_helper.py", "from mine._more import x\n")
+    after = of(registry)
+    assert after != before
+    rewritten(folder / "mine/_more.py", "x = 3\n")
+    assert of(registry) not in (before, after), "what it imports now is followed"
+    assert registry.variant("activation", "mine").factory() == 3
+    current = of(registry)
+    rewritten(folder / "mine/_more.py", "x = 4\n")
+    assert of(registry) == current

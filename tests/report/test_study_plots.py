@@ -112,8 +112,8 @@ def test_the_interaction_matrix_is_symmetric_and_has_all_effects(crossed: StudyR
 
 def test_an_interaction_plot_shows_means_over_the_other_factors(crossed: StudyResult) -> None:
     ax = plots.interaction_plot(crossed, "leaky", "size", axes())
-    table = runs(crossed)
-    means = table.groupby(["change.size", "change.leaky"])["recall.validation"].mean()
+    table = runs(crossed, {})
+    means = table.groupby(["change.size", "change.leaky"])["validation_recall"].mean()
     for container, level in zip(ax.containers, ("base", "5", "7"), strict=True):
         drawn = container.lines[0].get_ydata()
         assert drawn == pytest.approx([means[level, "base"], means[level, "leaky"]])

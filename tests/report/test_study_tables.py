@@ -299,17 +299,19 @@ def test_the_frame_has_a_row_for_each_claim_or_effect_and_the_confirmation(
 
 
 def test_runs_have_a_row_for_each_arm_and_seed(single: StudyResult) -> None:
-    table = runs(single)
+    numbers = {run.key: number for number, run in enumerate(single.arms[1].runs)}
+    table = runs(single, numbers)
+    assert table["run"].dropna().tolist() == list(numbers.values())
     assert len(table) == len(single.arms) * len(SEEDS)
     assert set(table.columns) >= {f"change.{name}" for name in CHANGES}
-    means = table.groupby("arm")["recall.validation"].mean()
+    means = table.groupby("arm")["validation_recall"].mean()
     for arm in single.arms:
         assert means[arm.name] == pytest.approx(mean_interval(list(arm.recalls["validation"].values()))[0])
     slow = table[table["arm"] == "slow"]
     assert list(slow["status"]) == ["finished", "diverged", "failed", "finished", "finished"]
     assert set(slow["change.slow"]) == {"slow"}
     assert set(slow["change.bn"]) == {"base"}
-    assert slow["recall.test"].isna().sum() == 1
+    assert slow["test_recall"].isna().sum() == 1
 
 
 @pytest.mark.parametrize(
@@ -326,7 +328,7 @@ def test_a_format_that_cannot_be_printed_is_refused(format_: str, message: str, 
 
 def test_parquet_without_pyarrow_says_what_to_install(single: StudyResult, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ZooError, match="parquet needs pyarrow: pip install pyarrow; or take --format csv"):
+    with pytest.raises(ZooError, match="parquet needs pyarrow: pip install pyarrow; or take format_='csv'"):
         parquet(single)
 
 

@@ -61,7 +61,7 @@ def test_several_comparisons_are_corrected_and_say_how_to_choose() -> None:
     note, *lines, choosing = verdicts(judged([*made, *third], [[FIRST, SECOND, "third"]]))
     assert len(lines) == 2
     assert "p corrected for 2 comparisons:" in note
-    assert choosing == "To choose among them, hold images out: --set data.validation=0.25."
+    assert choosing == "To choose among them, hold images out: sets={'data.validation': 0.25}."
 
 
 def test_without_pairs_nothing_is_claimed() -> None:

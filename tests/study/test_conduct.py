@@ -13,6 +13,8 @@ from made_results import _run as made_run
 from zoo.data import Dataset
 from zoo.errors import SpecError, ZooError
 from zoo.registry import Registry, default_registry
+from zoo.report.study.page import page
+from zoo.report.study.tables import answer, render
 from zoo.spec import Spec
 from zoo.study.conduct import Auto, conduct
 from zoo.study.definition import Study, read_study
@@ -290,9 +292,58 @@ def test_an_unfinished_study_says_so_and_does_not_look_at_the_test_images(regist
         return [run for run in Trainer(gains(bn=0.05))(specs, seeds) if run.key.seed < 3 or "leaky" in run.name]
 
     result = conduct(a_study(registry), range(4), some, dataset=digits, registry=registry)
-    assert result.notes[0].startswith("Not finished: 3 of 16 runs are missing.")
+    assert result.missing == 3
+    assert answer(result).startswith("Not finished: 3 of 16 runs are missing. Until they are there, nothing is judged,")
     assert result.confirmation is None
     assert not any("test" in arm.recalls for arm in result.arms)
+
+
+def half(specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
+    return [run for run in Trainer(gains(bn=0.05))(specs, seeds) if run.key.seed % 2 == 0]
+
+
+@pytest.mark.parametrize("design", ["one-at-a-time", "leave-one-out", "stepwise", "forward", "factorial"])
+def test_of_half_of_the_runs_nothing_is_claimed_chosen_or_ranked(
+    design: str, registry: Registry, digits: Dataset
+) -> None:
+    study = a_study(registry, design=design)
+    result = conduct(study, range(6), half, dataset=digits, registry=registry)
+    assert result.missing == 3 * len(result.arms)
+    assert (result.chosen, result.confirmation, result.ranks, result.steps, result.found_by) == (None, None, (), (), ())
+    assert not any(result.pareto.values())
+    comparisons = [found.comparison for found in (*result.claims, *result.effects)]
+    assert {(each.verdict, each.p, each.p_adjusted, each.more_seeds) for each in comparisons} <= {
+        ("undecided", None, None, None)
+    }
+    assert bool(comparisons) is (design not in ("stepwise", "forward")), "a search would have gone another way"
+    shown = render(result)
+    least = "at least " if design in ("stepwise", "forward") else ""
+    assert f"Not finished: {least}{result.missing} of {2 * result.missing} runs are missing." in shown
+    assert not any(word in shown for word in ("Chosen", "Ranks", "Not beaten", "would have", "helps", "(chosen)"))
+    assert "Not finished" in page(result)
+    assert "Confusion on test" not in page(result)
+    assert conduct(study, [0, 2, 4], half, dataset=digits, registry=registry).missing == 0
+
+
+def test_a_combination_without_any_run_is_missing_unless_it_cannot_be_trained(
+    registry: Registry, digits: Dataset
+) -> None:
+    def some(specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
+        return [run for run in Trainer(gains())(specs, seeds) if "leaky" not in run.name]
+
+    study = a_study(registry)
+    assert conduct(study, range(2), some, dataset=digits, registry=registry).missing == 2
+    fits = conduct(study, range(2), some, dataset=digits, registry=registry, fits=lambda spec: "leaky" not in spec.name)
+    assert fits.missing == 0
+    assert fits.chosen is not None
+
+
+def test_with_seeds_that_are_added_the_first_look_is_to_be_whole(registry: Registry, digits: Dataset) -> None:
+    auto = Auto(first=3, batch=2, most=7)
+    result = conduct(a_study(registry), range(7), half, dataset=digits, registry=registry, auto=auto)
+    assert result.missing > 0
+    whole = conduct(a_study(registry), range(7), Trainer(gains()), dataset=digits, registry=registry, auto=auto)
+    assert whole.missing == 0
 
 
 def test_effects_need_all_combinations(registry: Registry, digits: Dataset) -> None:
@@ -323,7 +374,9 @@ def test_a_variant_that_does_not_fit_is_left_out(registry: Registry, digits: Dat
     def fitting(specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
         return [run for run in Trainer(gains())(specs, seeds) if "drop_block" not in run.name]
 
-    result = conduct(study, range(2), fitting, dataset=digits, registry=registry)
+    result = conduct(
+        study, range(2), fitting, dataset=digits, registry=registry, fits=lambda spec: "drop_block" not in spec.name
+    )
     assert result.proofs["dropout=drop_block"][0].startswith("left out: starter/default[dropout=drop_block]:")
     assert result.proofs["dropout"][0].startswith("+ Dropout(")
     assert "dropout=drop_block: no run." in result.notes

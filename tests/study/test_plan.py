@@ -94,7 +94,8 @@ def test_the_ledger_says_how_much_differences_scatter(registry: Registry, tmp_pa
     with Ledger(tmp_path / "zoo.sqlite") as ledger:
         plan = make_plan(first_specs(study, registry), range(4), registry=registry, device="cpu", ledger=ledger)
         for run in plan.runs:
-            attempt = ledger.start(run)
+            attempt = ledger.claim(run)
+            assert attempt is not None
             spec = next(s for s in first_specs(study, registry) if s.identity == run.key.spec)
             noise = np.random.default_rng([run.key.seed, len(run.name)]).normal(0, 0.01)
             made = made_run(spec, run.key.seed, 0.9 + noise, seconds=1.0, parameters=10)

@@ -115,7 +115,7 @@ def test_slow_checks_are_skipped_unless_they_are_asked_for():
         (mark,) = [zoo.testing.conformance("relu", slow=slow)]
         return next(param.values[0] for param in mark.args[1] if param.id == "compiled")
 
-    with pytest.raises(pytest.skip.Exception, match="--slow"):
+    with pytest.raises(pytest.skip.Exception, match="ask for it with slow"):
         made(False)()
     assert made(True).slow
 

@@ -208,7 +208,7 @@ def test_a_device_that_is_not_there(present, here, name, message):
     present(**here)
     with pytest.raises(ZooError) as caught:
         devices(name)
-    assert str(caught.value) == f"--device {name}: {message}"
+    assert str(caught.value) == f"device={name!r}: {message}"
 
 
 def test_a_gpu_s_number_is_not_recorded(monkeypatch):

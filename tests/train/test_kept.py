@@ -138,11 +138,38 @@ def test_a_lab_says_what_goes_on(tmp_path):
     second, said = lab()
     second.benchmark(spec(5), seeds=1)
     assert "Note: kept goes on from the states that were kept after 2 epochs." in said
-    first.benchmark(attrs.evolve(spec(2, {"training.schedule": "cosine"}), name="cosine"), seeds=1)
-    second.benchmark(attrs.evolve(spec(3, {"training.schedule": "cosine"}), name="cosine"), seeds=1)
-    assert said[-2].startswith(
-        "Note: cosine: states after 2 epochs are kept, but its learning rates depend on how long a"
-    )
+    warm = {"training.warmup": 0.06}  # of 12 and of 18 steps one, of 30 two
+    first.benchmark(attrs.evolve(spec(2, warm), name="warm"), seeds=1)
+    second.benchmark(attrs.evolve(spec(3, warm), name="warm"), seeds=1)
+    assert "Note: warm goes on from the states that were kept after 2 epochs." in said
+    second.benchmark(attrs.evolve(spec(5, warm), name="warm"), seeds=1)
+    assert (
+        "Note: warm: states after 2 epochs are kept, but its learning rates depend on how long a run is (schedule "
+        "constant, warm-up 0.06), so it begins anew."
+    ) in said
+
+
+@pytest.mark.parametrize(
+    ("sets", "named"),
+    [
+        ({"training.schedule": "cosine"}, "schedule cosine, warm-up 0"),
+        ({"training.schedule": "step"}, "schedule step, warm-up 0"),
+        ({"training.warmup": 0.5}, "schedule constant, warm-up 0.5"),
+    ],
+)
+def test_a_state_that_no_longer_run_can_go_on_from_is_not_kept_and_that_is_said_once(sets, named, tmp_path, capsys):
+    said = []
+    lab = zoo.Lab(tmp_path / "zoo.sqlite", jobs=1, registry=REGISTRY, keep_state=True, say=said.append)
+    lab.benchmark(spec(2, sets), seeds=2)
+    line = f"its learning rates depend on how long a run is ({named}), and no longer run begins as it did"
+    told = capsys.readouterr().err.splitlines()
+    assert [text for text in told if "state" in text] == [f"kept: its state is not kept: {line}"]
+    assert not list(tmp_path.rglob("*.kept.*"))
+    lab.benchmark(spec(2, sets), seeds=2)
+    assert said[-2:] == [
+        "Note: 2 runs are stored already, without a state.",
+        f"Nothing to train: 2 runs in {tmp_path / 'zoo.sqlite'} already.",
+    ]
 
 
 def test_a_plan_looks_at_the_state_of_each_seed(tmp_path):

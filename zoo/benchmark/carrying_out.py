@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any
 
 import attrs
 
 from zoo.benchmark.plan import Plan
 from zoo.data import Dataset
-from zoo.errors import ClaimLostError, LedgerError, PluginError
+from zoo.errors import ClaimLostError, LedgerError, PluginError, is_interruption
 from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
+from zoo.execution.faults import at_work, wrong
+from zoo.invocation import command
 from zoo.ledger import Ledger
-from zoo.registry import Registry
+from zoo.registry import Registry, Variant
 from zoo.registry.options import Choice
 from zoo.registry.source import source_digest
 from zoo.spec import Spec
@@ -56,10 +58,11 @@ def carry_out(
             hoped for, and when another command trains some of them.
         engine: see `zoo.train.engines`.
     """
-    books = _Books(ledger, registry, say)
+    books = _Books(ledger, registry, say, registry.variant("executor", executor.name))
     open_ = deque(plan.missing)
     try:
         while open_:
+            books.say_who_is_gone(open_)
             work = Work(
                 runs=books.claimed(open_),
                 registry=registry,
@@ -69,14 +72,11 @@ def carry_out(
                 engine=engine,
                 say=say,
             )
-            events = registry.make(executor, work=work)
-            if not hasattr(events, "close"):
-                raise PluginError(f"executor {executor.name} gave a {type(events).__name__}, not a generator of events")
-            with closing(events):
+            with at_work(executor, work) as events:
                 for event in events:
                     if (stored := books.enter(event)) is not None:
                         watch(stored)
-            books.require_all_ended(executor.name)
+            books.require_all_ended()
             open_ = books.others_left(watch)
     finally:
         books.give_back()
@@ -86,9 +86,10 @@ def carry_out(
 class _Books:
     """What is written while runs are trained."""
 
-    def __init__(self, ledger: Ledger, registry: Registry, say: Callable[[str], None]) -> None:
-        self._ledger, self._registry, self._say = ledger, registry, say
+    def __init__(self, ledger: Ledger, registry: Registry, say: Callable[[str], None], executor: Variant) -> None:
+        self._ledger, self._registry, self._say, self._executor = ledger, registry, say, executor
         self._reported: set[str] = set()
+        self._given: set[RunKey] = set()
         self._attempts: dict[RunKey, int] = {}
         self._at_once: dict[RunKey, int] = {}
         """Of the runs under way, with how many each shared the machine at most, itself counted."""
@@ -97,6 +98,13 @@ class _Books:
         self._elsewhere: dict[RunKey, Run] = {}
         self._owners_told: set[str] = set()
         self.failed: dict[RunKey, Run] = {}
+
+    def say_who_is_gone(self, open_: Iterable[Run]) -> None:
+        """Say which other commands began some of the runs and were killed: these are claimed here."""
+        gone = Counter(self._ledger.left_behind(run.key for run in open_).values())
+        for owner, count in gone.items():
+            its = "1 run that it began is" if count == 1 else f"{count} runs that it began are"
+            self._say(f"Another command ({owner}) is gone; {its} trained here.")
 
     def claimed(self, open_: deque[Run]) -> Iterator[Run]:
         """Yield one run after another once it is claimed; leave aside those that another command trains."""
@@ -107,11 +115,14 @@ class _Books:
                 self._elsewhere[run.key] = run
                 continue
             self._attempts[run.key] = attempt
+            self._given.add(run.key)
             yield run
 
     def enter(self, event: Event) -> Event | None:
         """Store an event and tell plugins of it; return it as it was stored, None if the run is no longer ours."""
         key = event.run.key
+        if key not in self._given:
+            raise self._broken(event.run, "told of a run that it was not given")
         if key not in self._attempts:
             return None
         try:
@@ -134,7 +145,7 @@ class _Books:
             case EpochFinished(run, record):
                 self._epochs[key] = self._epochs.get(key, 0) + 1
                 if record.epoch != self._epochs[key]:
-                    raise _broken(run, f"told epoch {record.epoch} where epoch {self._epochs[key]} was due")
+                    raise self._broken(run, f"told epoch {record.epoch} where epoch {self._epochs[key]} was due")
                 self._ledger.add_epoch(self._attempts[key], record)
                 self._tell("zoo_epoch_finished", run=run, epoch=record)
             case Lost(run):
@@ -148,9 +159,12 @@ class _Books:
                     self._at_once.pop(key, None)
             case Ended(run):
                 epochs, told = run.spec["training"]["epochs"], self._epochs.get(key, 0)
-                if run.status == "running" or (run.status == "finished" and told != epochs):
-                    raise _broken(run, f"ended as {run.status} after {told} of {epochs} epochs")
-                run = attrs.evolve(run, provenance={**run.provenance, "runs_at_once": str(self._at_once.get(key, 1))})
+                over = run.status in ("finished", "diverged", "failed")
+                if not over or (run.status == "finished" and told != epochs):
+                    raise self._broken(run, f"ended as {run.status} after {told} of {epochs} epochs")
+                # Of this process, which was commanded: a worker has been started by it.
+                about = {"runs_at_once": str(self._at_once.get(key, 1)), "command": command()}
+                run = attrs.evolve(run, provenance={**run.provenance, **about})
                 self._ledger.finish(self._attempts[key], run)
                 self._forget(key)
                 if run.status != "failed":  # which may go on from it
@@ -181,17 +195,14 @@ class _Books:
     def _tell(self, hook: str, **happened: Any) -> None:
         tell(self._registry, hook, self._say, self._reported, **happened)
 
-    def require_all_ended(self, executor: str) -> None:
+    def require_all_ended(self) -> None:
         """See that an executor that says it is done has told the end of each run that it took.
 
         Raises:
             PluginError: it has not.
         """
         if self._attempts:
-            raise PluginError(
-                f"executor {executor} has not told how {len(self._attempts)} of its runs ended: "
-                f"`zoo check executor:{executor}` says what is wrong with it"
-            )
+            raise wrong(self._executor, f"has not told how {len(self._attempts)} of its runs ended")
 
     def give_back(self) -> None:
         """Give back the claims of runs that have not ended, so that any command can train them at once."""
@@ -199,6 +210,9 @@ class _Books:
         with suppress(LedgerError):
             for attempt in self._attempts.values():
                 self._ledger.release(attempt)
+
+    def _broken(self, run: Run, what: str) -> PluginError:
+        return wrong(self._executor, f"{what} ({run.name} seed {run.key.seed})")
 
     def others_left(self, watch: Callable[[Event], None]) -> deque[Run]:
         """Wait for the runs that other commands train; return those to train here, whose command is gone."""
@@ -223,10 +237,6 @@ class _Books:
         return deque()
 
 
-def _broken(run: Run, what: str) -> PluginError:
-    return PluginError(f"the executor {what}, of {run.name} seed {run.key.seed}: `zoo check executor:NAME` tells more")
-
-
 def stored_runs(
     specs: Iterable[Spec],
     seeds: Sequence[int],
@@ -236,11 +246,12 @@ def stored_runs(
     ledger: Ledger,
     precision: Precision = "fp32",
 ) -> list[Run]:
-    """Return those of the runs that the ledger holds, under the specs' names, without training or planning."""
+    """Return those of the runs that are over, failed ones too, under the specs' names, without training or planning."""
     found = []
     for spec in specs:
         key = RunKey(spec.identity, 0, data.digest, source_digest(spec, registry), precision)
-        runs = (ledger.find(attrs.evolve(key, seed=seed)) for seed in seeds)
+        own = [attrs.evolve(key, seed=seed) for seed in seeds]
+        runs = (ledger.find(each) or ledger.find_failed(each) for each in own)
         found += [attrs.evolve(run, name=spec.name) for run in runs if run]
     return found
 
@@ -277,7 +288,9 @@ def tell(
     for implementation in getattr(registry.hook, hook).get_hookimpls():
         try:
             results.append(implementation.function(**{name: happened[name] for name in implementation.argnames}))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # a plugin may also call sys.exit
+            if is_interruption(error):
+                raise
             what = f"plugin {implementation.plugin_name}: its hook {hook}"
             if what not in reported:
                 reported.add(what)

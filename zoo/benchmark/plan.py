@@ -8,15 +8,17 @@ from pathlib import Path
 
 import attrs
 
+from zoo import torch_settings
 from zoo.data import source
-from zoo.errors import BuildError, DataError, PluginError
+from zoo.errors import BuildError, DataError, PluginError, is_interruption, setting
 from zoo.execution.processes import available_cores
 from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.registry.source import source_digest
 from zoo.spec import Spec, paths, unstructure
+from zoo.train.engines.choice import ENGINES, Wanted, decide
 from zoo.train.execute import dataset, forget_edited
-from zoo.train.kept import kept_states, usable_state
+from zoo.train.kept import kept_states, rates_depend, usable_state
 from zoo.train.machine import make_deterministic
 from zoo.train.places import kept_file
 from zoo.train.precision import Precision, set_policy
@@ -78,6 +80,7 @@ def make_plan(
     ledger: Ledger,
     jobs: int | None = 1,
     precision: Precision = "fp32",
+    engine: Wanted = "sequential",
 ) -> Plan:
     """Find out what there is to train and about how long it takes, before anything is trained.
 
@@ -91,6 +94,7 @@ def make_plan(
             process, and None one for each core, if that is worth the start of the processes. On a GPU all in this
             process; None is then 1.
         precision: of every run.
+        engine: by which runs will be trained, whose time is estimated.
 
     Raises:
         DataError: a data set is damaged, or no spec has its data at hand.
@@ -129,7 +133,7 @@ def make_plan(
         notes[
             f"{which[0]}{more}: the images of {name} are sorted by class, and training.shuffle is false: the network "
             "sees one class at a time, so recall is far too low and comparisons are worthless; "
-            "`--set training.shuffle=true` mends it"
+            f"`{setting('training.shuffle', True)}` mends it"
         ] = None
     if specs and not ready and not unfit:
         raise DataError("\n".join(f"{name} is not at hand: {why_missing[name]}" for name in waiting))
@@ -141,7 +145,7 @@ def make_plan(
         open_keys = [own for own in (attrs.evolve(key, seed=seed) for seed in seeds) if own not in ended]
         if any(own not in costs for own in open_keys):
             try:
-                own_costs, note = _seconds(spec, open_keys, registry, device, ledger.checkpoints)
+                own_costs, note = _seconds(spec, open_keys, registry, device, ledger.checkpoints, engine)
             except BuildError as error:
                 unfit[spec.name] = str(error)
             else:
@@ -182,7 +186,7 @@ def longest_first(runs: Iterable[Run], costs: Mapping[RunKey, float]) -> list[Ru
 
 
 def _seconds(
-    spec: Spec, keys: Sequence[RunKey], registry: Registry, device: str, checkpoints: Path
+    spec: Spec, keys: Sequence[RunKey], registry: Registry, device: str, checkpoints: Path, engine: Wanted
 ) -> tuple[dict[RunKey, float], str]:
     """Estimate the time of each run of a spec, and note whether some go on from kept states.
 
@@ -195,12 +199,16 @@ def _seconds(
     try:
         data = dataset(spec, registry, device)
         set_policy(first.precision)
-        training = Training(spec, first.seed, data, device=device, registry=registry, precision=first.precision)
-        seconds = training.estimate()
+        with torch_settings.kept():
+            kind = ENGINES[decide(engine, spec, first, data, device=device, registry=registry).engine]
+            training = kind(spec, first.seed, data, device=device, registry=registry, precision=first.precision)
+            seconds = training.estimate()
         behind = {key: usable_state(training, checkpoints, key) for key in keys}
-    except (BuildError, KeyboardInterrupt):
+    except BuildError:
         raise
-    except BaseException:  # a plugin may also call sys.exit
+    except BaseException as error:  # a plugin may also call sys.exit
+        if is_interruption(error):
+            raise
         return dict.fromkeys(keys, 0.0), ""
     epochs = spec.training.epochs
     costs = {key: seconds * (epochs - behind[key]) / epochs for key in keys}
@@ -223,10 +231,7 @@ def _kept_note(training: Training, behind: Mapping[RunKey, int], checkpoints: Pa
     found = f"{spec.name}: states after {longest} epochs are kept, but "
     if training.begins_like(longest):
         return f"{found}they are damaged or of another version of zoo or torch or another device, so it begins anew"
-    return (
-        f"{found}its learning rates depend on how long a run is (schedule {spec.training.schedule}, warm-up "
-        f"{spec.training.warmup:g}), so it begins anew"
-    )
+    return f"{found}{rates_depend(spec)}, so it begins anew"
 
 
 def within_budget(

@@ -53,10 +53,13 @@ def share(plan: Plan, number: int, count: int, *, registry: Registry, device: st
         loads[least] += work[key.spec]
         if least == number - 1:
             mine.add(key)
+    there = "is 1 run" if len(keys) == 1 else f"are {len(keys)} runs"
+    empty = f"Share {number} of {count} is empty: there {there} to share out."
     return attrs.evolve(
         plan,
         runs=tuple(run for run in plan.runs if run.key in mine),
         missing=tuple(run for run in plan.missing if run.key in mine),
+        remarks=plan.remarks if mine else (*plan.remarks, empty),
     )
 
 

@@ -1,4 +1,4 @@
-"""Asking before what takes long."""
+"""Asking before what takes long, and before what is removed."""
 
 from __future__ import annotations
 
@@ -22,15 +22,35 @@ def ask_if_long(seconds: float, *, cut_by: str, remedy: str) -> bool:
         remedy: the same for the error, as the end of "say --yes to go on, or cut it down with ...".
 
     Raises:
-        ZooError: there is nobody to ask.
+        ZooError: there is no terminal to ask on.
     """
     if seconds <= ASK_ABOVE:
         return True
     if not interactive():
-        raise ZooError(f"that is over {rough_duration(ASK_ABOVE)}: say --yes to go on, or cut it down with {remedy}")
+        raise ZooError(
+            f"that is over {rough_duration(ASK_ABOVE)}, and there is no terminal to ask on: say --yes to go on, or cut "
+            f"it down with {remedy}"
+        )
     return click.confirm(f"Go on? ({cut_by} cut it down)", err=True)
+
+
+def may_remove(what: str) -> bool:
+    """Ask whether something may be removed, and return the answer; say that nothing was, where it is no.
+
+    Args:
+        what: the question is "Remove `what`?".
+
+    Raises:
+        ZooError: there is no terminal to ask on.
+    """
+    if not interactive():
+        raise ZooError("nothing was removed: there is no terminal to ask on; say --yes to remove it")
+    answer = click.confirm(f"Remove {what}?", err=True)
+    if not answer:
+        click.echo("Nothing was removed.", err=True)
+    return answer
 
 
 def interactive() -> bool:
     """Tell whether there is somebody to ask."""
-    return sys.stdin.isatty()
+    return sys.stdin is not None and sys.stdin.isatty()

@@ -12,7 +12,6 @@ from zoo.cli.changes import read_sets, read_variations
 from zoo.cli.common import (
     Duration,
     Shard,
-    executor_choice,
     fail_if_refused,
     ledger_option,
     print_table,
@@ -76,8 +75,6 @@ def benchmark_command(
     variations: tuple[str, ...],
     budget: float | None,
     shard: tuple[int, int] | None,
-    executor: str | None,
-    executor_sets: tuple[str, ...],
     yes: bool,
     plan_only: bool,
     ledger_path: Path | None,
@@ -95,14 +92,14 @@ def benchmark_command(
     Examples:
       zoo benchmark
       zoo benchmark 'eq2425/*' --data folder:images --epochs 3 --seeds 1
-      zoo benchmark starter/default --vary activation=relu,mish,squared_relu --seeds 10
-      zoo benchmark mine.toml --set training.optimizer.learning_rate=0.02 --budget 30m
+      zoo benchmark starter/default --vary activation=relu,mish --seeds 10
+      zoo benchmark mine.toml --set optimizer.learning_rate=0.02 --budget 30m
     """
     from zoo.report.table import check
 
     format_ = "json" if as_json else format_
     check(format_, sort)
-    lab: Lab = plugins.lab(ledger=ledger_path, executor=executor_choice(executor, executor_sets), **trained_on)
+    lab: Lab = plugins.lab(ledger=ledger_path, **trained_on)
     selection = lab.select(*patterns, sets=read_sets(sets, data=data, epochs=epochs), vary=read_variations(variations))
     lab.require_data(selection, of_all=data is not None)
 

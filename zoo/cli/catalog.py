@@ -137,7 +137,7 @@ def _variant_text(variant: Variant) -> str:
 
 def _show_layers(spec: Spec, registry: Registry, as_json: bool) -> None:
     from zoo.lab.networks import built_for, images
-    from zoo.report.text import quantity
+    from zoo.report.network import ALIGN, HEADERS, rows, sizes
 
     shape, classes = images(spec, registry)
     built = built_for(spec, registry)
@@ -146,15 +146,9 @@ def _show_layers(spec: Spec, registry: Registry, as_json: bool) -> None:
         record = {"spec": spec.name, "input_shape": shape, "classes": classes, "parameters": built.parameters}
         click.echo(json.dumps({**record, "flops": built.flops, "layers": layers}, indent=2))
         return
-    rows = [
-        [layer.path, layer.description, _sizes(layer.output_shape), quantity(layer.parameters), quantity(layer.flops)]
-        for layer in built.layers
-    ]
-    rows.append(["total", "", "", quantity(built.parameters), quantity(built.flops)])
     click.echo(layout.paragraph(f"{spec.name}: {spec.description}"))
-    click.echo(f"input {_sizes(shape)}, {classes} classes ({spec.data.dataset}); FLOPs of one image's forward pass\n")
-    headers = ["layer", "variant", "output", "parameters", "FLOPs"]
-    click.echo(layout.table(rows, headers=headers, align=("left", "left", "left", "right", "right"), wrap=1))
+    click.echo(f"input {sizes(shape)}, {classes} classes ({spec.data.dataset}); FLOPs of one image's forward pass\n")
+    click.echo(layout.table(rows(built), headers=HEADERS, align=ALIGN, wrap=1))
     click.echo("\n" + layout.paragraph(_training_text(spec)))
 
 
@@ -166,7 +160,3 @@ def _training_text(spec: Spec) -> str:
         f"{t.epochs} epochs, batches of {t.batch_size} {order}; {t.optimizer}; schedule {t.schedule}, "
         f"warm-up {t.warmup:g}; loss {t.loss}; augmentation {augmentation}; initializer {spec.network.initializer}"
     )
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

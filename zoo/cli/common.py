@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from zoo.cli.completion import complete_device, complete_executor
-from zoo.errors import WORK_FAILED
+from zoo.errors import WORK_FAILED, ZooError
+from zoo.lab.arguments import read_duration, shard
 from zoo.report import layout
 from zoo.report.text import counted
 
@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from zoo.registry import Registry
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Group(click.Group):
+    """A group of commands whose help has the first sentence of each command's, whole."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what the commands do. click cuts the sentences to what fits on a line."""
+        whole = 10_000
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, self.commands[name].get_short_help_str(whole)) for name in sorted(self.commands)]
+            )
 
 
 def ledger_option(command: Command) -> Command:
@@ -37,7 +49,8 @@ def training_options(command: Command) -> Command:
         click.option(
             "--jobs",
             type=click.IntRange(min=1),
-            help="Runs at once: on a CPU one core each, on an NVIDIA GPU side by side.  [default: all cores; 1]",
+            help="How many runs at once: on a CPU each on a core of its own (all cores, where that pays, when left "
+            "out), on an NVIDIA GPU side by side (1 when left out).",
         ),
         click.option("--executor-set", "executor_sets", multiple=True, metavar="OPTION=VALUE",
                      help="Set an option of the executor."),
@@ -76,20 +89,41 @@ def device_options(command: Command) -> Command:
     return command
 
 
-def executor_choice(executor: str | None, sets: Sequence[str]) -> dict[str, Any] | None:
+def executor_choice(executor: str | None, sets: Sequence[str], registry: Registry) -> dict[str, Any] | None:
     """Return the executor that --executor and --executor-set state.
 
     Raises:
-        click.UsageError: options are stated, but no executor.
-        SpecError: a text is no option and value.
+        click.UsageError: options are stated, but no executor; or a text is no option and value.
+        UnknownNameError: there is no such executor.
+        SpecError: an option is not valid.
     """
-    from zoo.spec.paths import parse_set
+    from zoo.spec.reading import read_choice
 
     if executor is None:
         if sets:
             raise click.UsageError("--executor-set is for an executor: name it with --executor")
         return None
-    return {"name": executor, **dict(parse_set(text) for text in sets)}
+    registry.variant("executor", executor)
+    choice = {"name": executor, **dict(map(_executor_option, sets))}
+    read_choice("executor", choice, "--executor-set" if sets else "--executor", registry)
+    return choice
+
+
+def _executor_option(text: str) -> tuple[str, Any]:
+    """Read `option=value`."""
+    from zoo.errors import SpecError
+    from zoo.spec.paths import parse_value
+
+    option, equals, value = text.partition("=")
+    option = option.strip()
+    if not equals or not option:
+        raise click.UsageError(f"--executor-set {text}: expected OPTION=VALUE")
+    if option == "name":
+        raise click.UsageError(f"--executor-set {text}: the executor is named with --executor")
+    try:
+        return option, parse_value(value)
+    except SpecError as error:
+        raise click.UsageError(f"--executor-set {option}: {error}") from error
 
 
 class Shard(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
@@ -101,10 +135,13 @@ class Shard(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
         """Return the two numbers."""
         if isinstance(value, tuple):
             return value
-        match = re.fullmatch(r"(\d+)/(\d+)", str(value).strip())
-        if not match or not 1 <= int(match[1]) <= int(match[2]):
+        try:
+            found = shard(str(value))
+        except ZooError:
+            found = None
+        if found is None:
             self.fail(f"expected K/N, from 1/N to N/N, such as 3/16, got {value!r}", param, ctx)
-        return int(match[1]), int(match[2])
+        return found
 
 
 def table_options(command: Command) -> Command:
@@ -165,10 +202,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic before
         """Return the duration in seconds."""
         if isinstance(value, float):
             return value
-        match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?|(\d+)", str(value).strip())
-        seconds = (
-            sum(float(n or 0) * unit for n, unit in zip(match.groups(), (3600, 60, 1, 1), strict=True)) if match else 0
-        )
-        if not seconds:
+        seconds = read_duration(str(value))
+        if seconds is None:
             self.fail(f"expected a duration above 0, such as 90s, 30m or 1h30m, got {value!r}", param, ctx)
         return seconds

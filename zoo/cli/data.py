@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.common import ledger_option, say
+from zoo.cli.asking import may_remove
+from zoo.cli.common import Group, ledger_option, say
 from zoo.cli.completion import complete_dataset
 from zoo.cli.main import Plugins
 from zoo.report import layout
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from zoo.data import Holding
 
 
-@click.group()
+@click.group(cls=Group)
 def data_command() -> None:
     """List data sets, get those that are not at hand, and look after the cache."""
 
@@ -187,8 +188,8 @@ def remove_command(names: tuple[str, ...], everything: bool, dry_run: bool, yes:
     click.echo(_table(held, None))
     if dry_run:
         return
-    if not yes:
-        click.confirm(f"Remove {counted(len(held), 'folder')}, {size}, from the cache?", abort=True)
+    if not yes and not may_remove(f"{counted(len(held), 'folder')}, {size}, from the cache"):
+        return
     for holding in held:
         discard(holding)
     click.echo(f"Removed {size}.")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from tabulate import tabulate
 
-from zoo.cli.common import ledger_option, say
+from zoo.cli.asking import may_remove
+from zoo.cli.common import Group, ledger_option, say
 from zoo.cli.completion import complete_dataset, complete_spec
 from zoo.cli.main import Plugins
 from zoo.errors import WORK_FAILED
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zoo.ledger import Ledger
+    from zoo.ledger.export import View
     from zoo.ledger.keep import Entry
 
 # As in zoo.ledger.keep and zoo.ledger.export, which are imported when they are needed.
@@ -29,7 +31,7 @@ VIEWS = ("runs", "epochs")
 FORMATS = ("csv", "parquet")
 
 
-@click.group()
+@click.group(cls=Group)
 def ledger_command() -> None:
     """Look into a ledger of runs, merge several, take runs out."""
 
@@ -37,7 +39,7 @@ def ledger_command() -> None:
 def _open(path: Path | None, *, write: bool = False) -> Ledger:
     from zoo.ledger import Ledger, default_path
 
-    return Ledger(path or default_path(), create=False, write=write)
+    return Ledger(path or default_path(), create=False, write=write, say=say)
 
 
 @ledger_command.command("info")
@@ -105,9 +107,10 @@ def runs_command(
       zoo ledger runs 'starter/*'
       zoo ledger runs --status failed --status diverged
     """
-    from zoo.ledger.keep import entries
+    from zoo.ledger.keep import entries, require_known
 
     with _open(ledger_path) as ledger:
+        require_known(ledger, patterns, data)
         found = entries(ledger, patterns=patterns, dataset=data, statuses=_statuses(statuses, failed))
     if as_json:
         click.echo(json.dumps([_record(entry) for entry in found], indent=2))
@@ -241,17 +244,16 @@ def remove_command(
     if not (patterns or data or failed or stale or ids):
         raise click.UsageError("say which runs: a SPEC-PATTERN, --data, --failed, --stale or --run")
     registry = plugins.registry() if stale else None
-    with _open(ledger_path, write=not dry_run) as ledger:
+    with _open(ledger_path) as ledger:
         found = chosen(
             ledger, patterns=patterns, dataset=data, statuses=_statuses((), failed), ids=ids, stale_for=registry
         )
-        click.echo(_table(found))
-        if dry_run or not found:
-            return
-        if not yes:
-            click.confirm(f"Remove {counted(len(found), 'run')} from {ledger.path}?", abort=True)
+    click.echo(_table(found))
+    if dry_run or not found or not (yes or may_remove(f"{counted(len(found), 'run')} from {ledger.path}")):
+        return
+    with _open(ledger_path, write=True) as ledger:
         remove(ledger, found)
-        click.echo(f"Removed {counted(len(found), 'run')}.")
+    click.echo(f"Removed {counted(len(found), 'run')}.")
 
 
 @ledger_command.command("merge")
@@ -260,7 +262,8 @@ def remove_command(
 def merge_command(into: Path, sources: tuple[Path, ...]) -> None:
     """Copy the runs of other ledgers into one, which is made where it is missing.
 
-    All or nothing is copied. To merge again changes nothing. The others are only read.
+    All or nothing is copied. To merge again changes nothing. The others are only read. States that were kept of the
+    runs (--keep-state) come along.
 
     \b
     Example:
@@ -268,9 +271,13 @@ def merge_command(into: Path, sources: tuple[Path, ...]) -> None:
     """
     from zoo.ledger.merge import merge
 
-    for merged in merge(into, sources):
+    for merged in merge(into, sources, say=say):
+        if merged.left_out:
+            click.echo(f"{merged.path}: left out, as {merged.left_out}")
+            continue
         left = f"; {merged.under_way} not ended, left there" if merged.under_way else ""
-        click.echo(f"{merged.path}: {counted(merged.added, 'run')} added, {merged.known} known already{left}")
+        states = f"; {counted(merged.states, 'kept state')} copied" if merged.states else ""
+        click.echo(f"{merged.path}: {counted(merged.added, 'run')} added, {merged.known} known already{left}{states}")
 
 
 @ledger_command.command("export")
@@ -279,12 +286,12 @@ def merge_command(into: Path, sources: tuple[Path, ...]) -> None:
     "--output", "-o", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
     help="Instead of a folder: one table, to a file that ends in .csv or .parquet.",
 )  # fmt: skip
-@click.option("--table", "view", type=click.Choice(VIEWS), default="runs", show_default=True, help="Which, with -o.")
-@click.option(
-    "--format", "format_", type=click.Choice(FORMATS), default="csv", show_default=True, help="Of the files in DIR."
-)
+@click.option("--table", "view", type=click.Choice(VIEWS), help="Only this one.  [default: both to DIR, runs to FILE]")
+@click.option("--format", "format_", type=click.Choice(FORMATS), help="Of the files in DIR.  [default: csv]")
 @ledger_option
-def export_command(folder: Path | None, output: Path | None, view: Any, format_: str, ledger_path: Path | None) -> None:
+def export_command(
+    folder: Path | None, output: Path | None, view: View | None, format_: str | None, ledger_path: Path | None
+) -> None:
     """Write all runs and epochs as tables for other programs.
 
     In DIR they are runs.csv and epochs.csv, or .parquet. Files of these names are replaced.
@@ -299,11 +306,13 @@ def export_command(folder: Path | None, output: Path | None, view: Any, format_:
     if (folder is None) == (output is None):
         raise click.UsageError("give either DIR or --output FILE")
     if output is not None:
+        if format_ is not None:
+            raise click.UsageError("--format is of the files in DIR: the ending of FILE says its own")
         format_of(output)
-        wanted = [(view, output)]
+        wanted: list[tuple[View, Path]] = [(view or "runs", output)]
     else:
         assert folder is not None
-        wanted = [(each, folder / f"{each}.{format_}") for each in VIEWS]
+        wanted = [(each, folder / f"{each}.{format_ or 'csv'}") for each in VIEWS if view in (None, each)]
     with _open(ledger_path) as ledger:
         for each, path in wanted:
             click.echo(f"{path}: {export(ledger, each, path)} {each}")
@@ -312,7 +321,10 @@ def export_command(folder: Path | None, output: Path | None, view: Any, format_:
 @ledger_command.command("vacuum")
 @ledger_option
 def vacuum_command(ledger_path: Path | None) -> None:
-    """Give the space of what was removed back to the disk.
+    """Give the space of what was removed back to the disk, and remove states that no run needs.
+
+    States are the files in the folder beside the ledger: checkpoints of runs that were stopped, and what --keep-state
+    kept. They are left over where a command was killed, or the ledger was changed by other programs.
 
     \b
     Example:
@@ -321,8 +333,10 @@ def vacuum_command(ledger_path: Path | None) -> None:
     from zoo.ledger.keep import vacuum
 
     with _open(ledger_path, write=True) as ledger:
-        before, after = vacuum(ledger)
-    click.echo(f"{ledger.path}: {byte_size(before)} before, {byte_size(after)} after")
+        done = vacuum(ledger)
+    for file, bytes_ in done.removed.items():
+        click.echo(f"{file}: removed, as no run needs it ({byte_size(bytes_)})")
+    click.echo(f"{ledger.path}: {byte_size(done.before)} before, {byte_size(done.after)} after")
 
 
 @ledger_command.command("check")
@@ -330,8 +344,8 @@ def vacuum_command(ledger_path: Path | None) -> None:
 def check_command(ledger_path: Path | None) -> None:
     """Say what is wrong with the ledger, a line each; the exit code is then 1.
 
-    Checks the file, the references between its tables, that every run can be read, and that every checkpoint is of a
-    run that can go on.
+    Checks the file, the references between its tables, that every run can be read, and that every state in the folder
+    beside it is needed by a run.
 
     \b
     Example:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,7 @@ import click
 
 from zoo import __version__
 from zoo.cli import completion  # noqa: F401 - it tells click how Bash splits words
-from zoo.errors import INTERRUPTED, ZooError
+from zoo.errors import INTERRUPTED, WORK_FAILED, ZooError, on_command_line
 
 # The module that defines each command, and its one-line help: `zoo --help` imports none of them.
 COMMANDS = {
@@ -29,7 +33,54 @@ COMMANDS = {
 }
 
 
+class _OutputError(ZooError):
+    exit_code = WORK_FAILED
+
+
+class _Output(io.FileIO):
+    """Standard output: that it cannot be written is an error, once."""
+
+    _is_lost = False
+
+    def write(self, data: Any) -> int:
+        if self._is_lost:  # what is left in buffers comes again when the process ends
+            return len(data)
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self._is_lost = True
+            raise _OutputError(f"the output cannot be written: {error.strerror}") from error
+
+
+class _Remarks(io.FileIO):
+    """Standard error: that it cannot be written is no reason to end a run."""
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError):
+            return super().write(data)
+        return len(data)
+
+
+def _prepare_streams() -> None:
+    """Make standard output and error such that commands can print, whatever they are connected to."""
+    for name, kind in (("stdout", _Output), ("stderr", _Remarks)):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - it is closed with the process
+        elif stream is getattr(sys, f"__{name}__"):
+            stream.flush()
+            raw = io.BufferedWriter(kind(stream.fileno(), "w", closefd=False))
+            new = io.TextIOWrapper(raw, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
+            setattr(sys, name, new)
+
+
 class _Group(click.Group):
+    def main(self, *args: Any, **extra: Any) -> Any:
+        _prepare_streams()
+        return super().main(*args, **extra)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -45,7 +96,8 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with on_command_line():
+                return super().invoke(ctx)
         except ZooError as error:
             failure = click.ClickException(str(error))
             failure.exit_code = error.exit_code  # type: ignore[misc]  # click reads it from the instance
@@ -55,7 +107,7 @@ class _Group(click.Group):
             raise click.exceptions.Exit(INTERRUPTED) from None
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="zoo")
 @click.option(
     "-p", "left_out", multiple=True, metavar="no:NAME", help="Leave a plugin out, by its name or its distribution's."
@@ -78,7 +130,8 @@ def main(ctx: click.Context, left_out: tuple[str, ...], files: tuple[Path, ...],
       zoo benchmark                              every spec whose data is at hand
       zoo benchmark 'starter/*' --seeds 10       some, with more seeds
       zoo benchmark starter/default --vary activation=relu,mish
-      zoo --plugin swishish.py benchmark starter/default --vary activation=relu,swishish
+      zoo --plugin swishish.py benchmark starter/default \\
+          --vary activation=relu,swishish
       zoo show eq2425/4c
       zoo list --kind activation
 
@@ -118,9 +171,11 @@ class Plugins:
             click.echo(f"Warning: {failure}", err=True)
         return registry
 
-    def lab(self, **arguments: Any) -> Any:
-        """Load the plugins and return the lab of the command; the arguments are those of `zoo.Lab`."""
-        from zoo.cli.common import say
+    def lab(self, *, executor: str | None = None, executor_sets: tuple[str, ...] = (), **arguments: Any) -> Any:
+        """Load the plugins and return the lab of the command; the other arguments are those of `zoo.Lab`."""
+        from zoo.cli.common import executor_choice, say
         from zoo.lab.lab import Lab
 
-        return Lab(registry=self.registry(), say=say, **arguments)
+        registry = self.registry()
+        choice = executor_choice(executor, executor_sets, registry)
+        return Lab(registry=registry, executor=choice, say=say, **arguments)

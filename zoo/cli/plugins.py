@@ -21,7 +21,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from zoo import __version__
-from zoo.cli.common import say
+from zoo.cli.common import Group, say
 from zoo.cli.completion import complete_plugin
 from zoo.cli.main import Plugins
 from zoo.errors import WORK_FAILED, PluginError, UnknownNameError, near_misses
@@ -34,7 +34,7 @@ OWN_DISTRIBUTION = "layer-zoo"
 WATCHING = ("zoo_run_started", "zoo_epoch_finished", "zoo_run_finished", "zoo_report_sections")
 
 
-class _Group(click.Group):
+class _Group(Group):
     """A group in which `zoo plugins` is `zoo plugins list`, and `zoo plugins NAME` is `zoo plugins show NAME`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -202,7 +202,7 @@ def _records(registry: Registry) -> list[dict[str, Any]]:
     failed = [(failure.plugin, nothing, nothing, failure.reason, failure.trace) for failure in registry.failures]
     return [
         {
-            **attrs.asdict(plugin),
+            **attrs.asdict(plugin, filter=attrs.filters.exclude("content")),
             "version": _version(plugin.distribution),
             "registered": names,
             "watches": hooks,

@@ -15,9 +15,9 @@ from zoo.cli.asking import ask_if_long
 from zoo.cli.changes import read_sets
 from zoo.cli.common import (
     Duration,
+    Group,
     Shard,
     device_options,
-    executor_choice,
     fail_if_refused,
     ledger_option,
     say,
@@ -43,7 +43,7 @@ UNNAMED = "ad-hoc"
 """Name of a study that the command line alone describes."""
 
 
-@click.group()
+@click.group(cls=Group)
 def study_command() -> None:
     """Find out which changes help, alone and together.
 
@@ -56,7 +56,8 @@ def study_command() -> None:
       zoo study plan starter-factorial
       zoo study run starter-factorial
       zoo study report starter-factorial -o report.html
-      zoo study run --base starter/default --change leaky:activation=leaky_relu --change size:filter.size=5,7
+      zoo study run --base starter/default --change leaky:activation=leaky_relu \\
+          --change size:filter.size=5,7
     """
 
 
@@ -96,7 +97,8 @@ def _described_by(command: Command) -> Command:
         click.option("--select", type=click.Choice(["validation", "test"]),
                      help="The part of the data that claims are about.  [default: the study's]"),
         click.option("--resolution", type=click.IntRange(3, 5), help="Of a fractional design.  [default: the study's]"),
-        click.option("--design", type=click.Choice(list(design_names())), help="Which combinations are trained."),
+        click.option("--design", type=click.Choice(list(design_names())), metavar="DESIGN",
+                     help=f"Which combinations are trained: {', '.join(design_names())}."),
         click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", shell_complete=complete_variant,
                      help="Set a value in the base."),
         click.option("--data", metavar="DATASET", shell_complete=complete_dataset,
@@ -225,10 +227,10 @@ def run_command(
 
     \b
     Examples:
-      zoo study run starter-factorial
-      zoo study run eq2425-corrected --data folder:images --epochs 5 --seeds auto --budget 30m
-      zoo study run --base starter/default --change leaky:activation=leaky_relu --change bn:normalization=batch \\
-          --design factorial
+      zoo study run starter-factorial --seeds auto
+      zoo study run eq2425-corrected --data folder:images --budget 30m
+      zoo study run --base starter/default --change leaky:activation=leaky_relu \\
+          --change bn:normalization=batch --design factorial
     """
     format_ = _format(output, format_)
     if shard and (budget is not None or output):
@@ -290,19 +292,16 @@ def report_command(plugins: Plugins, /, output: Path | None, format_: str | None
         _show(work.report().result, output, format_)
 
 
-TRAINED_ON = ("device", "precision", "engine", "jobs", "keep_state")
+TRAINED_ON = ("device", "precision", "engine", "executor", "executor_sets", "jobs", "keep_state")
 
 
 def _work(plugins: Plugins, options: dict[str, Any], *, create: bool = True) -> StudyWork:
     """Return the study that the command line describes, with all that is needed to train it or to find its runs."""
     lab: Lab = plugins.lab(
         ledger=options["ledger_path"],
-        executor=executor_choice(options.get("executor"), options.get("executor_sets", ())),
         **{name: options[name] for name in TRAINED_ON if name in options},
     )
     study = _study(lab.registry, options)
-    if options["max_seeds"] and options["seeds"] != "auto":
-        raise click.UsageError("--max-seeds is for --seeds auto")
     work = lab.open_study(
         study,
         seeds=options["seeds"],

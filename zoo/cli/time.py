@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import attrs
 import click
-from tabulate import tabulate
 
 from zoo.cli.changes import read_sets, read_variations
 from zoo.cli.common import Duration, device_options, say
 from zoo.cli.completion import complete_dataset, complete_spec, complete_variant
 from zoo.cli.main import Plugins
 from zoo.report import layout
-from zoo.report.text import counted, fit, quantity
+from zoo.report.times import remarks, render
 
 if TYPE_CHECKING:
     from zoo.lab.lab import Lab
-    from zoo.timing import Pace, Timing, Timings
 
 ROUNDS = 200
-KINDS = ("training", "evaluation")
 
 
 @click.command()
@@ -92,90 +85,9 @@ def time_command(
     lab: Lab = plugins.lab(device=device, precision=precision)
     selection = lab.select(*patterns, sets=read_sets(sets, data=data), vary=read_variations(variations))
 
-    # From here on torch is needed.
-    from zoo.train.machine import provenance
-
     for line in selection.broken:
         say(line)
     timings = lab.time_selected(selection, rounds=ROUNDS if rounds is None else rounds, seconds=seconds)
-    about = {
-        "dataset": selection.specs[0].data.dataset,
-        "device": provenance(lab.device)["device_name"],
-        "precision": lab.precision,
-        "rounds": timings.rounds,
-        "load": timings.load,
-    }
-    click.echo(_render(timings, about, format_))
-    for line in _remarks(timings):
+    click.echo(render(timings, format_=format_, width=layout.terminal_width()))
+    for line in remarks(timings):
         say(line)
-
-
-def _render(timings: Timings, about: dict[str, Any], format_: str) -> str:
-    if format_ in ("csv", "json"):
-        records = [{"spec": timing.spec, **_figures(timing), **about} for timing in timings.specs]
-        return json.dumps(records, indent=2) if format_ == "json" else _csv(records)
-    cells = _cells(timings)
-    width = layout.terminal_width() if format_ == "simple" else None
-    left_out = fit(cells, width, folding=["spec"], left_out_first=_LEFT_OUT_FIRST) if width is not None else []
-    table = tabulate(
-        list(zip(*cells.values(), strict=True)),
-        headers=list(cells),
-        tablefmt=format_,
-        colalign=["left", *["right"] * (len(cells) - 1)],
-        disable_numparse=True,
-    )
-    heading = f"{about['dataset']}, {about['device']}, {about['precision']}; {counted(about['rounds'], 'round')}"
-    if len(timings.specs) > 1:
-        heading += f"; ratios to {timings.specs[0].spec}: geometric mean [95% interval]"
-    above = [f"% {heading}" if format_.startswith("latex") else layout.paragraph(heading), ""]
-    below = ["", f"No room for: {', '.join(left_out)}; --format csv has all."] if left_out else []
-    return "\n".join([*above, table, *below])
-
-
-def _cells(timings: Timings) -> dict[str, list[str]]:
-    """Return the columns by title; with one spec there are no ratios."""
-    cells = {"spec": [timing.spec for timing in timings.specs]}
-    for kind, work, images in (("training", "step", "images/s"), ("evaluation", "batch", "evaluated/s")):
-        paces: list[Pace] = [getattr(timing, kind) for timing in timings.specs]
-        if len(paces) > 1:
-            cells[kind] = [_ratio(pace) for pace in paces]
-        cells[f"ms/{work}"] = [f"{pace.milliseconds:.2f}" for pace in paces]
-        cells[images] = [quantity(round(pace.images_per_second)) for pace in paces]
-    return cells
-
-
-_LEFT_OUT_FIRST = ("evaluated/s", "images/s", "ms/batch", "ms/step", "evaluation")
-"""Columns that a narrow terminal does without, the least important first."""
-
-
-def _ratio(pace: Pace) -> str:
-    return "1" if pace.ratio is None else f"{pace.ratio:.3f} [{pace.low:.3f}, {pace.high:.3f}]"
-
-
-def _figures(timing: Timing) -> dict[str, Any]:
-    return {f"{kind}_{name}": value for kind in KINDS for name, value in attrs.asdict(getattr(timing, kind)).items()}
-
-
-def _csv(records: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue().rstrip("\n")
-
-
-def _remarks(timings: Timings) -> list[str]:
-    """Say which specs no difference was seen of, and whether the times hold."""
-    reference, *others = timings.specs
-    lines = []
-    for kind in KINDS:
-        alike = [timing.spec for timing in others if not getattr(timing, kind).differs]
-        if alike:
-            lines.append(
-                f"{kind.capitalize()}: no difference from {reference.spec} seen for {', '.join(alike)}: "
-                "the interval contains 1."
-            )
-    if timings.busy:
-        ratios = "the ratios hold, the times do not" if others else "the times do not hold"
-        lines.append(f"The machine was busy when this began (load {timings.load:.1f} on each core): {ratios}.")
-    return lines

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Split:
     """One part of a data set: `images` (images, channels, height, width) of uint8, `labels` (images,) of int64."""
 
@@ -32,8 +32,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"Split({len(self)} images of {'x'.join(map(str, self.images.shape[1:]))})"
 
-@attrs.frozen(eq=False)
+
+@attrs.frozen(eq=False, repr=False)
 class Dataset:
     """A data set as it is trained on, on one device.
 
@@ -62,6 +65,12 @@ class Dataset:
         """(channels, height, width) of every image."""
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
+
+    def __repr__(self) -> str:
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        sizes = ", ".join(f"{len(split)} {part}" for part, split in parts.items() if split is not None)
+        shape = "x".join(map(str, self.shape))
+        return f"Dataset({self.name}: {sizes} images of {shape}, {len(self.classes)} classes)"
 
 
 def load(

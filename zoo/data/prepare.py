@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from zoo.data.sources import Arrays, Images, Labels
-from zoo.errors import DataError
+from zoo.errors import DataError, setting
 
 _VALIDATION_SEED = 0
 _RESIZED_AT_ONCE = 1000
@@ -51,7 +51,7 @@ def prepare(arrays: Arrays, title: str, resize: int | None) -> Prepared:
     if train_shape != test_shape and (resize is None or train_shape[0] != test_shape[0]):
         raise DataError(
             f"{title}: images must have one shape (channels, height, width), but train has {train_shape} and test "
-            f"{test_shape}; `--set data.resize=N` brings all to NxN pixels, but not to the same channels"
+            f"{test_shape}; `{setting('data.resize', 32)}` brings all to 32x32 pixels, but not to the same channels"
         )
     return _prepared(
         {

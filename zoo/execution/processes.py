@@ -22,7 +22,7 @@ from typing import Any
 
 import attrs
 
-from zoo.errors import WORK_FAILED, ZooError
+from zoo.errors import WORK_FAILED, ZooError, option
 from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.registry import Registry
@@ -33,6 +33,10 @@ from zoo.train.run import EpochRecord, Run, RunKey
 
 _TRIES = 3
 """How often a worker is tried to be started: the process that workers are forked from may have been killed."""
+
+
+_BEGUN = "begun"
+"""What a worker sends first: it has imported the script that commands it."""
 
 
 class NoWorkersError(ZooError):
@@ -76,6 +80,8 @@ def processes(work: Work) -> Iterator[Event]:
                 run = worker.run
                 assert run is not None
                 outcome = worker.receive()
+                if outcome is None:
+                    continue
                 if isinstance(outcome, EpochRecord):
                     yield EpochFinished(run, outcome)
                 elif isinstance(outcome, Run):
@@ -109,6 +115,7 @@ class _Worker:
     def __init__(self, work: Work, device: str) -> None:
         self.device = device
         self.run: Run | None = None
+        self._has_begun = False
         registry = dict(work.registry.arguments)
         for left in reversed(range(_TRIES)):
             self.connection, theirs = multiprocessing.Pipe()
@@ -123,7 +130,7 @@ class _Worker:
                 if not left:
                     raise NoWorkersError(
                         f"no worker process can be started ({type(error).__name__}: {error}); train without them: "
-                        "--jobs 1"
+                        f"{option('jobs', 1)}"
                     ) from error
                 time.sleep(0.1)  # until it is known that the process that workers are forked from is gone
             finally:
@@ -136,17 +143,30 @@ class _Worker:
             self.connection.send(run)
         return Started(run)
 
-    def receive(self) -> EpochRecord | Run | str:
-        """Return what the worker sent, or why it is gone."""
+    def receive(self) -> EpochRecord | Run | str | None:
+        """Return what the worker sent, or why it is gone; None where it only says that it has begun.
+
+        Raises:
+            NoWorkersError: it ended by itself before it had begun.
+        """
         try:
-            outcome: EpochRecord | Run = self.connection.recv()
+            outcome: EpochRecord | Run | str = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode or 0
+            if code >= 0 and not self._has_begun:
+                raise NoWorkersError(
+                    f"a worker process ended with exit code {code} before its first message: it imports the script "
+                    "that commands it, which must not do its work when it is imported: begin work under "
+                    f'`if __name__ == "__main__":`, or take {option("jobs", 1)}'
+                ) from None
             if code >= 0:
                 return f"its worker process ended with exit code {code}"
             name = signal.Signals(-code).name
             return f"its worker process was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+        if outcome == _BEGUN:
+            self._has_begun = True
+            return None
         if isinstance(outcome, Run):
             self.run = None
         return outcome
@@ -169,6 +189,8 @@ def _work(
     # Ctrl-C reaches the whole group of processes; the one that commands the workers decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(OSError):
+        connection.send(_BEGUN)
     os.environ.clear()
     os.environ.update(environment)
     loaded = Registry(**registry)

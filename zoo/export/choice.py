@@ -11,7 +11,7 @@ import attrs
 
 from zoo.data import source
 from zoo.data.names import digests_of, shown_names
-from zoo.errors import DataError, LedgerError, UnknownNameError, near_misses
+from zoo.errors import DataError, LedgerError, UnknownNameError, near_misses, option
 from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.registry.source import source_digest
@@ -187,6 +187,6 @@ def _described(kind: Kind, runs: Collection[Run]) -> str:
     held_out = first.spec["data"]["validation"]
     validation = f", {held_out:.0%} of training held out" if held_out else ""
     return (
-        f"--identity {identity[:_DIGEST]} --data {dataset} --precision {precision}: "
+        f"{option('identity', identity[:_DIGEST])} {option('data', dataset)} {option('precision', precision)}: "
         f"{counted(first.spec['training']['epochs'], 'epoch')}{validation}; {counted(len(runs), 'run')}"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from zoo.errors import ZooError
+from zoo.errors import ZooError, option
 from zoo.export.errors import ExportError
 from zoo.export.formats import FORMATS
 
@@ -38,7 +38,7 @@ class Destination:
         except OSError as error:
             raise ExportError(
                 f"{error.filename or self.network} cannot be written: {error.strerror}. Make room, or name another "
-                "place with --output"
+                f"place with {option('output')}"
             ) from error
         finally:
             for file in new.values():
@@ -55,10 +55,11 @@ def destination(output: Path, ending: str) -> Destination:
         ZooError: its ending is of no format, or of another; the file is there already; or there is no folder that
             could hold it.
     """
+    stated = option("output", str(output))
     # What looks like a file of another kind is none; a folder may be called net-v1.2.
     if output.suffix != ending and re.fullmatch(r"\.[A-Za-z]\w*", output.suffix) and not output.is_dir():
         raise ZooError(
-            f"--output {output}: no network is written to a file that ends so; this format's ends in {ending} "
+            f"{stated}: no network is written to a file that ends so; this format's ends in {ending} "
             f"(known: {', '.join(kind.ending for kind in FORMATS.values())}). For a folder of that name, make it first"
         )
     if output.suffix == ending:
@@ -67,11 +68,11 @@ def destination(output: Path, ending: str) -> Destination:
         files = Destination(output / f"model{ending}", output / "README.md")
     for file in (files.network, files.card):
         if os.path.lexists(file):
-            raise ZooError(f"--output {output}: there is a {file} already; name another place, or remove it")
+            raise ZooError(f"{stated}: there is a {file} already; name another place, or remove it")
     folder = files.network.parent
     parent = folder if folder.exists() else folder.absolute().parent
     if not parent.is_dir():
-        raise ZooError(f"--output {output}: there is no folder {parent}; make it first")
+        raise ZooError(f"{stated}: there is no folder {parent}; make it first")
     if not os.access(parent, os.W_OK):
-        raise ZooError(f"--output {output}: the folder {parent} cannot be written; name another place")
+        raise ZooError(f"{stated}: the folder {parent} cannot be written; name another place")
     return files

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from zoo.errors import ZooError
+from zoo.errors import ZooError, option
 from zoo.export.errors import ExportError
 from zoo.export.network import METADATA, Classifier, Description, alike, probe_images, restored
 from zoo.registry import Registry
@@ -52,7 +52,7 @@ def check_packages(name: str) -> None:
     missing = [package for package in FORMATS[name].packages if importlib.util.find_spec(package) is None]
     if missing:
         raise ZooError(
-            f"--format {name} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
+            f"{option('format', name)} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
             "installed: pip install 'layer-zoo[export]'"
         )
 
@@ -79,14 +79,14 @@ def write(name: str, classifier: Classifier, description: Description, images: T
                 if not alike(written.logits(batch), expected):
                     raise ExportError(
                         f"{description.name} as {name} gives other logits than the network: a layer does something "
-                        f"that this format does not keep. --format safetensors keeps every network"
+                        f"that this format does not keep. {option('format', 'safetensors')} keeps every network"
                     )
     except (ZooError, KeyboardInterrupt):
         raise
     except Exception as error:
         raise ExportError(
-            f"{description.name} cannot be written as {name}: {one_line(error)}. --format safetensors keeps every "
-            "network"
+            f"{description.name} cannot be written as {name}: {one_line(error)}. "
+            f"{option('format', 'safetensors')} keeps every network"
         ) from error
     return written.content
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zoo.data import Dataset
-from zoo.errors import PluginError, ZooError
+from zoo.errors import PluginError, ZooError, option
 from zoo.export.errors import ExportError
 from zoo.registry import Registry
 from zoo.spec import Spec
@@ -104,5 +104,5 @@ def _otherwise(run: Run, device: str, what: str) -> str:
     )
     return (
         f"{run.name} seed {run.key.seed}, trained again, does not come out as the ledger says: {what}. {why} "
-        "Export it where it was trained; or train it here into another --ledger, and export that"
+        f"Export it where it was trained; or train it here into another {option('ledger')}, and export that"
     )

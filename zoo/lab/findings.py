@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import attrs
 
 from zoo.study.result import StudyResult
+from zoo.train.run import RunKey
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,9 +17,13 @@ if TYPE_CHECKING:
 
 @attrs.frozen(repr=False)
 class Findings:
-    """What a study found, with its tables and plots. `result` holds all of it as plain values."""
+    """What a study found, with its tables and plots. `result` holds all of it as plain values.
+
+    `numbers` are those of its runs in the ledger.
+    """
 
     result: StudyResult
+    numbers: Mapping[RunKey, int] = attrs.field(factory=dict)
 
     def __str__(self) -> str:
         """Return the tables that the command line prints."""
@@ -47,7 +53,7 @@ class Findings:
         """Return the runs, one row each."""
         from zoo.report.study.tables import runs
 
-        return runs(self.result)
+        return runs(self.result, self.numbers)
 
     def page(self) -> str:
         """Return the report as one HTML page."""

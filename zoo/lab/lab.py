@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import multiprocessing
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from zoo.errors import DataError, Stopped, ZooError
+from zoo.errors import WORK_FAILED, DataError, Stopped, ZooError, option
+from zoo.lab import arguments
+from zoo.lab.arguments import Duration, Shard
 from zoo.ledger import Ledger, default_path, on_network_file_system
 from zoo.registry import Registry, default_registry
 from zoo.registry.options import Choice
@@ -26,10 +29,10 @@ if TYPE_CHECKING:
     from zoo.data import Dataset
     from zoo.export.exporting import Exported
     from zoo.lab.findings import Findings
+    from zoo.lab.shown import ShownNetwork, ShownPlan
     from zoo.lab.studies import StudyWork
     from zoo.lab.table import Table
     from zoo.lab.training import TrainedEpoch
-    from zoo.network.builder import Built
     from zoo.study.definition import Study
     from zoo.timing import Timings
     from zoo.train.engines.choice import Wanted
@@ -73,28 +76,35 @@ class Lab:
         executor: str | Mapping[str, Any] | None = None,
         jobs: int | None = None,
         keep_state: bool = False,
-        plugins: Iterable[str | Path] = (),
-        block: Iterable[str] = (),
+        plugins: str | Path | Iterable[str | Path] = (),
+        block: str | Iterable[str] = (),
         registry: Registry | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        if jobs is not None and (type(jobs) is not int or jobs < 1):
-            raise ZooError(f"jobs: expected a number from 1, got {jobs!r}")
-        files, block = [Path(file) for file in plugins], list(block)
+        self.jobs = None if jobs is None else arguments.number(jobs, "jobs", least=1)
+        files = [Path(file) for file in arguments.files(plugins, "plugins")]
+        block = list(map(str, arguments.files(block, "block")))
         if registry is None:
             registry = Registry(block=block, files=files).require_sound() if files or block else default_registry()
         self.registry = registry
         self.path = Path(ledger) if ledger is not None else default_path()
-        self.jobs = jobs
         self._keep_state = keep_state
         self.engine: Wanted = engine
-        self._device, self._precision = device, precision
-        self._executor = None if executor is None else read_choice("executor", executor, "--executor", registry)
+        self._device, self._precision = str(device), precision
+        self._executor = None if executor is None else read_choice("executor", executor, option("executor"), registry)
         self.say = say or _to_stderr
         self._told_of_network = False
+        self._check_machine()
 
     def __repr__(self) -> str:
         return f"Lab({str(self.path)!r}, device={self._device!r}, jobs={self.jobs!r})"
+
+    def _check_machine(self) -> None:
+        """Refuse a device, a precision or an engine that there is not here."""
+        # What every machine has is not looked up, which imports torch.
+        known = ((self._device, ("auto", "cpu")), (self._precision, ("auto", "fp32", "bf16")))
+        if any(value not in here for value, here in (*known, (self.engine, ("auto", "sequential")))):
+            _ = self.devices, self.precision
 
     # What runs are trained on
 
@@ -106,7 +116,7 @@ class Lab:
 
         found = devices(self._device)
         if found == ("mps",) and self.jobs is not None:
-            raise ZooError("--jobs is for the CPU and NVIDIA GPUs, and the device is mps; leave it out")
+            raise ZooError(f"{option('jobs')} is for the CPU and NVIDIA GPUs, and the device is mps; leave it out")
         check_engine(self.engine, found[0])
         make_deterministic(found[0])
         return found
@@ -123,16 +133,21 @@ class Lab:
 
         return choose_precision(self._precision, self.device)
 
-    def open_ledger(self, *, create: bool = True) -> Ledger:
-        """Return the ledger, open; a context manager that closes it."""
-        system = on_network_file_system(self.path) if create else None
+    def open_ledger(self, *, create: bool = True, absent_ok: bool = False) -> Ledger:
+        """Return the ledger, open; a context manager that closes it.
+
+        Args:
+            create: to write to it; it is made where it is missing.
+            absent_ok: without `create`: one that is missing is one without runs.
+        """
+        system = on_network_file_system(self.path) if create or absent_ok else None
         if system and not self._told_of_network:
             self._told_of_network = True
             self.say(
                 f"Note: the ledger {self.path} lies on a network file system ({system}), whose locks cannot be relied "
                 "on: use it from one machine at a time, or give each its own and merge them (`zoo ledger merge`)."
             )
-        return Ledger(self.path, create=create)
+        return Ledger(self.path, create=create, absent_ok=absent_ok, say=self.say)
 
     def dataset(self, spec: Named) -> Dataset:
         """Return the data set that a spec names, on the device.
@@ -156,11 +171,16 @@ class Lab:
     ) -> Selection:
         """Return the specs that the arguments of `plan` stand for, without looking at their data."""
         return select_changed(
-            specs,
+            arguments.specs(specs),
             registry=self.registry,
-            sets=joined(sets or {}, epochs=epochs, data=data),
-            variations=dict(vary or {}),
+            sets=self._sets(sets, epochs, data),
+            variations=arguments.variations(vary),
         )
+
+    def _sets(
+        self, sets: Mapping[str, Any] | None, epochs: int | None = None, data: str | None = None
+    ) -> dict[str, Any]:
+        return joined(arguments.sets(sets), epochs=arguments.plain(epochs), data=data)
 
     def require_data(self, selection: Selection, *, of_all: bool) -> None:
         """Refuse specs whose data is not at hand: those that were named themselves, or any of them.
@@ -183,21 +203,21 @@ class Lab:
         data: str | None = None,
         sets: Mapping[str, Any] | None = None,
         vary: Mapping[str, Sequence[Any]] | None = None,
-        budget: float | None = None,
-        shard: tuple[int, int] | None = None,
-    ) -> Plan:
+        budget: Duration | None = None,
+        shard: Shard | None = None,
+    ) -> ShownPlan:
         """Find out what there is to train and about how long it takes; train nothing.
 
         Args:
-            specs: names, shell patterns such as "starter/*", TOML files, mappings or specs; every registered spec whose
-                data is at hand when left out.
+            specs: names, shell patterns such as "starter/*", TOML files, mappings or specs, one by one or in a list;
+                every registered spec whose data is at hand when left out.
             seeds: how many, from 0, or which.
             epochs: train so many, instead of what each spec says.
             data: train all on this data set: a name, "folder:PATH" or "npz:PATH".
             sets: values to set in every spec, by path: {"training.epochs": 5}.
             vary: by path, values of which every spec is trained with each: {"activation": ["relu", "mish"]}.
-            budget: seconds; seeds, then epochs, are cut down to what fits.
-            shard: (3, 16) is the third of 16 shares of the runs, which together are all.
+            budget: seconds, or a text such as "30m"; seeds, then epochs, are cut down to what fits.
+            shard: (3, 16), or "3/16", is the third of 16 shares of the runs, which together are all.
 
         Raises:
             SpecError: a spec, a path or a value is not valid.
@@ -213,21 +233,21 @@ class Lab:
         selection: Selection,
         *,
         seeds: int | Iterable[int] = SEEDS,
-        budget: float | None = None,
-        shard: tuple[int, int] | None = None,
-    ) -> Plan:
+        budget: Duration | None = None,
+        shard: Shard | None = None,
+    ) -> ShownPlan:
         """Do what `plan` does, for chosen specs."""
         from zoo.benchmark import share, within_budget
+        from zoo.lab.shown import ShownPlan
         from zoo.report.plan import over_budget
 
-        numbers = _seeds(seeds)
-        if budget is not None and not 0 < budget < math.inf:
-            raise ZooError(f"budget: expected a number of seconds above 0, got {budget!r}")
+        numbers = arguments.seeds(seeds)
+        budget, shard = arguments.seconds(budget, "budget"), arguments.shard(shard)
         if shard is not None:
-            _check_shard(shard, budget, selection)
+            _check_shard(budget, selection)
         if sys.stderr.isatty():
             self.say(f"Planning {counted(len(selection.specs), 'spec')} ...")
-        with self.open_ledger() as ledger:
+        with self.open_ledger(create=False, absent_ok=True) as ledger:
             plan = self.plan_runs(selection.specs, numbers, ledger)
             remarks = selection.broken
             if budget is not None and plan.estimate > budget:
@@ -236,7 +256,9 @@ class Lab:
                 remarks = (*remarks, *over_budget(plan, numbers, budget))
         if shard is not None:
             plan = share(plan, *shard, registry=self.registry, device=self.device)
-        return attrs.evolve(plan, families=selection.families, remarks=remarks)
+        plan = attrs.evolve(plan, families=selection.families, remarks=(*remarks, *plan.remarks))
+        stated = {field.name: getattr(plan, field.name) for field in attrs.fields(type(plan))}
+        return ShownPlan(**stated, lines=tuple(self.remarks(plan)))
 
     def plan_runs(self, specs: Sequence[Spec], seeds: Sequence[int], ledger: Ledger) -> Plan:
         """Plan runs of resolved specs, given an open ledger."""
@@ -250,6 +272,7 @@ class Lab:
             ledger=ledger,
             jobs=self.jobs or (len(self.devices) if len(self.devices) > 1 else None),
             precision=self.precision,
+            engine=self.engine,
         )
         if self._keep_state:
             plan = keeping_states(plan, ledger.checkpoints)
@@ -262,6 +285,7 @@ class Lab:
         Raises:
             Stopped: it was interrupted. What has ended is stored; the same call goes on.
         """
+        _end_if_imported_by_worker()
         self.warm_up()
         plan = self.plan(*specs, **arguments)
         for line in self.remarks(plan):
@@ -287,8 +311,9 @@ class Lab:
         Raises:
             Stopped: it was interrupted. What has ended is stored; the same call goes on.
         """
-        with self.open_ledger() as ledger:
-            return self._table(self.train_planned(plan, ledger), families=plan.families)
+        with self.open_ledger(create=bool(plan.missing), absent_ok=True) as ledger:
+            runs = self.train_planned(plan, ledger)
+            return self._table(runs, ledger, families=plan.families)
 
     def train_planned(self, plan: Plan, ledger: Ledger) -> list[Run]:
         """Train what a plan says is missing, given an open ledger, with progress; return the runs.
@@ -300,6 +325,7 @@ class Lab:
         from zoo.report.progress import Display
         from zoo.train.execute import checkpoint_seconds
 
+        _end_if_imported_by_worker()
         checkpoint_seconds()  # so that a wrong one is said once, before any run
         try:
             with Display(plan) as display:
@@ -344,15 +370,16 @@ class Lab:
         from zoo.lab.stored import stored
 
         with self.open_ledger(create=False) as ledger:
-            return self._table(stored(ledger, patterns, data))
+            return self._table(stored(ledger, list(map(str, arguments.several(patterns))), data), ledger)
 
-    def _table(self, runs: Sequence[Run], families: Sequence[Sequence[str]] = ()) -> Table:
+    def _table(self, runs: Sequence[Run], ledger: Ledger, families: Sequence[Sequence[str]] = ()) -> Table:
         from zoo.lab.table import Table
         from zoo.ledger.keep import is_stale
 
         return Table(
             runs,
             families=families,
+            numbers=ledger.numbers(run.key for run in runs),
             is_stale=lambda run: is_stale(run.spec, run.name, run.key, self.registry),
             class_names=self._class_names,
         )
@@ -385,10 +412,10 @@ class Lab:
         """
         from zoo.lab.training import train
 
+        _end_if_imported_by_worker()
+        seed = arguments.number(seed, "seed", least=0)
         resolved = overridden(
-            resolve(spec, registry=self.registry),
-            joined(sets or {}, epochs=epochs, data=data),
-            registry=self.registry,
+            resolve(spec, registry=self.registry), self._sets(sets, epochs, data), registry=self.registry
         )
         return train(resolved, seed, device=self.device, precision=self.precision, registry=self.registry)
 
@@ -415,13 +442,13 @@ class Lab:
             epochs: train so many.
             data: train on this data set.
             sets: values to set in its base, by path.
-            create: make the ledger if there is none.
+            create: make the ledger if there is none, once there is something to store.
             command: what repeats it.
         """
         from zoo.lab.studies import StudyWork
         from zoo.study.definition import Study, read_study
 
-        overrides = joined(sets or {}, epochs=epochs, data=data)
+        overrides = self._sets(sets, epochs, data)
         if not isinstance(study, Study):
             study = read_study(study, registry=self.registry, overrides=overrides)
         elif overrides:
@@ -429,20 +456,21 @@ class Lab:
         return StudyWork(self, study, seeds=seeds, max_seeds=max_seeds, create=create, command=command)
 
     def study(
-        self, study: str | Path | Mapping[str, Any] | Study, *, budget: float | None = None, **arguments: Any
+        self, study: str | Path | Mapping[str, Any] | Study, *, budget: Duration | None = None, **stated: Any
     ) -> Findings:
         """Train what a study's design asks for and the ledger does not hold, and judge it.
 
         Args:
             study: as in `open_study`, whose arguments these are.
-            budget: seconds; seeds are cut down to what fits.
-            arguments: see `open_study`.
+            budget: seconds, or a text such as "30m"; seeds are cut down to what fits.
+            stated: see `open_study`.
 
         Raises:
             Stopped: it was interrupted. What has ended is stored; the same call goes on.
         """
-        with self.open_study(study, **arguments) as work:
-            return work.run(budget=budget)
+        _end_if_imported_by_worker()
+        with self.open_study(study, **stated) as work:
+            return work.run(budget=arguments.seconds(budget, "budget"))
 
     # Times, networks, files
 
@@ -450,7 +478,7 @@ class Lab:
         self,
         *specs: Named,
         rounds: int = 200,
-        seconds: float | None = None,
+        seconds: Duration | None = None,
         data: str | None = None,
         sets: Mapping[str, Any] | None = None,
         vary: Mapping[str, Sequence[Any]] | None = None,
@@ -460,12 +488,18 @@ class Lab:
         Args:
             specs: as in `plan`, on one data set.
             rounds: how many rounds of steps.
-            seconds: instead: how long to go on.
+            seconds: instead: how long to go on, as a number or a text such as "1m".
             data: time all on this data set.
             sets: values to set in every spec.
             vary: values of which every spec is timed with each.
         """
-        return self.time_selected(self.select(*specs, data=data, sets=sets, vary=vary), rounds=rounds, seconds=seconds)
+        _end_if_imported_by_worker()
+        selection = self.select(*specs, data=data, sets=sets, vary=vary)
+        return self.time_selected(
+            selection,
+            rounds=arguments.number(rounds, "rounds", least=1),
+            seconds=arguments.seconds(seconds, "seconds"),
+        )
 
     def time_selected(self, selection: Selection, *, rounds: int, seconds: float | None) -> Timings:
         """Do what `time` does, for specs that are chosen already."""
@@ -480,14 +514,14 @@ class Lab:
             seconds=seconds,
         )
 
-    def show(self, spec: Named, *, data: str | None = None, sets: Mapping[str, Any] | None = None) -> Built:
+    def show(self, spec: Named, *, data: str | None = None, sets: Mapping[str, Any] | None = None) -> ShownNetwork:
         """Return a spec's network and the layers that it is put together from."""
         from zoo.lab.networks import built_for
+        from zoo.lab.shown import ShownNetwork
 
-        changed = overridden(
-            resolve(spec, registry=self.registry), joined(sets or {}, data=data), registry=self.registry
-        )
-        return built_for(changed, self.registry)
+        changed = overridden(resolve(spec, registry=self.registry), self._sets(sets, data=data), registry=self.registry)
+        built = built_for(changed, self.registry)
+        return ShownNetwork(built.network, built.layers, changed.name)
 
     def export(
         self,
@@ -521,7 +555,7 @@ class Lab:
             Path(output),
             path=self.path,
             registry=self.registry,
-            which=which,
+            which=which if which == "best" else arguments.number(which, "which", least=0),
             format_=format_,
             data=data,
             precision=precision,
@@ -529,22 +563,8 @@ class Lab:
         )
 
 
-def _seeds(seeds: int | Iterable[int]) -> list[int]:
-    # Not isinstance: True is an int, too.
-    numbers: list[Any] = []
-    if type(seeds) is int:
-        numbers = list(range(seeds))
-    elif isinstance(seeds, Iterable) and not isinstance(seeds, str):
-        numbers = list(seeds)
-    if not numbers or any(type(number) is not int or number < 0 for number in numbers):
-        raise ZooError(f"seeds: expected how many, from 1, or numbers from 0, got {seeds!r}")
-    return list(dict.fromkeys(numbers))
-
-
-def _check_shard(shard: object, budget: float | None, selection: Selection) -> None:
+def _check_shard(budget: float | None, selection: Selection) -> None:
     """Refuse a share that would not be the same on every machine."""
-    if not (isinstance(shard, tuple) and len(shard) == 2 and all(type(number) is int for number in shard)):
-        raise ZooError(f"shard: expected which and of how many, such as (3, 16), got {shard!r}")
     if budget is not None:
         raise ZooError(
             "a shard and a budget do not go together: what fits into a budget differs from machine to machine"
@@ -552,6 +572,17 @@ def _check_shard(shard: object, budget: float | None, selection: Selection) -> N
     if selection.broken:
         lines = "\n".join(selection.broken)
         raise ZooError(f"a shard is of all specs that are asked for, and some are not valid here:\n{lines}")
+
+
+def _end_if_imported_by_worker() -> None:
+    """End this process, without a word, if it is a worker that is only just importing the script that commands it.
+
+    A script that does not begin its work under `if __name__ == "__main__":` would do all of it again in each worker.
+    The process that commands the worker says so.
+    """
+    # Python asks the same before it starts a process, and has no public name for it.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(WORK_FAILED)
 
 
 def _to_stderr(line: str) -> None:

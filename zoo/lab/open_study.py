@@ -38,7 +38,7 @@ class OpenStudy:
     """A study, and where its names are looked up."""
 
     definition: Study
-    registry: Registry
+    registry: Registry = attrs.field(repr=False)
 
     def run(
         self,

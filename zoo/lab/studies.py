@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
 
 from zoo.benchmark import Plan, share, stored_runs
-from zoo.errors import BuildError, SpecError, ZooError
+from zoo.errors import BuildError, SpecError, ZooError, option
+from zoo.lab.arguments import number, whole
 from zoo.lab.findings import Findings
 from zoo.ledger import Ledger
 from zoo.report.text import counted, rough_duration
@@ -45,14 +45,18 @@ class StudyWork:
         create: bool,
         command: str,
     ) -> None:
-        if seeds != "auto" and seeds is not None and (type(seeds) is not int or seeds < 1):
-            raise ZooError(f"seeds: expected a number from 1, or 'auto', got {seeds!r}")
+        if seeds is not None and seeds != "auto":
+            found = whole(seeds)
+            if found is None or found < 1:
+                raise ZooError(f"seeds: expected a number from 1, or 'auto', got {seeds!r}")
+            seeds = found
+        max_seeds = None if max_seeds is None else number(max_seeds, "max_seeds", least=1)
         self.study = study
         self.is_auto = seeds == "auto"
         if self.is_auto:
             check_auto(study)
         elif max_seeds is not None:
-            raise ZooError("a largest number of seeds is for seeds that are added: it goes with seeds auto")
+            raise ZooError(f"{option('max-seeds')} is for seeds that are added: it goes with {option('seeds', 'auto')}")
         self._lab = lab
         most = (max_seeds or MOST_SEEDS) if seeds == "auto" else seeds or study.design.seeds
         self.first_seeds = list(range(min(FIRST_SEEDS, most) if self.is_auto else most))
@@ -60,14 +64,17 @@ class StudyWork:
         self._command = command
         self.unfit: dict[str, str] = {}
         self.dataset = lab.dataset(study.base)
-        self._opened = ExitStack()
-        self.ledger: Ledger = self._opened.enter_context(lab.open_ledger(create=create))
+        self._writes = False
+        self.ledger: Ledger = lab.open_ledger(create=False, absent_ok=create)
+
+    def __repr__(self) -> str:
+        return f"StudyWork({self.study!r}, {counted(len(self.first_seeds), 'seed')}, {str(self.ledger.path)!r})"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._opened.close()
+        self.ledger.close()
 
     def plan(self, seeds: Sequence[int]) -> StudyPlan:
         """Find out what these seeds cost and can show.
@@ -153,7 +160,9 @@ class StudyWork:
             )
         plan = self._plan_runs(first_specs(self.study, self._lab.registry), self.first_seeds)
         mine = share(plan, number, count, registry=self._lab.registry, device=self._lab.device)
-        return self._lab.train_planned(mine, self.ledger)
+        for line in mine.remarks:
+            self._lab.say(line)
+        return self._train_planned(mine)
 
     def _conduct(self, train: Train, seeds: Sequence[int], go_on: Callable[[], bool]) -> Findings:
         auto: Auto | None = None
@@ -168,9 +177,11 @@ class StudyWork:
             registry=self._lab.registry,
             auto=auto,
             command=self._command,
+            fits=lambda spec: spec.name not in self.unfit,
         )
         left_out = (f"Left out: {reason}" for reason in self.unfit.values())
-        return Findings(attrs.evolve(result, notes=(*result.notes, *left_out)))
+        numbers = self.ledger.numbers(run.key for arm in result.arms for run in arm.runs)
+        return Findings(attrs.evolve(result, notes=(*result.notes, *left_out)), numbers)
 
     def _train(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
         """Train what the ledger does not hold, with progress."""
@@ -178,11 +189,19 @@ class StudyWork:
             plan = self._plan_runs(specs, seeds)
         except BuildError:  # none of them can be trained, which the plan of the study has said
             return []
+        return self._train_planned(plan)
+
+    def _train_planned(self, plan: Plan) -> list[Run]:
+        """Train what a plan says is missing. From then on the ledger is open to be written."""
+        if plan.missing and not self._writes:
+            self.ledger.close()
+            self.ledger = self._lab.open_ledger()
+            self._writes = True
         return self._lab.train_planned(plan, self.ledger)
 
     def _stored(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
-        """Return the runs that the ledger holds."""
-        return stored_runs(
+        """Return the runs that the ledger holds, and note which specs cannot be trained."""
+        runs = stored_runs(
             specs,
             seeds,
             self.dataset,
@@ -190,3 +209,11 @@ class StudyWork:
             ledger=self.ledger,
             precision=self._lab.precision,
         )
+        trained = {run.key.spec for run in runs}
+        for spec in specs:
+            if spec.identity not in trained:
+                try:
+                    self._plan_runs([spec], seeds[:1])
+                except BuildError as error:
+                    self.unfit[spec.name] = str(error)
+        return runs

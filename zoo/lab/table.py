@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from zoo.errors import UnknownNameError, near_misses
-from zoo.train.run import Run
+from zoo.errors import UnknownNameError, ZooError, near_misses
+from zoo.train.run import Run, RunKey
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,13 +28,15 @@ class Table:
         runs: Sequence[Run],
         *,
         families: Sequence[Sequence[str]] = (),
+        numbers: Mapping[RunKey, int] | None = None,
         is_stale: Callable[[Run], bool] = lambda run: False,
         class_names: Callable[[Run], Sequence[str] | None] = lambda run: None,
     ) -> None:
         self.all, self.families = tuple(runs), tuple(map(tuple, families))
         self._is_stale, self._class_names = is_stale, class_names
+        self._numbers = dict(numbers or {})
 
-    def render(self, *, format_: str = "simple", sort: str | None = None, width: int | None = None) -> str:
+    def render(self, format_: str = "simple", *, sort: str | None = None, width: int | None = None) -> str:
         """Return the table as text, as `zoo benchmark --format` does.
 
         Raises:
@@ -64,16 +66,16 @@ class Table:
         return rows_frame(self.all, self._is_stale)
 
     def runs(self) -> pd.DataFrame:
-        """Return a row for each run: spec, seed, recall, loss, seconds, and what it depends on."""
+        """Return a row for each run: its number in the ledger, spec, seed, recalls, times, and what it depends on."""
         from zoo.report.frames import runs_frame
 
-        return runs_frame(self.all)
+        return runs_frame(self.all, self._numbers)
 
     def epochs(self) -> pd.DataFrame:
         """Return a row for each epoch of each run."""
         from zoo.report.frames import epochs_frame
 
-        return epochs_frame(self.all)
+        return epochs_frame(self.all, self._numbers)
 
     def confusion(self, spec: str, *, part: str = "test", seed: int | None = None) -> pd.DataFrame:
         """Return counts of images by true class (row) and predicted class (column), after the last epoch.
@@ -121,13 +123,22 @@ class Table:
 
         Raises:
             UnknownNameError: a spec is not here.
+            ZooError: none of the runs was evaluated on that part.
         """
         from zoo.report.study.plots import curves
 
         names = specs or tuple(dict.fromkeys(run.name for run in self.all))
         held_out = all(run.spec["data"]["validation"] for run in self.all)
         runs = {name: [run for run in self._of(name) if run.status == "finished"] for name in names}
-        return curves(runs, part=part or ("validation" if held_out else "test"), ax=ax)
+        part = part or ("validation" if held_out else "test")
+        known = {
+            name: None for own in runs.values() for run in own for epoch in run.epochs for name in epoch.evaluations
+        }
+        if part not in known:
+            raise ZooError(
+                f"part {part!r}: no finished run was evaluated on it; they were on {', '.join(known) or 'nothing'}"
+            )
+        return curves(runs, part=part, ax=ax)
 
     def _of(self, spec: str) -> list[Run]:
         runs = [run for run in self.all if run.name == spec]

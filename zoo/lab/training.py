@@ -19,7 +19,7 @@ from zoo.train.run import Evaluation, Precision
 from zoo.train.training import DivergedError, Training
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class TrainedEpoch:
     """What there is after an epoch.
 
@@ -36,8 +36,12 @@ class TrainedEpoch:
     loss: float
     evaluations: Mapping[str, Evaluation]
     seconds: float
-    network: nn.Module = attrs.field(repr=False)
-    optimizer: torch.optim.Optimizer = attrs.field(repr=False)
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def __repr__(self) -> str:
+        recalls = "".join(f", {part} recall {self.recall(part):.4f}" for part in self.evaluations)
+        return f"TrainedEpoch({self.epoch}: loss {self.loss:.4f}{recalls}, {self.seconds:.2f} s)"
 
     def recall(self, part: str = "test") -> float:
         """Return macro recall on a part of the data.

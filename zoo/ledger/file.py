@@ -6,7 +6,7 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,7 @@ from zoo.ledger.schema import APPLICATION_ID, VERSION, make, upgrade
 
 VARIABLE = "ZOO_LEDGER"
 
-_ELSEWHERE = f"name another file with --ledger or {VARIABLE}"
+_ELSEWHERE = f"name another file as the ledger, also by {VARIABLE}"
 _NOT_OPENED = (
     "cannot be opened: its folder or one of its files (those that end in -wal and -shm belong to it) cannot be read "
     f"or written. Change the permissions, copy all its files to a folder of your own, or {_ELSEWHERE}"
@@ -56,22 +56,34 @@ class LedgerFile:
     Attributes:
         connection: to the file, or to the copy.
         version: the version of the file as it is on the disk.
+        is_copy: whether what is open is a copy, or stands for a file that is not there.
 
     Args:
-        path: the file. A missing or an empty one is made a ledger.
-        create: whether to make a missing file. Without, a ledger in a folder without write permission can be read.
+        path: the file.
+        create: whether to make a missing or an empty file a ledger. Without, a ledger in a folder without write
+            permission can be read.
         write: whether to refuse a file that cannot be written.
+        absent_ok: whether a missing or an empty file, which is not to be made a ledger, is one without runs.
         timeout: how many seconds to wait while another process writes.
+        say: is given a line when the file is upgraded.
 
     Raises:
         LedgerError: the file cannot be opened, or it is no ledger that this version reads.
     """
 
-    def __init__(self, path: Path, *, create: bool, write: bool, timeout: float) -> None:
+    def __init__(
+        self, path: Path, *, create: bool, write: bool, absent_ok: bool, timeout: float, say: Callable[[str], None]
+    ) -> None:
         self.path = path
         self.version = VERSION
+        self.is_copy = False
+        self._place: tuple[int, int] | None = None
         self._timeout = timeout
-        _check_file(path, create=create)
+        self._say = say
+        _check_file(path, needed=not (create or absent_ok))
+        if absent_ok and not create and not (path.exists() and path.stat().st_size):
+            self._use_copy(None)
+            return
         with self.explained():
             self.connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?{_open_mode(path, write=write, create=create)}",
@@ -79,8 +91,9 @@ class LedgerFile:
                 timeout=timeout,
                 isolation_level=None,  # transactions are begun explicitly
             )
+        self._place = _place(path)
         try:
-            self._prepare(write=write)
+            self._prepare(create=create, write=write)
         except BaseException:
             self.close()
             raise
@@ -96,10 +109,20 @@ class LedgerFile:
         A transaction that begins by reading cannot wait for its turn to write.
         """
         with self.explained(), self.connection:
+            if kind == "IMMEDIATE":
+                self._require_in_place()
             if self.connection.in_transaction:  # an interruption came between the end of one and its commit
                 self.connection.rollback()
             self.connection.execute(f"BEGIN {kind}")
             yield self.connection
+
+    def _require_in_place(self) -> None:
+        """See that the file is still where it was opened: what is written to one that was removed is lost."""
+        if self._place is not None and _place(self.path) != self._place:
+            raise LedgerError(
+                f"the ledger {self.path} was removed, moved or replaced while it was in use, and what this command "
+                "stored went with it. Put it back if you can, and run the command again."
+            )
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -111,6 +134,12 @@ class LedgerFile:
                 f"the ledger {self.path} cannot hold the text {error.object!r}, which is not valid Unicode: "
                 "rename what it names."
             ) from error
+        except UnicodeDecodeError as error:  # a text of SQLite's own, such as a name in a damaged schema
+            raise self.error(sqlite3.SQLITE_CORRUPT) from error
+        except IndexError as error:
+            if "No item with that key" not in str(error):
+                raise
+            raise self.error(sqlite3.SQLITE_CORRUPT) from error  # a column's name is not what it was
         except sqlite3.DatabaseError as error:
             # Text that is not UTF-8 is reported without a code.
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
@@ -130,11 +159,16 @@ class LedgerFile:
         """Return a setting of the file that is a number."""
         return int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
 
-    def _prepare(self, *, write: bool) -> None:
-        """Make an empty file a ledger, and see that any other is one of this version."""
+    def _prepare(self, *, create: bool, write: bool) -> None:
+        """Make an empty file a ledger where it may be made, and see that any other is one of this version."""
         self._set_up()
         with self.explained():
             empty = self._is_empty()
+        if empty and not create:
+            raise LedgerError(
+                f"the ledger {self.path} is an empty file, in which nothing was stored. It is left as it is; "
+                f"`zoo benchmark` makes it a ledger, or {_ELSEWHERE}."
+            )
         if empty:
             with self.transaction("IMMEDIATE") as connection:
                 if self._is_empty():  # still: another process may have been first
@@ -145,14 +179,20 @@ class LedgerFile:
             self._use_wal()
         if version < VERSION and not write:
             self.version = version
-            self._use_copy()
+            self._use_copy(self.connection)
         if write:
             # Even BEGIN IMMEDIATE succeeds on a read-only file; only a write tells, and better now than in an hour.
             with self.transaction("IMMEDIATE") as connection:
-                if self._checked_version() < VERSION:
+                version = self._checked_version()
+                if version < VERSION:
                     self._refuse_while_used(connection)
                     upgrade(connection)
                 connection.execute(f"PRAGMA user_version = {VERSION}")
+            if version < VERSION:
+                self._say(
+                    f"The ledger {self.path} was upgraded from version {version} to {VERSION}. Earlier versions of zoo "
+                    "cannot read it any more; no copy of it as it was is kept."
+                )
 
     def _refuse_while_used(self, connection: sqlite3.Connection) -> None:
         """Refuse to upgrade a file that an earlier zoo is training into: it could not write its next epoch."""
@@ -186,18 +226,22 @@ class LedgerFile:
             )
         return version
 
-    def _use_copy(self) -> None:
-        """Go on with an upgraded copy, which SQLite keeps in a temporary file of its own."""
-        original = self.connection
+    def _use_copy(self, original: sqlite3.Connection | None) -> None:
+        """Go on with an upgraded copy, which SQLite keeps in a temporary file of its own; an empty one without."""
+        self.is_copy = True
+        self._place = None
         with self.explained():
             self.connection = sqlite3.connect("", isolation_level=None)
-            try:
-                original.backup(self.connection)
-            finally:
-                original.close()
+            if original is not None:
+                try:
+                    original.backup(self.connection)
+                finally:
+                    original.close()
         self._set_up()
         with self.transaction("IMMEDIATE") as connection:
-            if self._checked_version() < VERSION:  # still: another process may have upgraded it meanwhile
+            if original is None:
+                make(connection)
+            elif self._checked_version() < VERSION:  # still: another process may have upgraded it meanwhile
                 upgrade(connection)
         self.connection.execute("PRAGMA query_only = ON")
 
@@ -219,19 +263,28 @@ class LedgerFile:
         return not (tables or self.pragma("application_id") or self.pragma("user_version"))
 
 
-def _check_file(path: Path, *, create: bool) -> None:
+def _check_file(path: Path, *, needed: bool) -> None:
     """Refuse what SQLite would call "unable to open database file", with the reason."""
     try:
         if path.exists():
             if not path.is_file():
                 what = "a folder" if path.is_dir() else "no regular file"
                 raise LedgerError(f"the ledger {path} is {what}: {_ELSEWHERE}.")
-        elif not create:
+        elif needed:
             raise LedgerError(f"there is no ledger {path}: `zoo benchmark` makes one; or {_ELSEWHERE}.")
         elif not path.parent.is_dir():
             raise LedgerError(f"the ledger {path} cannot be made: there is no folder {path.parent}. Make it first.")
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be opened: {error.strerror}; {_ELSEWHERE}.") from error
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of its name; None where it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _open_mode(path: Path, *, write: bool, create: bool) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -15,10 +17,10 @@ from typing import Any
 import attrs
 
 from zoo.data.names import digests_of, shown_names
-from zoo.errors import LedgerError, ZooError
+from zoo.errors import LedgerError, ZooError, near_misses
 from zoo.ledger.encoding import UNREADABLE, key_of, read_run, recall_of
 from zoo.ledger.owners import Owner, is_alive
-from zoo.ledger.schema import ENDED
+from zoo.ledger.schema import ENDED, OPEN
 from zoo.ledger.store import Ledger
 from zoo.registry import Registry
 from zoo.registry.source import source_digest
@@ -28,6 +30,11 @@ from zoo.train.run import Run, RunKey
 
 STATUSES = ("finished", "diverged", "failed", "running", "cut short")
 """What an entry's status may be. A run is "cut short" whose attempt has not ended, and that nobody trains now."""
+
+_NAME_OF_A_STATE = re.compile(r"[0-9a-f]{32}(\.kept)?(" + re.escape(CHECKPOINT_SUFFIX) + r"|\.\d+\.new)")
+"""What zoo names files of states, and those that it writes them to first."""
+_WRITTEN_WITHIN = 3600.0
+"""Seconds within which a file that is being written was written to."""
 
 
 @attrs.frozen
@@ -56,6 +63,21 @@ class Entry:
 
     def __str__(self) -> str:
         return f"{self.columns['spec']} seed {self.key.seed} on {self.columns['dataset']}"
+
+
+@attrs.frozen
+class Vacuumed:
+    """What vacuuming did.
+
+    Attributes:
+        before: the size of the ledger in bytes.
+        after: the same afterwards.
+        removed: the files that no run needed, and the size of each.
+    """
+
+    before: int
+    after: int
+    removed: Mapping[Path, int]
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -99,6 +121,26 @@ def entries(
     """
     with ledger.file.transaction("DEFERRED") as connection:
         return _entries(connection, ledger, patterns, dataset, statuses, ids, stale_for)
+
+
+def require_known(ledger: Ledger, patterns: Sequence[str], dataset: str | None) -> None:
+    """See that there are runs of all specs and on the data set that were asked for.
+
+    Raises:
+        LedgerError: there are none; it says which names are like it.
+    """
+    if not patterns and dataset is None:
+        return
+    held = entries(ledger, dataset=dataset)
+    where = f"the ledger {ledger.path} holds no run"
+    if not held and dataset is not None:
+        names = {entry.columns["dataset"] for entry in entries(ledger)}
+        raise LedgerError(f"{where} on the data set {dataset!r}{near_misses(dataset, names)}")
+    specs = {entry.columns["spec"] for entry in held}
+    on = f" on the data set {dataset!r}" if dataset is not None else ""
+    for pattern in patterns:
+        if not any(matches(name, pattern) for name in specs):
+            raise LedgerError(f"{where} of {pattern!r}{on}{near_misses(pattern, specs)}")
 
 
 def _entries(
@@ -242,9 +284,11 @@ def chosen(
     """Return what is to be removed: the attempts that meet all conditions, as for `entries`.
 
     Raises:
-        LedgerError: there is no run of a given number, or one that is chosen is being trained.
+        LedgerError: there is no run of a given number, of a given spec or on the data set, or one that is chosen is
+            being trained.
     """
     _known(ledger, ids)
+    require_known(ledger, patterns, dataset)
     found = entries(ledger, patterns=patterns, dataset=dataset, statuses=statuses, ids=ids, stale_for=stale_for)
     _refuse_training(ledger, found)
     return found
@@ -269,21 +313,29 @@ def remove(ledger: Ledger, found: Sequence[Entry]) -> None:
     with ledger.file.transaction("IMMEDIATE") as connection:
         _refuse_training(ledger, _entries(connection, ledger, (), None, (), ids, None) if ids else ())
         connection.executemany("DELETE FROM run WHERE id = ?", [[number] for number in ids])
-        kept = _checkpoints_in_use(connection, ledger)
+        needed = _needed(connection, ledger)
     places = (checkpoint_file, kept_file)
-    for file in {place(ledger.checkpoints, entry.key) for entry in found for place in places} - kept:
+    for file in {place(ledger.checkpoints, entry.key) for entry in found for place in places} - needed:
         with suppress(OSError):
             file.unlink()
 
 
-def vacuum(ledger: Ledger) -> tuple[int, int]:
-    """Give back the space of what was removed, and return the size in bytes before and after."""
+def vacuum(ledger: Ledger) -> Vacuumed:
+    """Give back the space of what was removed, and remove the states beside the ledger that no run needs."""
+    removed = {}
+    # No run begins or ends meanwhile, so that no state comes to be needed.
+    with ledger.file.transaction("IMMEDIATE") as connection:
+        for file in _left_over(connection, ledger):
+            with suppress(OSError):
+                bytes_ = file.stat().st_size
+                file.unlink()
+                removed[file] = bytes_
     with ledger.file.explained():
         ledger.file.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         before = size(ledger.path)
         ledger.file.connection.execute("VACUUM")
         ledger.file.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    return before, size(ledger.path)
+    return Vacuumed(before, size(ledger.path), removed)
 
 
 def check(ledger: Ledger) -> list[str]:
@@ -302,10 +354,9 @@ def check(ledger: Ledger) -> list[str]:
             except UNREADABLE as error:
                 problems.append(f"run {row['id']} ({row['name']}) cannot be read: {error}")
         if not problems:
-            unused = set(_checkpoint_files(ledger)) - _checkpoints_in_use(connection, ledger)
             problems += [
-                f"{file} is a checkpoint of no run that has begun and not ended, nor the state of one that has"
-                for file in sorted(unused)
+                f"{file} is left over: no run needs it; `zoo ledger vacuum` removes it"
+                for file in _left_over(connection, ledger)
             ]
     return problems
 
@@ -314,11 +365,28 @@ def _checkpoint_files(ledger: Ledger) -> list[Path]:
     return sorted(ledger.checkpoints.glob(f"*{CHECKPOINT_SUFFIX}"))
 
 
-def _checkpoints_in_use(connection: sqlite3.Connection, ledger: Ledger) -> set[Path]:
-    """Return where checkpoints of attempts would be from which a run can go on, and states of ended runs are kept."""
-    not_ended = connection.execute("SELECT * FROM run WHERE status IN ('running', 'failed')")
-    ended = {key_of(row) for row in connection.execute(f"SELECT * FROM run WHERE {ENDED}")}
-    open_keys = {key_of(row) for row in not_ended} - ended
-    return {checkpoint_file(ledger.checkpoints, key) for key in open_keys} | {
-        kept_file(ledger.checkpoints, key) for key in ended
+def _left_over(connection: sqlite3.Connection, ledger: Ledger) -> list[Path]:
+    """Return the states beside a ledger, and parts of them, that no run of it needs and nobody is writing."""
+    needed = _needed(connection, ledger)
+    found = []
+    for file in sorted(ledger.checkpoints.glob("*")):
+        if _NAME_OF_A_STATE.fullmatch(file.name) and file not in needed:
+            with suppress(OSError):
+                if file.suffix == CHECKPOINT_SUFFIX or time.time() - file.stat().st_mtime > _WRITTEN_WITHIN:
+                    found.append(file)
+    return found
+
+
+def _needed(connection: sqlite3.Connection, ledger: Ledger) -> set[Path]:
+    """Return where states are, or would be, that are needed: of ended runs those that were kept, of others both kinds.
+
+    A run's final state is kept before its end is stored.
+    """
+    try:
+        ended = {key_of(row) for row in connection.execute(f"SELECT * FROM run WHERE {ENDED}")}
+        others = {key_of(row) for row in connection.execute(f"SELECT * FROM run WHERE {OPEN}")} - ended
+    except UNREADABLE as error:
+        raise ledger.file.error(sqlite3.SQLITE_CORRUPT) from error
+    return {kept_file(ledger.checkpoints, key) for key in ended | others} | {
+        checkpoint_file(ledger.checkpoints, key) for key in others
     }

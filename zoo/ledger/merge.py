@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from zoo.errors import LedgerError
-from zoo.ledger.encoding import KEY_COLUMNS, UNREADABLE, read_run, unpacked
-from zoo.ledger.schema import KEY, insert
+from zoo.ledger.encoding import KEY_COLUMNS, UNREADABLE, key_of, read_run, unpacked
+from zoo.ledger.schema import ENDED, KEY, VERSION, insert
 from zoo.ledger.store import Ledger
+from zoo.train.places import kept_file
 
 
 @attrs.frozen
@@ -26,62 +30,129 @@ class Merged:
         added: how many runs were not there yet, or only as failed ones.
         known: how many were there already.
         under_way: how many attempts have not ended, and were left where they are.
+        states: how many final states came along that runs were kept with.
+        left_out: why it was not looked at; empty where it was.
     """
 
     path: Path
-    added: int
-    known: int
-    under_way: int
+    added: int = 0
+    known: int = 0
+    under_way: int = 0
+    states: int = 0
+    left_out: str = ""
 
 
-def merge(into: Path, sources: Sequence[Path]) -> list[Merged]:
+Origins = dict[int, tuple[Path, int]]
+"""Of runs of the target that came in this merging: the ledger that they came from, and their number there."""
+
+
+def merge(into: Path, sources: Sequence[Path], *, say: Callable[[str], None] = lambda line: None) -> list[Merged]:
     """Copy all runs of some ledgers that have ended or failed into another, which is made where it is missing.
 
     A run that ended takes the place of one that failed. All is done in one transaction: after an error, or when the
     process is killed, nothing has changed. Doing it again changes nothing. The sources are only read, each as it is at
-    one moment.
+    one moment. Final states that were kept of runs are copied when the runs are stored.
 
     Args:
         into: the ledger to copy to.
         sources: those to copy from. One that is named twice counts once, and `into` itself does not count.
+        say: is given a line when `into` is upgraded.
 
     Returns:
-        What came from each.
+        What came from each that was named.
 
     Raises:
-        LedgerError: a ledger cannot be used, or two hold one run with different figures.
+        LedgerError: a ledger cannot be used, two hold one run with different figures, or a state cannot be copied.
     """
+    left_out = _left_out(into, sources)
     with ExitStack() as stack:
-        opened = [stack.enter_context(Ledger(path, create=False)) for path in _distinct(into, sources)]
-        for source in opened:
+        opened = {
+            number: stack.enter_context(Ledger(path, create=False))
+            for number, path in enumerate(sources)
+            if number not in left_out
+        }
+        for source in opened.values():
             source.file.connection.execute("PRAGMA query_only = ON")
-        target = stack.enter_context(Ledger(into))
-        with target.file.transaction("IMMEDIATE"):
-            return [_merge_one(target, source) for source in opened]
+        merged = _merge_all(into, list(opened.values()), say) if opened else []
+        states = [_copy_states(into, source) for source in opened.values()]
+    found = {number: Merged(sources[number], left_out=reason) for number, reason in left_out.items()}
+    for number, each, copied in zip(opened, merged, states, strict=True):
+        found[number] = attrs.evolve(each, states=copied)
+    return [found[number] for number in sorted(found)]
 
 
-def _distinct(into: Path, sources: Sequence[Path]) -> list[Path]:
-    """Return the sources, each once, without the target; a hard link to a file is that file."""
-    found: list[Path] = []
-    for path in sources:
-        if not any(_is_same(path, other) for other in (into, *found)):
-            found.append(path)
-    return found
+def _left_out(into: Path, sources: Sequence[Path]) -> dict[int, str]:
+    """Return which sources are not read, and why. A hard link to a file is that file."""
+    reasons = {}
+    for number, path in enumerate(sources):
+        if _is_same(path, into):
+            reasons[number] = "it is the ledger that is merged into"
+        elif any(_is_same(path, other) for other in sources[:number]):
+            reasons[number] = "it was named before"
+    return reasons
 
 
 def _is_same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other))
 
 
-def _merge_one(target: Ledger, source: Ledger) -> Merged:
-    counts = {"added": 0, "known": 0, "under_way": 0}
+def _merge_all(into: Path, sources: Sequence[Ledger], say: Callable[[str], None]) -> list[Merged]:
+    """Merge the sources. A target that would have to be made or upgraded first is left alone if they do not fit."""
+    with Ledger(into, create=False, absent_ok=True) as trial:
+        if trial.file.is_copy:
+            trial.file.connection.execute("PRAGMA query_only = OFF")
+            merged = _merge_each(trial, sources)
+            if trial.file.version < VERSION and not any(each.added for each in merged):
+                return merged
+    with Ledger(into, say=say) as target:
+        return _merge_each(target, sources)
+
+
+def _merge_each(target: Ledger, sources: Sequence[Ledger]) -> list[Merged]:
+    origins: Origins = {}
+    with target.file.transaction("IMMEDIATE"):
+        return [_merge_one(target, source, origins) for source in sources]
+
+
+def _merge_one(target: Ledger, source: Ledger, origins: Origins) -> Merged:
+    counts: Counter[str] = Counter()
     with source.file.transaction("DEFERRED") as connection:
         for row in connection.execute("SELECT * FROM run ORDER BY id"):
-            counts[_merge_run(target, source, row)] += 1
-    return Merged(source.path, **counts)
+            counts[_merge_run(target, source, row, origins)] += 1
+    return Merged(source.path, counts["added"], counts["known"], counts["under_way"])
 
 
-def _merge_run(target: Ledger, source: Ledger, row: sqlite3.Row) -> str:
+def _copy_states(into: Path, source: Ledger) -> int:
+    """Copy the final states that were kept of a ledger's runs to where the target's are, and return how many."""
+    if not source.checkpoints.is_dir():
+        return 0
+    folder = into.with_name(f"{into.name}-checkpoints")
+    with source.file.transaction("DEFERRED") as connection:
+        keys = [key_of(row) for row in connection.execute(f"SELECT * FROM run WHERE {ENDED} ORDER BY id")]
+    return sum(_copy_state(kept_file(source.checkpoints, key), kept_file(folder, key)) for key in keys)
+
+
+def _copy_state(file: Path, copy: Path) -> bool:
+    """Copy a file where it is and its copy is not, whole or not at all; tell whether it was done."""
+    if not file.exists() or copy.exists():
+        return False
+    new = copy.with_suffix(f".{os.getpid()}.new")
+    try:
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(file, new)
+        os.replace(new, copy)
+    except OSError as error:
+        raise LedgerError(
+            f"the runs are merged, but the state {file}, which was kept of one of them, cannot be copied to "
+            f"{copy.parent}: {error.strerror or error}. Mend that and merge again."
+        ) from error
+    finally:
+        with suppress(OSError):
+            new.unlink()
+    return True
+
+
+def _merge_run(target: Ledger, source: Ledger, row: sqlite3.Row, origins: Origins) -> str:
     """Copy one run where it is missing, and say what was done."""
     if row["status"] == "running":
         return "under_way"
@@ -93,16 +164,17 @@ def _merge_run(target: Ledger, source: Ledger, row: sqlite3.Row) -> str:
     ).fetchone()
     if present is not None and present["status"] != "failed":
         if row["status"] != "failed":
-            _compare(target, present, source, row)
+            _compare(target, present, source, row, origins)
         return "known"
     if present is not None and row["status"] == "failed":
         return "known"
     target.file.connection.execute(f"DELETE FROM run WHERE {KEY} AND status = 'failed'", key)
-    _copy(target, source, row)
+    origins[_copy(target, source, row)] = source.path, row["id"]
     return "added"
 
 
-def _copy(target: Ledger, source: Ledger, row: sqlite3.Row) -> None:
+def _copy(target: Ledger, source: Ledger, row: sqlite3.Row) -> int:
+    """Copy a run, and return its number in the target."""
     try:
         read_run(source.file.connection, row)
     except UNREADABLE as error:
@@ -113,6 +185,7 @@ def _copy(target: Ledger, source: Ledger, row: sqlite3.Row) -> None:
         insert(target.file.connection, "epoch", {**dict(epoch), "run": number})
     for evaluation in _evaluations(source, row):
         insert(target.file.connection, "evaluation", {**dict(evaluation), "run": number})
+    return number
 
 
 def _evaluations(ledger: Ledger, row: sqlite3.Row) -> list[sqlite3.Row]:
@@ -120,7 +193,7 @@ def _evaluations(ledger: Ledger, row: sqlite3.Row) -> list[sqlite3.Row]:
     return ledger.file.connection.execute(query, [row["id"]]).fetchall()
 
 
-def _compare(target: Ledger, mine: sqlite3.Row, source: Ledger, other: sqlite3.Row) -> None:
+def _compare(target: Ledger, mine: sqlite3.Row, source: Ledger, other: sqlite3.Row, origins: Origins) -> None:
     """See that two runs with one key have the same figures.
 
     Raises:
@@ -129,10 +202,12 @@ def _compare(target: Ledger, mine: sqlite3.Row, source: Ledger, other: sqlite3.R
     difference = _difference(target, mine, source, other)
     if difference is None:
         return
+    # What came in this merging is rolled back: it is to be found where it came from.
+    path, number = origins.get(mine["id"], (target.path, mine["id"]))
     raise LedgerError(
-        f"the ledgers {target.path} and {source.path} hold different figures of one run, {mine['name']} seed "
+        f"the ledgers {path} and {source.path} hold different figures of one run, {mine['name']} seed "
         f"{mine['seed']} on {mine['dataset']}: {difference}. "
-        f"{target.path}, run {mine['id']}: {_origin(mine)}. {source.path}, run {other['id']}: {_origin(other)}. "
+        f"{path}, run {number}: {_origin(mine)}. {source.path}, run {other['id']}: {_origin(other)}. "
         "Nothing was merged. Remove the one that you do not trust, with `zoo ledger remove --run ID --ledger FILE`, "
         "and merge again."
     )

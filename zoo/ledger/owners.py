@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shlex
 import socket
 import sqlite3
-import sys
 import threading
 import time
 from contextlib import closing, suppress
@@ -15,6 +13,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import attrs
+
+from zoo.invocation import command
 
 HEARTBEAT_EVERY = 10.0
 """Seconds after which an owner says again that it lives."""
@@ -54,7 +54,6 @@ class Owner:
 
 def new_owner() -> Owner:
     """Return one of this process."""
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     return Owner(
         token=uuid4().hex,
         host=socket.gethostname(),
@@ -63,7 +62,7 @@ def new_owner() -> Owner:
         pid=os.getpid(),
         process_start=_start_of(os.getpid())[1],
         heartbeat=time.time(),
-        command=command.encode(errors="replace").decode(),
+        command=command(),
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -39,19 +39,37 @@ class Ledger:
 
     Args:
         path: the file. A missing or an empty one is made a ledger, and one of an earlier version upgraded.
-        create: whether to make a missing file, and to refuse one that cannot be written. Without, a ledger in a
-            folder without write permission can be read, and one of an earlier version is read as it is.
+        create: whether to make one, and to refuse a file that cannot be written. Without, a ledger in a folder
+            without write permission can be read, and one of an earlier version is read as it is.
         write: whether to upgrade the file, and to refuse one that cannot be written; as `create` when left out.
+        absent_ok: without `create`: whether a missing or an empty file is read as a ledger without runs.
         timeout: how many seconds to wait while another process writes.
+        say: is given a line when the file is upgraded.
 
     Raises:
         LedgerError: here and in every method: the file cannot be read or written, or it is no ledger of this
             version. Whatever the error, what was stored before is kept.
     """
 
-    def __init__(self, path: Path, *, create: bool = True, write: bool | None = None, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        write: bool | None = None,
+        absent_ok: bool = False,
+        timeout: float = 30.0,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self.path = path
-        self.file = LedgerFile(path, create=create, write=create if write is None else write, timeout=timeout)
+        self.file = LedgerFile(
+            path,
+            create=create,
+            write=create if write is None else write,
+            absent_ok=absent_ok,
+            timeout=timeout,
+            say=say,
+        )
         self._owner = new_owner()
         self._heartbeat: Heartbeat | None = None
         OPEN_OWNERS.add(self._owner.token)
@@ -115,12 +133,6 @@ class Ledger:
                 return None
             return self._begin(run)
 
-    def start(self, run: Run) -> int:
-        """Begin a new attempt as `claim` does, whether or not the run has ended or another owner is training it."""
-        with self.file.transaction("IMMEDIATE"):
-            self._free(run.key)
-            return self._begin(run)
-
     def release(self, attempt: int) -> None:
         """Give a claim back, unless the attempt has ended.
 
@@ -131,16 +143,23 @@ class Ledger:
 
     def training_elsewhere(self, keys: Iterable[RunKey]) -> dict[RunKey, Owner]:
         """Return those of the keys whose runs other owners that live are training, and the owners."""
+        return self._owners(keys, alive=True)
+
+    def left_behind(self, keys: Iterable[RunKey]) -> dict[RunKey, Owner]:
+        """Return those of the keys whose runs other owners were training that are gone, and the owners."""
+        return self._owners(keys, alive=False)
+
+    def _owners(self, keys: Iterable[RunKey], *, alive: bool) -> dict[RunKey, Owner]:
         query = f"SELECT owner.* FROM run JOIN owner ON token = run.owner WHERE {KEY} AND {OPEN} AND token <> ?"
-        alive: dict[str, bool] = {}
+        lives: dict[str, bool] = {}
         found = {}
         with self.file.transaction("DEFERRED") as connection:
             for key in keys:
                 for row in connection.execute(query, [*key_values(key), self._owner.token]):
                     owner = Owner(**row)
-                    if owner.token not in alive:
-                        alive[owner.token] = is_alive(owner)
-                    if alive[owner.token]:
+                    if owner.token not in lives:
+                        lives[owner.token] = is_alive(owner)
+                    if lives[owner.token] is alive:
                         found[key] = owner
         return found
 
@@ -176,6 +195,13 @@ class Ledger:
             connection.execute(f"DELETE FROM run WHERE {KEY} AND {OPEN} AND status = 'failed'", key_values(run.key))
             values = {**outcome(run), **summary(connection, attempt, measured_by), "owner": None}
             update(connection, attempt, values)
+
+    def numbers(self, keys: Iterable[RunKey]) -> dict[RunKey, int]:
+        """Return the number that `zoo ledger runs` shows of each of the keys' runs that came to an end."""
+        query = f"SELECT max(id) FROM run WHERE {KEY} AND status <> 'running'"
+        with self.file.transaction("DEFERRED") as connection:
+            found = {key: connection.execute(query, key_values(key)).fetchone()[0] for key in keys}
+        return {key: number for key, number in found.items() if number is not None}
 
     def names(self, *, identity: str | None = None) -> list[str]:
         """Return the names of the specs that runs are stored of, in alphabetical order.

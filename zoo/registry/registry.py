@@ -23,8 +23,9 @@ from typing import Any
 import attrs
 import pluggy
 
-from zoo.errors import PluginError, UnknownNameError, ZooError, near_misses
-from zoo.registry import hookspecs
+from zoo import torch_settings
+from zoo.errors import PluginError, UnknownNameError, ZooError, is_interruption, near_misses
+from zoo.registry import hookspecs, loaded
 from zoo.registry.hookspecs import KINDS
 from zoo.registry.options import Choice, options_class
 
@@ -36,11 +37,16 @@ SINGLE_FILE = "single file"
 
 @attrs.frozen
 class Plugin:
-    """A loaded plugin: its name, where it comes from, and the file that defines it."""
+    """A loaded plugin: its name, where it comes from, and the file that defines it.
+
+    Attributes:
+        content: what the file held when it was loaded; it may have been edited since. None where nothing was loaded.
+    """
 
     name: str
     distribution: str
     file: str
+    content: bytes | None = attrs.field(default=None, repr=False)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.distribution}, {self.file})"
@@ -128,9 +134,11 @@ class Registry:
         self.failures: list[Failure] = []
         self.problems: list[ZooError] = []
         for plugin, load in _found():
-            self._load(plugin, load)
+            with torch_settings.kept():
+                self._load(plugin, load)
         for file in dict.fromkeys(file.resolve() for file in files):
-            self._load(*_single_file(file), asked_for=True)
+            with torch_settings.kept():
+                self._load(*_single_file(file), asked_for=True)
         unknown = sorted(self._block - self._seen)
         if unknown:
             self.problems.append(
@@ -152,16 +160,22 @@ class Registry:
         before = self._variants, self._specs, self._studies
         self._variants = {kind: dict(variants) for kind, variants in self._variants.items()}
         self._specs, self._studies = dict(self._specs), dict(self._studies)
+        modules = set(sys.modules)
         try:
             if plugin.name in self.plugins:
                 raise _FatalError(
                     f"two plugins are called {plugin.name!r}: {self.plugins[plugin.name]} and {plugin}. Rename one."
                 )
             module = load()
+            plugin = attrs.evolve(plugin, content=_content(module, plugin.file))
+            for name in sys.modules.keys() - modules:
+                loaded.look(sys.modules[name])
             self._check_hook_names(plugin, module)
             self._manager.register(module, name=plugin.name)
             self._ask(plugin, module)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # a plugin may also call sys.exit
+            if is_interruption(error):
+                raise
             self._variants, self._specs, self._studies = before
             if plugin.name not in self.plugins and self._manager.has_plugin(plugin.name):
                 self._manager.unregister(name=plugin.name)
@@ -270,6 +284,21 @@ class Registry:
         return UnknownNameError(text + "".join(failed))
 
 
+_contents: dict[str, tuple[object, bytes]] = {}
+"""Of the files of plugins, what they held when they were loaded, with the module's spec, which a reload replaces."""
+
+
+def _content(module: ModuleType, file: str) -> bytes | None:
+    """Return what a plugin's file held when it was loaded: now, unless that was noted before."""
+    spec = getattr(module, "__spec__", None)
+    if file not in _contents or _contents[file][0] is not spec:
+        try:
+            _contents[file] = spec, Path(file).read_bytes()
+        except OSError:
+            return None
+    return _contents[file][1]
+
+
 def _packages(module: str) -> list[str]:
     """Return the packages that a module is in: "a" and "a.b" for "a.b.c"."""
     steps = module.split(".")
@@ -361,7 +390,10 @@ def _single_file(file: Path) -> tuple[Plugin, Callable[[], ModuleType]]:
         module = importlib.util.module_from_spec(spec)
         # So that what it defines can be pickled.
         sys.modules[module.__name__] = module
-        spec.loader.exec_module(module)
+        # From the bytes that are noted, and not from what Python compiled before, which it tells by time and size.
+        content = file.read_bytes()
+        exec(compile(content, str(file), "exec", dont_inherit=True), module.__dict__)
+        _contents[str(file)] = spec, content
         return module
 
     return Plugin(file.stem, SINGLE_FILE, str(file)), load

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from zoo.errors import PluginError
+from zoo.registry.loaded import file_digest
 from zoo.registry.registry import SINGLE_FILE, Plugin, Registry
 
 if TYPE_CHECKING:
@@ -39,11 +40,34 @@ def source_digest(spec: Spec, registry: Registry) -> str:
     Data sets are left out: their content has a digest of its own.
     """
     plugins = {registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()}
-    files = frozenset[Path]().union(*(source_files(plugin) for plugin in plugins))
+    found: dict[Path, bytes] = {}
+    for plugin in plugins:
+        found |= _digests(plugin)
+    for plugin in plugins:  # its own file last: as it was loaded, also where others import it
+        if plugin.content is not None:
+            found[Path(plugin.file)] = _vouched(Path(plugin.file), hashlib.sha256(plugin.content).hexdigest())
     digest = hashlib.sha256()
-    for content in sorted(_content_digest(file) for file in files):
+    for content in sorted(found.values()):
         digest.update(content)
     return digest.hexdigest()
+
+
+def _digests(plugin: Plugin) -> dict[Path, bytes]:
+    """Return the digests of a plugin's files; its imports are followed anew where one of them was edited meanwhile."""
+    for _ in range(2):
+        source = plugin_source(plugin)
+        own = {Path(plugin.file)} if plugin.content is not None else set()
+        now = {file: file_digest(file, module) for file, module in source.modules.items() if file not in own}
+        if all(_followed.setdefault((plugin, file), digest) == digest for file, digest in now.items()):
+            break
+        for file, digest in now.items():
+            _followed[plugin, file] = digest
+        plugin_source.cache_clear()
+    return {file: _vouched(file, digest) for file, digest in now.items()}
+
+
+_followed: dict[tuple[Plugin, Path], str] = {}
+"""What the files held whose imports were followed."""
 
 
 @attrs.frozen
@@ -51,15 +75,20 @@ class Source:
     """What a plugin is made of, as far as an edit of it is noticed.
 
     Attributes:
-        files: the plugin's own, and those that it imports, directly or not.
+        modules: the plugin's own file and those that it imports, directly or not, each with the name of its module.
         helpers: those of the files that are not in the plugin's own package, each with its path below the folder that
             it is imported from.
         unseen: what is imported and not followed, in words; the standard library and zoo are left out.
     """
 
-    files: frozenset[Path]
+    modules: Mapping[Path, str]
     helpers: Mapping[Path, str]
     unseen: tuple[str, ...]
+
+    @property
+    def files(self) -> frozenset[Path]:
+        """The files without the names of their modules."""
+        return frozenset(self.modules)
 
 
 def source_files(plugin: Plugin) -> frozenset[Path]:
@@ -85,7 +114,7 @@ def plugin_source(plugin: Plugin) -> Source:
     # A single file has no package, though its name may be that of one.
     name = "" if plugin.distribution == SINGLE_FILE else plugin.name.partition(":")[0]
     package = name.partition(".")[0]
-    files: set[Path] = set()
+    files: dict[Path, str] = {}
     helpers: dict[Path, str] = {}
     unseen: set[str] = set()
     waiting = [(Path(plugin.file), name)]
@@ -93,8 +122,9 @@ def plugin_source(plugin: Plugin) -> Source:
         file, name = waiting.pop()
         if file in files:
             continue
-        files.add(file)
-        imported, untold = _imports(file, name)
+        files[file] = name
+        own = plugin.content if file == Path(plugin.file) else None
+        imported, untold = _imports(file, name, file.read_bytes() if own is None else own)
         unseen |= untold
         for wanted in imported:
             top = wanted.partition(".")[0]
@@ -106,7 +136,7 @@ def plugin_source(plugin: Plugin) -> Source:
                 waiting += [(place, module) for module, place, _ in found]
                 unseen |= {why_not} - {""}
     helpers.pop(Path(plugin.file), None)
-    return Source(frozenset(files), dict(sorted(helpers.items())), tuple(sorted(unseen)))
+    return Source(files, dict(sorted(helpers.items())), tuple(sorted(unseen)))
 
 
 def _helpers(wanted: str, plugin: Plugin) -> tuple[list[tuple[str, Path, str]], str]:
@@ -139,14 +169,14 @@ def _helpers(wanted: str, plugin: Plugin) -> tuple[list[tuple[str, Path, str]], 
     return found, ""
 
 
-def _imports(file: Path, name: str) -> tuple[set[str], set[str]]:
+def _imports(file: Path, name: str, content: bytes) -> tuple[set[str], set[str]]:
     """Return the modules that a file may import, inside functions too, and in words the imports that cannot be told.
 
     Names imported from a package are among the modules.
     """
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = ast.parse(content)
     except SyntaxError as error:
         raise PluginError(f"{file} is not valid Python: line {error.lineno}: {error.msg}") from error
     imported: set[str] = set()
@@ -230,10 +260,8 @@ def installed(folder: Path) -> Mapping[str, str]:
     return found
 
 
-@cache
-def _content_digest(file: Path) -> bytes:
-    """Return the SHA-256 of a file, or that of an earlier content that its package vouches gives the same figures."""
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+def _vouched(file: Path, digest: str) -> bytes:
+    """Return the digest of a content, or that of an earlier one that its package vouches gives the same figures."""
     return bytes.fromhex(_same_figures(file.parent).get(digest, digest))
 
 

@@ -3,86 +3,93 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 
 from zoo.errors import ZooError
-from zoo.report.table import Row, headings, rows
+from zoo.report.table import Heading, Row, headings, rows
 from zoo.report.verdict import Judged
 from zoo.study.measure import epoch_recall, measured
-from zoo.train.run import Run
+from zoo.train.run import Run, RunKey
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+ROW_COLUMNS = tuple(field.name for cls in (Heading, Row) for field in attrs.fields(cls))
+
+
 def rows_frame(runs: Sequence[Run], is_stale: Callable[[Run], bool]) -> pd.DataFrame:
     """Return the rows of the table, one for each spec: the columns of `zoo benchmark --format csv`."""
-    import pandas as pd
+    from zoo.report.renamed import Frame
 
     records = [
         {**attrs.asdict(heading), **attrs.asdict(row)}
         for heading, group in headings(runs).items()
         for row in rows(group, is_stale)
     ]
-    return pd.DataFrame.from_records(records) if records else pd.DataFrame(columns=[f.name for f in attrs.fields(Row)])
+    return Frame.from_records(records, columns=list(ROW_COLUMNS))
 
 
 RUN_COLUMNS = (
-    "spec", "seed", "dataset", "status", "recall", "train_recall", "validation_recall", "loss", "seconds",
-    "seconds_evaluation", "seconds_setup", "epochs", "parameters", "flops", "peak_memory", "device", "precision",
-    "started", "reason", "identity", "source", "dataset_digest",
+    "run", "spec", "seed", "dataset", "status", "test_recall", "train_recall", "validation_recall", "loss",
+    "seconds_training", "seconds_evaluation", "seconds_setup", "epochs", "parameters", "flops", "peak_memory",
+    "device_name", "precision", "started", "reason", "identity", "source", "dataset_digest",
 )  # fmt: skip
 
 
-def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
+def runs_frame(runs: Sequence[Run], numbers: Mapping[RunKey, int]) -> pd.DataFrame:
     """Return a row for each run.
 
-    `recall` is macro recall on the test part, by the measure that the spec asks for, as `train_recall` and
-    `validation_recall` on theirs; `loss` the mean training loss of the last epoch; `seconds` those of training.
+    Args:
+        runs: which.
+        numbers: of each in the ledger.
     """
-    import pandas as pd
+    from zoo.report.renamed import Frame
 
-    return pd.DataFrame.from_records(
+    frame = Frame.from_records(
         [
             (
-                run.name, run.key.seed, run.dataset, run.status, measured(run, "test"), measured(run, "train"),
-                measured(run, "validation"), run.epochs[-1].loss if run.epochs else math.nan, run.seconds_training,
-                run.seconds_evaluation, run.seconds_setup, len(run.epochs), run.parameters, run.flops, run.peak_memory,
-                run.provenance.get("device_name", ""), run.key.precision, run.provenance.get("started", ""),
-                run.reason.partition("\n")[0], run.key.spec, run.key.source, run.key.dataset,
+                numbers.get(run.key), run.name, run.key.seed, run.dataset, run.status, measured(run, "test"),
+                measured(run, "train"), measured(run, "validation"), run.epochs[-1].loss if run.epochs else math.nan,
+                run.seconds_training, run.seconds_evaluation, run.seconds_setup, len(run.epochs), run.parameters,
+                run.flops, run.peak_memory, run.provenance.get("device_name", ""), run.key.precision,
+                run.provenance.get("started", ""), run.reason.partition("\n")[0], run.key.spec, run.key.source,
+                run.key.dataset,
             )
             for run in runs
         ],
         columns=list(RUN_COLUMNS),
     )  # fmt: skip
+    return frame.astype({"run": "Int64"})
 
 
 EPOCH_COLUMNS = (
-    "spec", "seed", "dataset", "epoch", "loss", "recall", "train_recall", "validation_recall", "seconds",
-    "seconds_evaluation",
+    "run", "spec", "seed", "dataset", "epoch", "loss", "test_recall", "train_recall", "validation_recall",
+    "seconds_training", "seconds_evaluation",
 )  # fmt: skip
 
 
-def epochs_frame(runs: Sequence[Run]) -> pd.DataFrame:
+def epochs_frame(runs: Sequence[Run], numbers: Mapping[RunKey, int]) -> pd.DataFrame:
     """Return a row for each epoch of each run; recalls are macro, NaN where the part was not evaluated."""
-    import pandas as pd
+    from zoo.report.renamed import Frame
 
-    return pd.DataFrame.from_records(
+    frame = Frame.from_records(
         [
             (
-                run.name, run.key.seed, run.dataset, epoch.epoch, epoch.loss, epoch_recall(epoch, "test"),
-                epoch_recall(epoch, "train"), epoch_recall(epoch, "validation"), epoch.seconds_training,
-                epoch.seconds_evaluation,
+                numbers.get(run.key), run.name, run.key.seed, run.dataset, epoch.epoch, epoch.loss,
+                epoch_recall(epoch, "test"), epoch_recall(epoch, "train"), epoch_recall(epoch, "validation"),
+                epoch.seconds_training, epoch.seconds_evaluation,
             )
             for run in runs
             for epoch in run.epochs
         ],
         columns=list(EPOCH_COLUMNS),
     )  # fmt: skip
+    return frame.astype({"run": "Int64"})
 
 
 def confusion_frame(runs: Sequence[Run], part: str, classes: Sequence[str] | None) -> pd.DataFrame:
@@ -99,6 +106,11 @@ def confusion_frame(runs: Sequence[Run], part: str, classes: Sequence[str] | Non
     counts = np.sum([np.array(evaluation.confusion) for evaluation in last], axis=0)
     names = list(classes) if classes is not None else list(range(len(counts)))
     return pd.DataFrame(counts, index=pd.Index(names, name="true"), columns=pd.Index(names, name="predicted"))
+
+
+VERDICT_COLUMNS = (
+    "spec", "against", "part", "verdict", "difference", "low", "high", "p", "seeds", "more_seeds", "time_ratio",
+)  # fmt: skip
 
 
 def verdicts_frame(found: Sequence[Judged]) -> pd.DataFrame:
@@ -121,7 +133,6 @@ def verdicts_frame(found: Sequence[Judged]) -> pd.DataFrame:
         }
         for one in found
     ]
-    columns = ["spec", "against", "part", "verdict", "difference", "low", "high", "p", "seeds", "more_seeds"]
-    frame = pd.DataFrame(records, columns=[*columns, "time_ratio"])
+    frame = pd.DataFrame(records, columns=list(VERDICT_COLUMNS))
     numbers = dict.fromkeys(["difference", "low", "high", "p", "time_ratio"], "float64")
     return frame.astype({**numbers, "more_seeds": "Int64"})

@@ -27,7 +27,7 @@ def progress_console() -> Console:
 
 def terminal_width() -> int | None:
     """Return how many characters fit on a line of the terminal; None where standard output is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return shutil.get_terminal_size().columns if sys.stdout and sys.stdout.isatty() else None
 
 
 def table(

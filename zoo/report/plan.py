@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from tabulate import tabulate
 
 from zoo.report import layout
 from zoo.report.text import counted, rough_duration
@@ -32,8 +34,31 @@ def remarks(plan: Plan, ledger: Path) -> list[str]:
     return lines
 
 
+HEADERS = ("spec", "data set", "epochs", "to train", "stored", "each")
+ALIGN = ("left", "left", "right", "right", "right", "right")
+
+
 def render(plan: Plan, *, as_json: bool) -> str:
     """Return the table of a plan: for each spec its epochs, how many runs are to train and stored, and their time."""
+    if as_json:
+        return json.dumps(_records(plan), indent=2)
+    return layout.table(rows(plan), headers=HEADERS, align=ALIGN, wrap=0)
+
+
+def render_as(plan: Plan, format_: str) -> str:
+    """Return the same in a format of tabulate's."""
+    return tabulate(rows(plan), headers=HEADERS, tablefmt=format_, colalign=ALIGN, disable_numparse=True)
+
+
+def rows(plan: Plan) -> list[list[str]]:
+    """Return a row of texts for each spec."""
+    return [
+        [*(str(r[key]) for key in list(r)[:-1]), "" if r["seconds_each"] is None else rough_duration(r["seconds_each"])]
+        for r in _records(plan)
+    ]
+
+
+def _records(plan: Plan) -> list[dict[str, Any]]:
     missing = {run.key for run in plan.missing}
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in plan.runs:
@@ -51,18 +76,7 @@ def render(plan: Plan, *, as_json: bool) -> str:
                 "seconds_each": max((plan.costs[run.key] for run in runs if run.key in missing), default=None),
             }
         )
-    if as_json:
-        return json.dumps(records, indent=2)
-    rows = [
-        [*(str(r[key]) for key in list(r)[:-1]), "" if r["seconds_each"] is None else rough_duration(r["seconds_each"])]
-        for r in records
-    ]
-    return layout.table(
-        rows,
-        headers=["spec", "data set", "epochs", "to train", "stored", "each"],
-        align=["left", "left", "right", "right", "right", "right"],
-        wrap=0,
-    )
+    return records
 
 
 def over_budget(plan: Plan, seeds: Sequence[int], budget: float) -> list[str]:

@@ -17,7 +17,7 @@ import attrs
 from tabulate import tabulate, tabulate_formats
 
 from zoo.data.names import shown_names
-from zoo.errors import ZooError, near_misses
+from zoo.errors import ZooError, near_misses, option
 from zoo.report.labels import distinct
 from zoo.report.text import counted, duration, fit, quantity, seed_span, with_interval
 from zoo.statistics.intervals import mean_interval
@@ -74,14 +74,14 @@ class Heading:
     dataset: str
     resize: int | None
     validation: float
-    device: str
+    device_name: str
     precision: str
     dataset_digest: str
 
     def __str__(self) -> str:
         resized = f", resized to {self.resize}x{self.resize}" if self.resize else ""
         held_out = f", {self.validation:.0%} of training held out" if self.validation else ""
-        return f"{self.dataset}{resized}{held_out}, {self.device}, {self.precision}"
+        return f"{self.dataset}{resized}{held_out}, {self.device_name}, {self.precision}"
 
 
 def headings(runs: Sequence[Run]) -> dict[Heading, list[Run]]:
@@ -315,7 +315,7 @@ def _section(
         left_out_first = [COLUMNS[name].title for name in _LEFT_OUT_FIRST if name != sort]
         left_out = fit(cells, width, folding=("spec",), left_out_first=left_out_first)
         if left_out:
-            below.append(f"No room for: {', '.join(left_out)}; --format csv has all.")
+            below.append(f"No room for: {', '.join(left_out)}; {option('format', 'csv')} has all.")
         above, below = ([textwrap.fill(line, width) for line in lines] for lines in (above, below))
     if format_.startswith("latex"):
         above, below = ([f"% {line}" for line in lines] for lines in (above, below))
@@ -336,7 +336,8 @@ def _tabulate(cells: dict[str, list[str]], format_: str) -> str:
 
 def _record(heading: Heading, row: Row) -> dict[str, Any]:
     """Return a row as plain data; a figure that there is not is None."""
-    record = {**attrs.asdict(heading), **attrs.asdict(row)}
+    # The last is an earlier name of the device's, which programs may read.
+    record = {**attrs.asdict(heading), **attrs.asdict(row), "device": heading.device_name}
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
 
 
@@ -347,7 +348,7 @@ def _json(records: list[dict[str, Any]]) -> str:
 def _csv(records: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     names = [field.name for cls in (Heading, Row) for field in attrs.fields(cls)]
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, [*names, "device"], lineterminator="\n")
     writer.writeheader()
     for record in records:
         writer.writerow({k: " ".join(map(str, v)) if isinstance(v, tuple) else v for k, v in record.items()})

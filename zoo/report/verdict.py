@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from zoo.errors import setting
 from zoo.report.text import counted, difference, probability
 from zoo.statistics.paired import compare
 from zoo.statistics.results import Comparison
@@ -71,7 +72,7 @@ def verdicts(found: Sequence[Judged]) -> list[str]:
     corrected = f", p corrected for {counted(len(found), 'comparison')}" if len(found) > 1 else ""
     lines = [f"Paired by seed, difference in {part} recall [95% interval]{corrected}:", *(f"  {one}" for one in found)]
     if part == "test" and len(found) > 1:
-        lines.append("To choose among them, hold images out: --set data.validation=0.25.")
+        lines.append(f"To choose among them, hold images out: {setting('data.validation', 0.25)}.")
     return lines
 
 

@@ -30,6 +30,8 @@ def resolve(spec: Named, *, registry: Registry | None = None) -> Spec:
         return spec
     if isinstance(spec, Mapping):
         return _resolve("(unnamed)", spec, registry, ())
+    if not isinstance(spec, str | Path):
+        raise SpecError(f"expected the name of a spec, a TOML file, a mapping or a spec, got {spec!r}")
     if isinstance(spec, Path) or spec.endswith(".toml"):
         return _resolve(Path(spec).stem, read_toml(Path(spec)), registry, ())
     return _registered(spec, registry, ())

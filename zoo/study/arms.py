@@ -51,9 +51,15 @@ class ArmTable:
         """How many runs there are."""
         return sum(len(arm.runs) for arm in self.all)
 
-    def missing(self, seeds: Sequence[int]) -> int:
-        """Return how many runs there would be if all arms that have any had all seeds, and are not."""
-        return sum(len(set(seeds) - set(arm.runs)) for arm in self.all if arm.runs)
+    def missing(self, looks: Sequence[Sequence[int]], fits: Callable[[Spec], bool]) -> int:
+        """Return how many runs are lacking.
+
+        Args:
+            looks: the seeds of each look; an arm that has more than those of one is to have those of the next.
+            fits: says of a spec that has no run whether it could be trained.
+        """
+        needed = (arm for arm in self.all if arm.runs or fits(arm.spec))
+        return sum(min(len(seeds) for seeds in looks if set(arm.runs) <= set(seeds)) - len(arm.runs) for arm in needed)
 
     def named(self, name: str) -> TrainedArm:
         """Return the arm of this name."""

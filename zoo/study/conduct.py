@@ -11,9 +11,10 @@ import attrs
 import pandas as pd
 
 from zoo.data import Dataset
-from zoo.errors import BuildError, SpecError, ZooError
+from zoo.errors import BuildError, SpecError, ZooError, option
 from zoo.network.proof import prove
 from zoo.registry import Registry
+from zoo.spec import Spec
 from zoo.statistics.effects import factorial_effects
 from zoo.statistics.paired import compare
 from zoo.statistics.results import Effect
@@ -58,7 +59,7 @@ def check_auto(study: Study) -> None:
     if designs.is_adaptive(study):
         raise SpecError(
             f"study {study.name!r}: seeds cannot be added to a {study.design.design} search, whose steps depend on "
-            "those that were there; give their number, such as --seeds 5"
+            f"those that were there; give their number, such as {option('seeds', 5)}"
         )
 
 
@@ -97,6 +98,7 @@ def conduct(
     registry: Registry,
     auto: Auto | None = None,
     command: str = "",
+    fits: Callable[[Spec], bool] = lambda spec: True,
 ) -> StudyResult:
     """Train what the study's design asks for, and judge it.
 
@@ -108,6 +110,7 @@ def conduct(
         registry: where variants are looked up.
         auto: add seeds only where a claim is undecided.
         command: what repeats it.
+        fits: says of a spec that has no run whether it could be trained: if not, none of its runs is missing.
 
     Raises:
         SpecError: a change alters nothing, or something that it does not name; or `auto` does not suit the design.
@@ -126,6 +129,7 @@ def conduct(
         except StopIteration as stop:
             outcome: Outcome = stop.value
             break
+    looks = [seeds[:count] for count in auto.looks] if auto else [seeds]
     if not any(run.status != "failed" for arm in table.all for run in arm.runs.values()):
         raise ZooError(_nothing(study, table))
     pairs = [_Pair(pair.change, table.arms[pair.treatment], table.arms[pair.control]) for pair in outcome.pairs]
@@ -151,7 +155,7 @@ def conduct(
         command=command,
         dataset=dataset,
         matched=matched,
-        is_sequential=auto is not None,
+        missing=table.missing(looks, fits),
     )
 
 

@@ -74,7 +74,7 @@ class Design:
 attrs.resolve_types(Design)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Study:
     """A study whose specs are resolved.
 
@@ -91,6 +91,10 @@ class Study:
     factors: tuple[Factor, ...]
     design: Design
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        changes = ", ".join(factor.name for factor in self.factors)
+        return f"Study({self.name}: {self.design.design} over {self.base.name}; {changes})"
 
     @property
     def base_cell(self) -> Cell:
@@ -162,6 +166,8 @@ def study_tree(study: str | Path, *, registry: Registry) -> Mapping[str, Any]:
         SpecError: the file cannot be read.
         UnknownNameError: nothing is registered under that name.
     """
+    if not isinstance(study, str | Path):
+        raise SpecError(f"expected the name of a study, a TOML file or a mapping, got {study!r}")
     if isinstance(study, Path) or study.endswith(".toml"):
         return read_toml(Path(study))
     source = registry.study(study).source

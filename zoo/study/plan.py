@@ -26,7 +26,7 @@ from zoo.train.run import Run
 _BYTES = 4
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class StudyPlan:
     """What a study will do.
 
@@ -52,6 +52,13 @@ class StudyPlan:
     claims: int
     deviation: float | None
     detectable: dict[str, float]
+
+    def __repr__(self) -> str:
+        most = "at most " if self.is_most else ""
+        return (
+            f"StudyPlan({most}{self.combinations} combinations, {self.runs} runs, {len(self.plan.missing)} to train: "
+            f"{most}about {self.seconds:.0f} s)"
+        )
 
 
 def study_plan(

@@ -71,7 +71,7 @@ class Step:
     kept: bool
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class StudyResult:
     """All that a study found.
 
@@ -82,10 +82,10 @@ class StudyResult:
         claims: the verdicts; empty for a factorial design, whose claims are its effects.
         effects: main effects, then interactions; empty for other designs.
         steps: of a search, in order.
-        chosen: the arm that selection chose.
+        chosen: the arm that selection chose; None where runs are missing.
         confirmation: recall of the chosen arm against the base on the test part, looked at once; None where the base
-            itself was chosen, or where there are no pairs.
-        ranks: all arms, best first.
+            itself was chosen, where there are no pairs, and where runs are missing.
+        ranks: all arms, best first; none where runs are missing.
         pareto: by cost ("seconds", "parameters"), the arms that no other beats in both recall and cost.
         per_class: by arm, each class's mean recall difference to the base on the part selected on.
         found_by: for a factorial design, whether the simpler designs would have found the best combination, in words.
@@ -95,6 +95,8 @@ class StudyResult:
         command: what repeats it.
         classes: names of the classes.
         matched: by name of a widened base, the change that it is as large as.
+        missing: how many of the runs that were asked for are not there, of a search at least. While there are such,
+            nothing is judged, chosen or ranked: every verdict is "undecided", without p.
     """
 
     study: Study
@@ -103,7 +105,7 @@ class StudyResult:
     claims: tuple[Claim, ...]
     effects: tuple[Effect, ...]
     steps: tuple[Step, ...]
-    chosen: str
+    chosen: str | None
     confirmation: Comparison | None
     ranks: tuple[Rank, ...]
     pareto: Mapping[str, tuple[str, ...]]
@@ -115,6 +117,10 @@ class StudyResult:
     command: str
     classes: tuple[str, ...]
     matched: Mapping[str, str]
+    missing: int = 0
+
+    def __repr__(self) -> str:
+        return f"StudyResult({self.study.name}: {len(self.arms)} arms, {len(self.seeds)} seeds)"
 
     def arm(self, name: str) -> Arm:
         """Return an arm by its name."""

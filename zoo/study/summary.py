@@ -15,7 +15,7 @@ from zoo.spec import Reference
 from zoo.spec.resolve import resolve
 from zoo.statistics.paired import compare
 from zoo.statistics.ranking import pareto, ranks
-from zoo.statistics.results import Effect
+from zoo.statistics.results import Comparison, Effect
 from zoo.study import designs
 from zoo.study.arms import ArmTable, TrainedArm
 from zoo.study.definition import Cell, DesignName, Part, Study, changed
@@ -38,19 +38,21 @@ def summarize(
     command: str,
     dataset: Dataset,
     matched: Mapping[str, str],
-    is_sequential: bool,
+    missing: int,
 ) -> StudyResult:
-    """Return the result of a study whose claims, or effects, are judged."""
+    """Return the result of a study whose claims, or effects, are judged.
+
+    While runs are missing nothing is claimed: what some runs say could be chosen for what it says.
+    """
     base = table.arms[study.base_cell]
     means = table.means()
     chosen = table.arms[outcome.chosen or max(means, key=lambda cell: means[cell])]
     selects_on_test = study.design.select == "test"
-    missing = table.missing(seeds) if not is_sequential else 0
     confirmation = None
     if chosen is not base and not selects_on_test and not missing:
         confirmation = compare({"": table.differences(chosen, base, "test")}, margin=study.design.margin)[""]
     counted = {arm.name: table.recalls(arm) for arm in table.all if table.recalls(arm)}
-    references = _references(table.registry)
+    references, fronts = _references(table.registry), _fronts(table)
     return StudyResult(
         study=study,
         seeds=tuple(seeds),
@@ -58,9 +60,11 @@ def summarize(
             _ended(arm, study, table, references, shown_on_test=not missing and arm in (base, chosen))
             for arm in table.all
         ),
-        claims=tuple(claims),
-        effects=tuple(effects),
-        steps=tuple(
+        claims=tuple(claims) if not missing else tuple(_open_claims(study, claims)),
+        effects=tuple(effects) if not missing else tuple(map(_open_effect, effects)),
+        steps=()
+        if missing
+        else tuple(
             Step(
                 tried=tried.pair.change,
                 upon=study.arm_name(tried.pair.control),
@@ -69,18 +73,42 @@ def summarize(
             )
             for tried in outcome.tried
         ),
-        chosen=chosen.name,
+        chosen=None if missing else chosen.name,
         confirmation=confirmation,
-        ranks=tuple(ranks(counted)),
-        pareto=_fronts(table),
+        ranks=() if missing else tuple(ranks(counted)),
+        pareto=dict.fromkeys(fronts, ()) if missing else fronts,
         per_class=_per_class(table, base, study.design.select),
-        found_by=tuple(_replayed(study, means)) if study.design.design == "factorial" else (),
+        found_by=tuple(_replayed(study, means)) if study.design.design == "factorial" and not missing else (),
         proofs=proofs,
-        notes=(*([_unfinished(table, missing)] if missing else []), *_notes(study, table)),
+        notes=tuple(_notes(study, table)),
         look_level=level,
         command=command,
         classes=dataset.classes,
         matched=dict(matched),
+        missing=missing,
+    )
+
+
+def _open_claims(study: Study, claims: Sequence[Claim]) -> list[Claim]:
+    """Return claims without a verdict; none of a search, which would have gone another way with all runs."""
+    if designs.is_adaptive(study):
+        return []
+    return [attrs.evolve(claim, comparison=_open(claim.comparison)) for claim in claims]
+
+
+def _open_effect(effect: Effect) -> Effect:
+    return attrs.evolve(effect, comparison=_open(effect.comparison), sentence="")
+
+
+def _open(comparison: Comparison) -> Comparison:
+    return attrs.evolve(
+        comparison,
+        verdict="undecided",
+        p=None,
+        p_adjusted=None,
+        p_equivalent=None,
+        p_equivalent_adjusted=None,
+        more_seeds=None,
     )
 
 
@@ -193,13 +221,6 @@ def _arrival(study: Study, means: Mapping[Cell, float]) -> Cell:
             outcome: Outcome = stop.value
             assert outcome.chosen is not None
             return outcome.chosen
-
-
-def _unfinished(table: ArmTable, missing: int) -> str:
-    return (
-        f"Not finished: {missing} of {table.size + missing} runs are missing. Until they are there, the test images "
-        "are not looked at."
-    )
 
 
 def _notes(study: Study, table: ArmTable) -> list[str]:

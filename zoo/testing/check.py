@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import attrs
 
-Result = Literal["passed", "failed", "expected failure", "skipped", "fact"]
+from zoo.errors import option
 
-NEEDS_SLOW = "it takes seconds; ask for it with --slow"
+Result = Literal["passed", "failed", "expected failure", "skipped", "fact"]
 
 
 class FailedError(Exception):
@@ -40,10 +41,12 @@ class Check:
 
     Attributes:
         slow: it takes seconds, and is made only where it is asked for.
+        around: what is entered while it is made.
     """
 
     function: Callable[[Any], str | None]
     slow: bool = False
+    around: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @property
     def name(self) -> str:
@@ -89,10 +92,11 @@ def run(check: Check, subject: Any, *, expected: Mapping[str, str], slow: bool =
         slow: make it even if it takes seconds.
     """
     if check.slow and not slow:
-        return Outcome(check, "skipped", NEEDS_SLOW)
+        return Outcome(check, "skipped", f"it takes seconds; ask for it with {option('slow')}")
     reason = expected.get(check.name)
     try:
-        fact = check.function(subject)
+        with check.around():
+            fact = check.function(subject)
     except SkippedError as skipped:
         return Outcome(check, "skipped", str(skipped))
     except (Exception, SystemExit) as error:

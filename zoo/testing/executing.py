@@ -8,31 +8,29 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from functools import lru_cache
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import attrs
-import torch
-
-from zoo.errors import SpecError, ZooError
-from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
-from zoo.execution.here import here
-from zoo.registry import Registry
-from zoo.registry.source import source_digest
-from zoo.spec import structure, unstructure
 from zoo.testing import made_runs
 from zoo.testing.check import FailedError, SkippedError, raised, require
 from zoo.testing.subject import ExecutorSubject
-from zoo.train.execute import dataset
-from zoo.train.run import EpochRecord, Run, RunKey
+from zoo.testing.trial_runs import (
+    dying,
+    events_of,
+    figures,
+    mixed,
+    planned,
+    reference,
+    threads_kept,
+    trained,
+    trained_here,
+)
+from zoo.train.run import Run
 
-_EPOCHS = 2
 _PATIENCE = 120.0
 """Seconds after which a process that trains a few small runs is taken to hang."""
 _DEADLINE = 10.0
@@ -41,34 +39,9 @@ _SUBPROCESS = """
 import json, sys
 given = json.load(sys.stdin)
 sys.path[:] = given.pop("path")
-from zoo.testing.executing import tell_of_the_dying
+from zoo.testing.trial_runs import tell_of_the_dying
 tell_of_the_dying(**given)
 """
-
-Figures = list[tuple[Any, ...]]
-
-
-@attrs.frozen
-class _Told:
-    """What an executor told of some runs, in order, and how it pulled them.
-
-    Attributes:
-        events: what was told, until it raised or was done.
-        raised: what it raised.
-        at_once: the most runs that were pulled and had not ended.
-        beforehand: how many were pulled before an event was asked for.
-        elsewhere: whether a run was pulled in another thread than the one that iterates.
-    """
-
-    events: list[Event]
-    raised: Exception | None = None
-    at_once: int = 0
-    beforehand: int = 0
-    elsewhere: bool = False
-
-    def of(self, run: Run) -> list[Event]:
-        """Return what was told of a run."""
-        return [event for event in self.events if event.run.key == run.key]
 
 
 def events_in_order(subject: ExecutorSubject) -> None:
@@ -80,7 +53,7 @@ def events_in_order(subject: ExecutorSubject) -> None:
     Mend: yield `zoo.Started(run)`, then pass on what `zoo.execute` yields: each record in a `zoo.EpochFinished`, and
     the run, which comes last, in a `zoo.Ended`.
     """
-    runs, told = _mixed(subject)
+    runs, told = mixed(subject)
     if told.raised is not None:
         raise FailedError(raised(told.raised)) from told.raised
     known = {run.key for run in runs}
@@ -123,12 +96,12 @@ def figures_equal(subject: ExecutorSubject) -> None:
 
     Mend: train with `zoo.execute`, on the device that `work.devices` names; do not touch torch's settings.
     """
-    runs, told = _mixed(subject)
+    runs, told = mixed(subject)
     compared = 0
-    for run, expected in zip(runs, _reference(subject), strict=True):
+    for run, expected in zip(runs, reference(subject), strict=True):
         if expected.status == "finished" and any(isinstance(event, Ended) for event in told.of(run)):
             compared += 1
-            require(_figures(told.of(run)) == expected.figures, f"{run.name} has other figures")
+            require(figures(told.of(run)) == expected.figures, f"{run.name} has other figures")
     if not compared:
         raise SkippedError("no run ended; see events_in_order")
 
@@ -141,8 +114,8 @@ def failures_told(subject: ExecutorSubject) -> None:
     Mend: `zoo.execute` says in the last run that it yields how it ended, and raises nothing for it; pass that run on in
     `zoo.Ended`.
     """
-    runs, told = _mixed(subject)
-    for run, expected in zip(runs, _reference(subject), strict=True):
+    runs, told = mixed(subject)
+    for run, expected in zip(runs, reference(subject), strict=True):
         for event in told.of(run):
             if isinstance(event, Ended):
                 found = f"{run.name} should have {expected.status}, and is told to have {event.run.status}"
@@ -161,8 +134,8 @@ def pulls_lazily(subject: ExecutorSubject) -> None:
     Mend: keep `work.runs` an iterator: `next(work.runs, None)` when there is room for one more run, in the thread that
     iterates, and not before the first event is asked for.
     """
-    runs, together = _mixed(subject)
-    alone = _trained(subject, runs[:3], jobs=1)
+    runs, together = mixed(subject)
+    alone = trained(subject, runs[:3], jobs=1)
     for jobs, told in ((1, alone), (2, together)):
         require(told.beforehand == 0, f"{told.beforehand} runs were pulled before an event was asked for")
         require(not told.elsewhere, "a run was pulled in another thread than the one that iterates")
@@ -176,7 +149,7 @@ def names_kept(subject: ExecutorSubject) -> None:
 
     Mend: hand runs on whole, by pickle or as UTF-8.
     """
-    runs, told = _mixed(subject)
+    runs, told = mixed(subject)
     names = {run.key: run.name for run in runs}
     for event in told.events:
         expected = names.get(event.run.key)
@@ -194,7 +167,7 @@ def without_runs(subject: ExecutorSubject) -> None:
 
     Mend: `next(work.runs, None)`, and return where it gives None and nothing is being trained.
     """
-    told = _trained(subject, [], jobs=2)
+    told = trained(subject, [], jobs=2)
     if told.raised is not None:
         raise FailedError(raised(told.raised)) from told.raised
     require(not told.events, f"it told {', '.join(map(_named, told.events))}")
@@ -212,10 +185,10 @@ def stops_when_closed(subject: ExecutorSubject) -> None:
         beats = Path(folder, "beats")
         beats.touch()
         activation = {"name": "check_beats", "file": str(beats)}
-        runs = [_run(subject, f"slow {index}", activation, seed=index, epochs=60) for index in range(2)]
+        runs = [planned(subject, f"slow {index}", activation, seed=index, epochs=60) for index in range(2)]
         before = {thread.native_id for thread in threading.enumerate()}
-        _mixed(subject)  # which says why where it cannot be used
-        with closing(_events(subject, iter(runs), jobs=2)) as events:
+        mixed(subject)  # which says why where it cannot be used
+        with closing(events_of(subject, iter(runs), jobs=2)) as events:
             if not any(isinstance(event, EpochFinished) for event in events):
                 raise SkippedError("no epoch was told; see events_in_order")
         seen = beats.stat().st_size
@@ -227,7 +200,7 @@ def stops_when_closed(subject: ExecutorSubject) -> None:
         _require_gone(lambda: own & {thread.native_id for thread in threading.enumerate()}, "threads")
 
 
-def _require_gone(left: Any, what: str) -> None:
+def _require_gone(left: Callable[[], set[int]], what: str) -> None:
     deadline = time.monotonic() + _DEADLINE
     while left() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -256,7 +229,7 @@ def survives_lost_workers(subject: ExecutorSubject) -> None:
     Mend: notice the end of a process (the end of its pipe), start another and train the run once more, then end it with
     the status "failed" and a reason.
     """
-    _mixed(subject)  # which says why where it cannot be used
+    mixed(subject)  # which says why where it cannot be used
     with TemporaryDirectory() as folder:
         arguments = subject.registry.arguments
         given = {
@@ -276,9 +249,9 @@ def survives_lost_workers(subject: ExecutorSubject) -> None:
             raise SkippedError("it trains in the process that asks, which ends with the run")
         require(process.returncode == 0, f"it ended with exit code {process.returncode}: {process.stderr[-300:]}")
         told: dict[str, list[Any]] = json.loads(process.stdout.splitlines()[-1])
-        runs = _dying(subject, Path(folder))
+        runs = dying(subject, Path(folder))
         with threads_kept():
-            reference = {run.name: _here(subject, run) for run in runs}
+            reference = {run.name: trained_here(subject, run) for run in runs}
     plain, once, twice = (told.get(run.name, []) for run in runs)
     states = [[what for what, _ in events if not isinstance(what, int)] for events in (plain, once, twice)]
     require(states[0] == ["Started", "finished"], f"of a run that kills nothing it told {states[0]}")
@@ -288,151 +261,3 @@ def survives_lost_workers(subject: ExecutorSubject) -> None:
         last = max(index for index, (what, _) in enumerate(events) if what == "Started")
         figures = json.dumps([record for _, record in events[last:] if record])
         require(figures == json.dumps(reference[run.name].figures), f"{run.name} has other figures")
-
-
-def tell_of_the_dying(registry: Mapping[str, Any], name: str, folder: str) -> None:
-    """Train runs that end their process, and print what was told of them; in a process of its own."""
-    loaded = Registry(**{**registry, "files": tuple(map(Path, registry["files"]))})
-    subject = ExecutorSubject(loaded.variant("executor", name), loaded)
-    told: dict[str, list[Any]] = defaultdict(list)
-    runs = _dying(subject, Path(folder))
-    for event in _events(subject, iter(runs), jobs=2):
-        if isinstance(event, EpochFinished):
-            told[event.run.name].append((event.record.epoch, _figures_of(event.record)))
-        else:
-            what = event.run.status if isinstance(event, Ended) else type(event).__name__
-            told[event.run.name].append((what, None))
-    print("\n" + json.dumps(told))
-
-
-def _dying(subject: ExecutorSubject, folder: Path) -> list[Run]:
-    runs = []
-    for name, times in (("plain", 0), ("dies once", 1), ("dies twice", 2)):
-        counter = folder / name
-        counter.touch()
-        runs.append(_run(subject, name, {"name": "check_dies", "counter": str(counter), "times": times}))
-    return runs
-
-
-@attrs.frozen
-class _Expected:
-    """What came of a run that was trained here."""
-
-    status: str
-    reason: str
-    figures: Figures
-
-
-@lru_cache(maxsize=4)
-def _with_made_runs(subject: ExecutorSubject) -> ExecutorSubject:
-    """Return the same executor in a registry that has what the runs are made of, too."""
-    arguments = subject.registry.arguments
-    registry = Registry(**{**arguments, "files": (*arguments["files"], Path(made_runs.__file__))})
-    return ExecutorSubject(registry.require_sound().variant("executor", subject.name), registry)
-
-
-def _run(subject: ExecutorSubject, name: str, activation: Any, *, seed: int = 0, epochs: int = _EPOCHS) -> Run:
-    """Plan a run of a small network.
-
-    Raises:
-        SkippedError: what the network needs besides is not registered.
-    """
-    registry = _with_made_runs(subject).registry
-    block = {"filters": 3, "filter": {"name": "conv", "padding": "same"}, "pooling": "max", "activation": activation}
-    tree = {
-        "network": {"features": [block]},
-        "training": {"epochs": epochs, "batch_size": 5, "optimizer": {"name": "sgd", "learning_rate": 0.1}},
-        "data": {"dataset": "check_corners"},
-    }
-    try:
-        spec = structure(tree, name, registry)
-    except SpecError as error:
-        raise SkippedError(f"there is no valid spec to train: {error}") from error
-    digest = dataset(spec, registry, "cpu").digest
-    key = RunKey(spec.identity, seed, digest, source_digest(spec, registry), "fp32")
-    return Run(key, name, unstructure(spec), "check_corners")
-
-
-@lru_cache(maxsize=4)
-def _mixed(subject: ExecutorSubject) -> tuple[list[Run], _Told]:
-    """Train two at a time runs that finish, fail and diverge, and return what was told of them."""
-    runs = [
-        _run(subject, "Ł/鸟🦢[ß=½]", "check_draws"),
-        _run(subject, "raises", "check_raises"),
-        _run(subject, "exits", "check_exits"),
-        _run(subject, "diverges", "check_explodes"),
-        _run(subject, "plain", "check_draws", seed=1),
-    ]
-    return runs, _trained(subject, runs, jobs=2)
-
-
-@lru_cache(maxsize=4)
-def _reference(subject: ExecutorSubject) -> tuple[_Expected, ...]:
-    with threads_kept():
-        return tuple(_here(subject, run) for run in _mixed(subject)[0])
-
-
-def _here(subject: ExecutorSubject, run: Run) -> _Expected:
-    events = list(here(Work(runs=iter([run]), registry=_with_made_runs(subject).registry)))
-    ended = events[-1].run
-    return _Expected(ended.status, ended.reason, _figures(events))
-
-
-def _events(subject: ExecutorSubject, runs: Iterator[Run], jobs: int) -> Any:
-    own = _with_made_runs(subject)
-    return own.events(Work(runs=runs, registry=own.registry, jobs=jobs))
-
-
-def _trained(subject: ExecutorSubject, runs: Iterable[Run], jobs: int) -> _Told:
-    """Let the executor train runs, and watch it."""
-    thread = threading.get_ident()
-    pulled: list[int] = []
-    told: list[Event] = []
-    most = [0]
-
-    def pull() -> Iterator[Run]:
-        for run in runs:
-            pulled.append(threading.get_ident())
-            most.append(len(pulled) - sum(isinstance(event, Ended) for event in told))
-            yield run
-
-    beforehand, error = 0, None
-    with threads_kept():
-        try:
-            events = iter(_events(subject, pull(), jobs))
-            beforehand = len(pulled)
-            for event in events:
-                told.append(event)
-        except SkippedError:
-            raise
-        except Exception as found:
-            if isinstance(found, ZooError) and not told:  # what it needs is not installed, or not at hand
-                raise SkippedError(f"it cannot be used here: {found}") from found
-            error = found
-    return _Told(told, error, max(most), beforehand, any(other != thread for other in pulled))
-
-
-@contextmanager
-def threads_kept() -> Iterator[None]:
-    """Let torch compute with as many threads afterwards as before; runs are trained with one."""
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _figures(events: list[Event]) -> Figures:
-    """Return the figures of a run's last attempt."""
-    figures: Figures = []
-    for event in events:
-        if isinstance(event, Started):
-            figures = []
-        elif isinstance(event, EpochFinished):
-            figures.append(_figures_of(event.record))
-    return figures
-
-
-def _figures_of(record: EpochRecord) -> tuple[Any, ...]:
-    """Return all of an epoch's record but the times."""
-    return record.epoch, record.loss, {part: attrs.astuple(found) for part, found in record.evaluations.items()}

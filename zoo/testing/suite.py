@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from zoo.registry import Registry
 from zoo.testing import behaviour, declarations, executing, exports, fitting, numbers, randomness, sources, state, use
 from zoo.testing.check import Check, Outcome
 from zoo.testing.subject import LAYERS, SpecSubject, Subject, subjects, variant_subject
+from zoo.testing.trial_runs import own_cache
 
 _SLOW = {exports.compiled, executing.survives_lost_workers}
 _DECLARATIONS = (
@@ -103,7 +105,10 @@ _TABLE: Mapping[str, tuple[Callable[[Any], str | None], ...]] = {
     "spec": (sources.resolves, sources.described_in_words, sources.round_trip, sources.network_builds),
 }
 CHECKS: Mapping[str, tuple[Check, ...]] = {
-    kind: tuple(Check(function, slow=function in _SLOW) for function in functions) for kind, functions in _TABLE.items()
+    kind: tuple(
+        Check(function, function in _SLOW, own_cache if kind == "executor" else nullcontext) for function in functions
+    )
+    for kind, functions in _TABLE.items()
 }
 """The checks of each kind, in the order in which they are made."""
 

@@ -14,9 +14,9 @@ from torch import nn
 from zoo.data import Dataset, Split
 from zoo.errors import BuildError, UnknownNameError
 from zoo.testing.check import FailedError, SkippedError, raised, require
-from zoo.testing.executing import threads_kept
 from zoo.testing.state import looks_at_values, tried_on
 from zoo.testing.subject import CLASSES, LAYERS, Case, LayerSubject, VariantSubject, applied
+from zoo.testing.trial_runs import threads_kept
 from zoo.timing import FEWEST, ratio_interval
 from zoo.train.checkpoint import restore, save
 from zoo.train.engines.gate import gate

@@ -15,15 +15,17 @@ from pathlib import Path
 import attrs
 import torch
 
+from zoo import torch_settings
 from zoo.data import Dataset, load, source
-from zoo.errors import DataError, PluginError, ZooError
+from zoo.errors import DataError, PluginError, ZooError, is_interruption
 from zoo.registry import Plugin, Registry
 from zoo.registry.source import source_digest, source_files
 from zoo.spec import Spec, structure
+from zoo.train import streams
 from zoo.train.checkpoint import HalfRestoredError, restore, save
 from zoo.train.engines.choice import ENGINES, Decision, Wanted, decide, release_memory
 from zoo.train.engines.gate import one_line
-from zoo.train.kept import go_on
+from zoo.train.kept import go_on, why_useless
 from zoo.train.machine import make_deterministic, on_device, provenance
 from zoo.train.places import checkpoint_file, kept_file
 from zoo.train.precision import set_policy
@@ -75,7 +77,7 @@ def execute(
     line of a reason is for people; a traceback may follow.
     """
     make_deterministic(device)
-    with on_device(device):
+    with on_device(device), torch_settings.kept(streams.exclusive):
         yield from _execute(run, registry, device, checkpoints, engine, alone, data)
 
 
@@ -141,20 +143,21 @@ def _execute(
         run = attrs.evolve(run, status="diverged", reason=str(error))
     except ZooError as error:
         run = attrs.evolve(run, status="failed", reason=str(error))
-    except (KeyboardInterrupt, GeneratorExit):
+    except GeneratorExit:
         raise
     except torch.OutOfMemoryError as error:
         if not alone:
             raise
         run = attrs.evolve(run, status="failed", reason=f"the memory of {device} does not suffice: {one_line(error)}")
     except BaseException as error:  # a plugin may also call sys.exit
+        if is_interruption(error):
+            raise
         run = attrs.evolve(run, status="failed", reason=f"{_explain(error, spec, registry)}\n{traceback.format_exc()}")
     else:
         run = attrs.evolve(run, status="finished")
         if run.keep_state and checkpoints and training:
-            run = attrs.evolve(
-                run, provenance={**run.provenance, "state": _keep(checkpoints, run.key, training, records)}
-            )
+            state = _keep(kept_file(checkpoints, run.key), training, records, registry)
+            run = attrs.evolve(run, provenance={**run.provenance, "state": state})
     if device.startswith("cuda") and alone:
         run = attrs.evolve(run, peak_memory=torch.cuda.max_memory_allocated(device))
     if saving and saving.why_not:
@@ -187,10 +190,12 @@ class _Saving:
         self._saved = time.monotonic()
 
 
-def _keep(folder: Path, key: RunKey, training: Training, records: list[EpochRecord]) -> str:
-    """Keep the final state of a run; return "kept", or why it cannot be."""
+def _keep(file: Path, training: Training, records: list[EpochRecord], registry: Registry) -> str:
+    """Keep the final state of a run; return "kept", or why it is not."""
     try:
-        save(kept_file(folder, key), training, records)
+        if why_not := why_useless(training, registry):
+            return f"not kept: {why_not}"
+        save(file, training, records)
     except Exception as error:  # the state of a plugin's layer may be anything
         return f"not kept: {_why_unsaved(error)}"
     return "kept"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attrs
 
+from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.train.checkpoint import restore, usable
 from zoo.train.places import kept_file
@@ -49,6 +50,33 @@ def go_on(training: Training, folder: Path, key: RunKey) -> list[EpochRecord]:
             # What was evaluated only because the shorter run ended there was not asked for now.
             return [r if training.is_due(r.epoch) else attrs.evolve(r, evaluations={}) for r in records]
     return []
+
+
+def why_useless(training: Training, registry: Registry) -> str:
+    """Say why no longer run can go on from the final state of a training; empty where one can.
+
+    Asked are one epoch more and twice as many: learning rates that differ for both depend on how long a run is.
+    """
+    spec = training.spec
+    epochs = spec.training.epochs
+    for more in (epochs + 1, 2 * epochs):
+        longer = Training(
+            attrs.evolve(spec, training=attrs.evolve(spec.training, epochs=more)),
+            training.seed,
+            training.dataset,
+            device=str(training.device),
+            registry=registry,
+            precision=training.precision,
+        )
+        if longer.begins_like(epochs):
+            return ""
+    return f"{rates_depend(spec)}, and no longer run begins as it did"
+
+
+def rates_depend(spec: Spec) -> str:
+    """Say that the learning rates of a spec depend on the number of epochs, and through what."""
+    schedule, warmup = spec.training.schedule, spec.training.warmup
+    return f"its learning rates depend on how long a run is (schedule {schedule}, warm-up {warmup:g})"
 
 
 def _may_go_on(training: Training, file: Path, epochs: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import platform
 import re
-import sys
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import torch
 
 from zoo import __version__
-from zoo.errors import ZooError
+from zoo.errors import ZooError, option
 
 
 def devices(name: str) -> tuple[str, ...]:
@@ -33,11 +32,13 @@ def devices(name: str) -> tuple[str, ...]:
     if found:
         return found
     if re.fullmatch(r"cuda:\d+", name) and gpus:
-        raise ZooError(f"--device {name}: there {_counted(len(gpus))} here; what there is: {', '.join(gpus)}")
+        raise ZooError(f"{option('device', name)}: there {_counted(len(gpus))} here; what there is: {', '.join(gpus)}")
     if name not in here and not re.fullmatch(r"cuda:\d+", name):
-        raise ZooError(f"--device {name}: there is no such device; it is auto, cpu, cuda, mps, or one GPU as in cuda:1")
+        raise ZooError(
+            f"{option('device', name)}: there is no such device; it is auto, cpu, cuda, mps, or one GPU as in cuda:1"
+        )
     there = ", ".join(device for found in here.values() for device in found)
-    raise ZooError(f"--device {name}: there is none here; what there is: {there}")
+    raise ZooError(f"{option('device', name)}: there is none here; what there is: {there}")
 
 
 def _counted(gpus: int) -> str:
@@ -86,7 +87,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 @lru_cache
 def provenance(device: str) -> dict[str, str]:
-    """Return what figures may depend on besides a run's key: versions, hardware, engine and command.
+    """Return what figures may depend on besides a run's key: versions, hardware and engine.
 
     Which one of several GPUs it was is left out.
     """
@@ -100,7 +101,6 @@ def provenance(device: str) -> dict[str, str]:
         "device_name": torch.cuda.get_device_name(device) if on_gpu else _processor(),
         "engine": "sequential",
         "threads": str(torch.get_num_threads()),
-        "command": " ".join(sys.argv),
     }
 
 

@@ -13,7 +13,7 @@ from typing import get_args
 
 import torch
 
-from zoo.errors import ZooError
+from zoo.errors import ZooError, option
 from zoo.train.run import Precision
 
 __all__ = ["CHOICES", "Precision", "autocast", "choose_precision", "dtype", "memory_format", "set_policy"]
@@ -30,9 +30,9 @@ def choose_precision(name: str, device: str) -> Precision:
     if name == "auto":
         return "fp32"
     if name not in CHOICES:
-        raise ZooError(f"--precision {name}: there is no such precision; it is {', '.join(CHOICES)}")
+        raise ZooError(f"{option('precision', name)}: there is no such precision; it is {', '.join(CHOICES)}")
     if name == "tf32" and not device.startswith("cuda"):
-        raise ZooError(f"--precision tf32: only NVIDIA GPUs have it, not {device}; use fp32 or bf16")
+        raise ZooError(f"{option('precision', name)}: only NVIDIA GPUs have it, not {device}; use fp32 or bf16")
     precision: Precision = next(known for known in get_args(Precision) if known == name)
     return precision
 

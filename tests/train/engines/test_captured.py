@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from functools import partial
 
 import pytest
@@ -231,3 +232,11 @@ def test_a_batch_of_a_single_image_is_refused_in_the_same_words():
 
 def test_an_estimate_can_be_made():
     assert 0 < make(CapturedTraining, EVERYTHING).estimate() < math.inf
+
+
+def test_an_estimate_is_of_recorded_steps(monkeypatch):
+    """On a GPU they take a fraction of the time of steps that are made."""
+    made, training = [], make(partial(CapturedTraining, chain=3), EVERYTHING)
+    monkeypatch.setattr(training, "record", lambda work: lambda: made.append(time.sleep(0.03)))
+    assert 0.01 <= training._step_seconds(torch.Generator()) < 0.05
+    assert len(made) == 3

@@ -86,7 +86,7 @@ def test_where_nothing_can_be_recorded_nothing_is_examined(gate_says):
 @pytest.mark.parametrize("device", ["cpu", "mps"])
 def test_an_engine_that_the_device_has_no_use_for(device):
     with pytest.raises(
-        ZooError, match=f"^--engine captured: only NVIDIA GPUs record steps, not {device}; use auto or sequential$"
+        ZooError, match=f"^engine='captured': only NVIDIA GPUs record steps, not {device}; use auto or sequential$"
     ):
         check_engine("captured", device)
     for wanted in ("auto", "sequential"):

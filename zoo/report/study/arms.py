@@ -53,5 +53,5 @@ def confusion(arm: Arm, part: str) -> NDArray[np.int64] | None:
 
 def featured(result: StudyResult, most: int = 5) -> list[Arm]:
     """Return the arms to show where not all can be: the base, the chosen one, then the best by rank."""
-    names = [result.arms[0].name, result.chosen, *(rank.arm for rank in result.ranks)]
+    names = [result.arms[0].name, result.chosen or result.arms[0].name, *(rank.arm for rank in result.ranks)]
     return [result.arm(name) for name in list(dict.fromkeys(names))[:most]]

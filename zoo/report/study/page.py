@@ -170,7 +170,7 @@ def _sections(result: StudyResult) -> dict[str, list[Picture]]:
         if cost in result.pareto
     ]
     base = result.arms[0].name
-    shown = result.chosen
+    shown = result.chosen or base
     if shown == base:
         shown = next((rank.arm for rank in result.ranks if rank.arm != base and rank.arm in result.per_class), base)
     if shown in result.per_class and shown != base:
@@ -183,9 +183,9 @@ def _sections(result: StudyResult) -> dict[str, list[Picture]]:
                 ", ".join(f"{name}: {value:+.4f}" for name, value in figures),
             )
         ]
-    confused = [
-        arm for arm in dict.fromkeys((result.chosen, base)) if arms.confusion(result.arm(arm), "test") is not None
-    ]
+    # While runs are missing, nothing is chosen, and the test images are not looked at.
+    told = () if result.chosen is None else tuple(dict.fromkeys((result.chosen, base)))
+    confused = [arm for arm in told if arms.confusion(result.arm(arm), "test") is not None]
     if confused:
         sections["Confusion on test"] = [
             draw(

@@ -222,7 +222,7 @@ def recall_against(result: StudyResult, cost: Cost = "seconds", ax: Axes | None 
     select = result.study.design.select
     measure = {"seconds": arms.seconds, "parameters": arms.parameters, "flops": arms.flops}[cost]
     front = result.pareto.get(cost, ())
-    told = {*front, result.chosen, result.arms[0].name}
+    told = {*front, result.chosen or "", result.arms[0].name}
     points = {arm.name: (measure(arm), *arms.recall(arm, select)) for arm in result.arms}
     points = {name: point for name, point in points.items() if not any(map(math.isnan, point[:2]))}
     labels = []
@@ -265,7 +265,9 @@ def class_recall(result: StudyResult, names: Sequence[str] | None = None, ax: Ax
     if names is None:
         base = result.arms[0].name
         names = [
-            n for n in (result.chosen, *(rank.arm for rank in result.ranks)) if n != base and n in result.per_class
+            n
+            for n in (result.chosen or base, *(rank.arm for rank in result.ranks))
+            if n != base and n in result.per_class
         ][:1]
     found = [(arm.name, result.per_class[arm.name]) for arm in _arms(result, names) if arm.name in result.per_class]
     most = [

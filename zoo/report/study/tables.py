@@ -6,13 +6,13 @@ import html
 import io
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from tabulate import tabulate
 
-from zoo.errors import ZooError, near_misses
+from zoo.errors import ZooError, near_misses, option
 from zoo.report import table
 from zoo.report.study import arms
 from zoo.report.text import (
@@ -26,7 +26,9 @@ from zoo.report.text import (
     with_interval,
 )
 from zoo.statistics.results import Comparison, Effect
+from zoo.study.designs import is_adaptive
 from zoo.study.result import Arm, StudyResult
+from zoo.train.run import RunKey
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,10 +130,17 @@ def parquet(result: StudyResult) -> bytes:
     try:
         import pyarrow  # type: ignore[import-untyped,import-not-found,unused-ignore]  # noqa: F401
     except ImportError:
-        raise ZooError("parquet needs pyarrow: pip install pyarrow; or take --format csv") from None
+        raise ZooError(f"parquet needs pyarrow: pip install pyarrow; or take {option('format', 'csv')}") from None
     file = io.BytesIO()
     frame(result).to_parquet(file, engine="pyarrow", index=False)
     return file.getvalue()
+
+
+FRAME_COLUMNS = (
+    "study", "design", "kind", "name", "treatment", "control", "part",
+    *(field.name for field in attrs.fields(Comparison)),
+    "aliases", "sentence", "margin",
+)  # fmt: skip
 
 
 def frame(result: StudyResult) -> pd.DataFrame:
@@ -161,37 +170,39 @@ def frame(result: StudyResult) -> pd.DataFrame:
         )
         for effect in result.effects
     ]
-    if result.confirmation:
+    if result.confirmation and result.chosen is not None:
         pair = {"treatment": result.chosen, "control": result.arms[0].name}
         records.append(_record("confirmation", result.chosen, "test", result.confirmation, **pair))
+    whole = {"study": result.study.name, "design": design.design, "margin": design.margin}
+    table_ = pd.DataFrame([{**record, **whole} for record in records], columns=list(FRAME_COLUMNS))
     figures = [field.name for field in attrs.fields(Comparison)]
-    texts = ["name", "treatment", "control", "part"]
-    table_ = pd.DataFrame(records, columns=["kind", *texts, *figures, "aliases", "sentence"])
-    table_.insert(0, "study", result.study.name)
-    table_.insert(1, "design", design.design)
-    table_["margin"] = design.margin
     numbers = [name for name in figures if name not in ("n", "more_seeds", "verdict")]
     return table_.astype({**dict.fromkeys(numbers, "float64"), "n": "Int64", "more_seeds": "Int64"})
 
 
-def runs(result: StudyResult) -> pd.DataFrame:
+def runs(result: StudyResult, numbers: Mapping[RunKey, int]) -> pd.DataFrame:
     """Return one row for each arm and seed, for an analysis of one's own.
 
-    Columns: `arm`, `seed`, `status`, the level of each factor as `change.FACTOR` ("base" where it is not changed), the
-    recall that counts on each part as `recall.PART` (that of chance for a diverged run, none for a failed one),
-    `seconds_training`, `parameters`.
+    Columns: `run` (its number in the ledger), `arm`, `seed`, `status`, the level of each factor as `change.FACTOR`
+    ("base" where it is not changed), the recall that counts on each part as `PART_recall` (that of chance for a
+    diverged run, none for a failed one), `seconds_training`, `parameters`.
+
+    Args:
+        result: what was found.
+        numbers: of each run in the ledger.
     """
-    import pandas as pd
+    from zoo.report.renamed import Frame
 
     parts = list(dict.fromkeys(part for arm in result.arms for part in arm.recalls))
-    return pd.DataFrame(
+    frame = Frame(
         [
             {
+                "run": numbers.get(run.key),
                 "arm": arm.name,
                 "seed": run.key.seed,
                 "status": run.status,
                 **{f"change.{f.name}": arm.changes.get(f.name, "base") for f in result.study.factors},
-                **{f"recall.{part}": arm.recalls.get(part, {}).get(run.key.seed, math.nan) for part in parts},
+                **{f"{part}_recall": arm.recalls.get(part, {}).get(run.key.seed, math.nan) for part in parts},
                 "seconds_training": run.seconds_training,
                 "parameters": run.parameters,
             }
@@ -199,6 +210,7 @@ def runs(result: StudyResult) -> pd.DataFrame:
             for run in arm.runs
         ]
     )
+    return frame.astype({"run": "Int64"})
 
 
 def _record(kind: str, name: str, part: str, comparison: Comparison, **more: str) -> dict[str, Any]:
@@ -216,7 +228,15 @@ def heading(result: StudyResult) -> list[str]:
 
 
 def answer(result: StudyResult) -> str:
-    """Say in one sentence which changes help."""
+    """Say in one sentence which changes help, or that runs are missing."""
+    if result.missing:
+        there = sum(len(arm.runs) for arm in result.arms)
+        least = "at least " if is_adaptive(result.study) else ""
+        return (
+            f"Not finished: {least}{result.missing} of {there + result.missing} runs are missing. Until they are "
+            "there, nothing is judged, chosen or ranked, and the test images are not looked at; `zoo study run` trains "
+            "them, with the same options."
+        )
     if result.effects:
         single = [effect for effect in result.effects if len(effect.levels) == 1]
         judged = [(effect.name, effect.comparison) for effect in single]
@@ -414,6 +434,8 @@ def arms_table(result: StudyResult) -> Table:
 def selection(result: StudyResult) -> list[str]:
     """Say what was chosen, and what its recall on the test part confirms."""
     select, base = result.study.design.select, result.arms[0]
+    if result.chosen is None:
+        return []
     if result.chosen == base.name:
         lines = [f"Chosen by {select} recall: {base.name}, without a change."]
     else:

@@ -90,6 +90,24 @@ class CapturedTraining(Training):
                 self._advance(last, 1)
             return self._total.item() / images
 
+    def _step_seconds(self, augmenting: torch.Generator) -> float:
+        """Time a step of a recording, or where an epoch has less than a chain of them, of one that is made."""
+        images, size = len(self.dataset.train.labels), self.spec.training.batch_size
+        if images < self._chain * size:
+            return super()._step_seconds(augmenting)
+
+        def chain() -> None:
+            self._images_behind.zero_()
+            self._steps_behind.zero_()
+            self._advance(size, self._chain)
+
+        with self._on_stream():
+            self._begin(1)
+            chain()  # made one by one
+            seconds = self._seconds(chain)
+            self.restored()
+        return seconds / self._chain
+
     def restored(self) -> None:
         """Record anew: the optimizer's state has other tensors than those that were recorded."""
         self._made.clear()

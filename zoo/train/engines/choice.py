@@ -20,7 +20,7 @@ import torch
 
 from zoo import __version__
 from zoo.data import Dataset, cache_dir
-from zoo.errors import ZooError
+from zoo.errors import ZooError, option
 from zoo.registry import Registry
 from zoo.spec import Spec, canonical_json
 from zoo.train import streams
@@ -54,9 +54,11 @@ def check_engine(wanted: Wanted, device: str) -> None:
         ZooError: there is no such engine, or it is "captured" on another device than CUDA.
     """
     if wanted not in get_args(Wanted):
-        raise ZooError(f"--engine {wanted}: there is no such engine; it is {', '.join(get_args(Wanted))}")
+        raise ZooError(f"{option('engine', wanted)}: there is no such engine; it is {', '.join(get_args(Wanted))}")
     if wanted == "captured" and not device.startswith("cuda"):
-        raise ZooError(f"--engine captured: only NVIDIA GPUs record steps, not {device}; use auto or sequential")
+        raise ZooError(
+            f"{option('engine', wanted)}: only NVIDIA GPUs record steps, not {device}; use auto or sequential"
+        )
 
 
 def decide(wanted: Wanted, spec: Spec, key: RunKey, dataset: Dataset, *, device: str, registry: Registry) -> Decision:

@@ -1,27 +1,20 @@
-"""Training on the machines of a Ray cluster: a worker for each GPU, or each CPU core, that trains one run at a time.
+"""The side that commands: workers on all nodes are given runs one by one, and what they answer is told.
 
-Only Ray Core is used. Workers are actors that Ray neither restarts nor asks twice: what is tried again is decided here,
-so that no run is trained twice at once. They send every epoch as it ends and never see the ledger.
+Workers are actors that Ray neither restarts nor asks twice: what is tried again is decided here, so that no run is
+trained twice at once. They send every epoch as it ends and never see the ledger.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-import platform
-import shutil
-import signal
 import socket
-import sys
-import tempfile
-import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import chdir, contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import attrs
@@ -29,33 +22,26 @@ import numpy as np
 import torch
 
 from zoo import __version__
-from zoo.data import Dataset
-from zoo.data.cache import by_content, cached
-from zoo.data.dataset import on_device
-from zoo.data.prepare import Prepared, content_digest
-from zoo.errors import DataError, PluginError, ZooError
+from zoo.data.cache import by_content
+from zoo.errors import DataError, ZooError
+from zoo.execution.cluster.connection import Kind, connection, import_ray, runs
+from zoo.execution.cluster.trainer import Absent, Facts, Setup, Trainer
 from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
-from zoo.execution.processes import available_cores
-from zoo.execution.shipping import Shipment, pack, unpack, zoo_digest
-from zoo.registry.source import source_digest
-from zoo.spec import Spec, structure
-from zoo.train.engines.choice import Wanted
-from zoo.train.execute import CHECKPOINT_VARIABLE, execute
-from zoo.train.machine import make_deterministic, provenance
+from zoo.execution.shipping import pack, zoo_digest
+from zoo.train.execute import CHECKPOINT_VARIABLE
+from zoo.train.machine import provenance
 from zoo.train.run import EpochRecord, Run, RunKey
-
-Kind = Literal["cpu", "cuda"]
 
 NODES_EVERY = 2.0
 """Seconds after which the cluster is asked again which nodes it has."""
 START_PATIENCE = 30.0
 """Seconds that the first worker waits for the others, before it is decided on which type of device to train."""
+DEATH_PATIENCE = 5.0
+"""Seconds that the cluster is given to find out how a worker went: on a loaded machine it learns of that late."""
 STARTS = 2
 """How many workers in a row may fail to start on a node before it is left out."""
 _RESOURCES: Mapping[Kind, str] = {"cpu": "CPU", "cuda": "GPU"}
-_DATASETS = 4
-"""How many data sets a worker keeps loaded."""
 
 
 def ray_executor(work: Work, *, address: str = "") -> Generator[Event]:
@@ -75,32 +61,15 @@ def ray_executor(work: Work, *, address: str = "") -> Generator[Event]:
     return _train(import_ray(), work, address)
 
 
-def import_ray() -> Any:
-    """Return the module ray, told to be quiet.
-
-    Raises:
-        ZooError: it is not installed.
-    """
-    # What Ray says of a worker that dies goes to standard output, past its logging; this is read at import.
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        return importlib.import_module("ray")
-    except ImportError as error:
-        raise ZooError(f"the executor ray needs Ray ({error}): pip install 'layer-zoo[ray]'") from error
-
-
 def _train(ray: Any, work: Work, address: str) -> Generator[Event]:
     kind = _kind(work.devices)
-    with _connection(ray, address, work, kind), _marked(work.checkpoints) as mark:
+    with connection(ray, address, work, kind), _marked(work.checkpoints) as mark:
         setup = Setup(
             shipment=pack(work.registry),
             kind=kind,
             engine=work.engine,
             checkpoints=mark,
             checkpoint_every=os.environ.get(CHECKPOINT_VARIABLE),
-            command=tuple(sys.argv),
         )
         pool = _Pool(ray, work, kind, setup)
         try:
@@ -115,146 +84,6 @@ def _kind(devices: tuple[str, ...]) -> Kind:
         if kinds == {kind}:
             return kind
     raise ZooError(f"the executor ray trains on cpu or on cuda, not on {', '.join(devices)}; use another executor")
-
-
-@attrs.frozen
-class Setup:
-    """What every worker is told once.
-
-    Attributes:
-        shipment: the plugins.
-        kind: of device.
-        engine: how steps are made.
-        checkpoints: a file in the folder of checkpoints, which a worker uses if it sees the file.
-        checkpoint_every: what the environment says here of how often one is saved.
-        command: for the runs' provenance.
-    """
-
-    shipment: Shipment
-    kind: Kind
-    engine: Wanted
-    checkpoints: Path | None
-    checkpoint_every: str | None
-    command: tuple[str, ...]
-
-
-@attrs.frozen
-class Facts:
-    """What a worker is: its process, and on what figures depend there."""
-
-    host: str
-    pid: int
-    zoo: str
-    zoo_digest: str
-    torch: str
-    device_name: str
-
-
-@attrs.frozen
-class Absent:
-    """What a worker answers where it does not have the images of a run."""
-
-
-class Trainer:
-    """The actor: lives in a process of its own, on any machine, and trains a run at a time."""
-
-    def __init__(self, setup: Setup) -> None:
-        sys.argv[:] = setup.command
-        if setup.checkpoint_every is not None:
-            os.environ[CHECKPOINT_VARIABLE] = setup.checkpoint_every
-        make_deterministic(setup.kind)
-        importlib.import_module("torch._dynamo")  # what the first optimizer imports, for seconds: before a run begins
-        self._setup = setup
-        self._registry = unpack(setup.shipment)
-        self._datasets: dict[str, Dataset] = {}
-
-    def facts(self) -> Facts:
-        """Say what this is."""
-        return _facts(self._setup.kind)
-
-    def train(self, run: Run, images: list[Any]) -> Iterator[EpochRecord | Run | Absent]:
-        """Train a run, as `execute` does; `images` holds a reference to them where they have been absent."""
-        try:
-            for outcome in self._outcomes(run, images):
-                if isinstance(outcome, Run):
-                    outcome = attrs.evolve(outcome, provenance={**outcome.provenance, "host": socket.gethostname()})
-                yield outcome
-        except KeyboardInterrupt:  # of a plugin, for nobody types here; Ray would take it for a wish to cancel
-            os._exit(1)
-
-    def _outcomes(self, run: Run, images: list[Any]) -> Iterator[EpochRecord | Run | Absent]:
-        setup = self._setup
-        try:
-            spec = self._spec(run)
-            data = self._data(run, spec, images)
-        except ZooError as error:
-            reason = f"{socket.gethostname()}: {error}"
-            yield attrs.evolve(run, status="failed", reason=reason, provenance=provenance(setup.kind))
-            return
-        if data is None:
-            yield Absent()
-            return
-        shared = setup.checkpoints is not None and setup.checkpoints.exists()
-        folder = setup.checkpoints.parent if setup.checkpoints is not None and shared else None
-        yield from execute(run, self._registry, setup.kind, folder, engine=setup.engine, data=data)
-
-    def _spec(self, run: Run) -> Spec:
-        """Return the run's spec, whose source here must be that which it was planned with."""
-        failures = "".join(f"\n{failure}" for failure in self._registry.failures)
-        try:
-            spec = structure(run.spec, run.name, self._registry)
-        except ZooError as error:
-            raise ZooError(f"{error}{failures}") from error
-        digest = source_digest(spec, self._registry)
-        if digest == run.key.source:
-            return spec
-        used = {self._registry.variant(choice.kind, choice.name).plugin.distribution for choice in spec.choices()}
-        sent = {distribution.name: distribution.version for distribution in self._setup.shipment.distributions}
-        versions = "; ".join(
-            f"{name} is {_version(name)} here and {sent.get(name, 'the file that was sent')} where the run was planned"
-            for name in sorted(used)
-        )
-        raise PluginError(
-            f"the source of what {run.name} uses is not that which it was planned with: its digest is {digest[:12]} "
-            f"here and was {run.key.source[:12]} ({versions}). If a file was edited meanwhile, give the command again; "
-            f"otherwise install the same versions on all machines{failures}"
-        )
-
-    def _data(self, run: Run, spec: Spec, images: list[Any]) -> Dataset | None:
-        """Return the run's data set by its content: the last ones, from the cache, or from what was sent."""
-        digest = run.key.dataset
-        if digest not in self._datasets:
-            prepared = by_content(digest)
-            if prepared is None:
-                if not images:
-                    return None
-                prepared = _received(import_ray().get(images[0]), run, spec)
-            if len(self._datasets) == _DATASETS:
-                del self._datasets[next(iter(self._datasets))]
-            self._datasets[digest] = on_device(prepared, run.dataset, run.dataset, self._setup.kind)
-        return self._datasets[digest]
-
-
-def _received(prepared: Prepared, run: Run, spec: Spec) -> Prepared:
-    """Check images that were sent, and keep them in the cache of this machine."""
-    digest = content_digest(prepared.parts, prepared.classes, float(spec.data.validation))
-    if digest != run.key.dataset:
-        raise DataError(
-            f"the images of {run.dataset} did not arrive as they were sent: their digest is {digest[:12]} and not "
-            f"{run.key.dataset[:12]}. Give the command again"
-        )
-    return cached(f"{run.dataset.partition(':')[0]}-{digest[:32]}", lambda: prepared, name=run.dataset)
-
-
-def _version(distribution: str) -> str:
-    with suppress(PackageNotFoundError):
-        return version(distribution)
-    return "not installed"
-
-
-def _facts(kind: Kind) -> Facts:
-    name = torch.cuda.get_device_name() if kind == "cuda" else provenance("cpu")["device_name"]
-    return Facts(socket.gethostname(), os.getpid(), __version__, zoo_digest(), torch.__version__, name)
 
 
 class _Worker:
@@ -287,6 +116,21 @@ class _Worker:
         if isinstance(answer, Run):
             self.run = self.asked = None
         return answer
+
+    def why_gone(self, error: Exception) -> Exception:
+        """Return what the cluster says of a worker that is gone, once it knows more than that it is out of reach."""
+        deadline = time.monotonic() + DEATH_PATIENCE
+        while isinstance(error, self._ray.exceptions.ActorUnavailableError) and time.monotonic() < deadline:
+            time.sleep(0.02)
+            try:
+                self._ray.get(self.actor.facts.remote(), timeout=1)
+            except self._ray.exceptions.GetTimeoutError:
+                continue
+            except self._ray.exceptions.RayError as found:
+                error = found
+            else:  # it is there again, but what it had to tell is lost
+                break
+        return error
 
     def kill(self) -> None:
         with suppress(Exception):  # it is dead already, or the whole cluster is
@@ -337,7 +181,7 @@ class _Pool:
         here = socket.gethostname()
         own = [worker.facts.pid for worker in self._workers if worker.facts and worker.facts.host == here]
         deadline = time.monotonic() + 10
-        while any(map(_runs, own)) and time.monotonic() < deadline:
+        while any(map(runs, own)) and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def _next(self) -> Run | None:
@@ -367,7 +211,10 @@ class _Pool:
                 why = "".join(f"\n{line}" for line in self._left_out.values())
                 raise ZooError(f"the Ray cluster has no {_RESOURCES[self._kind]} that can be used{why}")
             if not ready and time.monotonic() > deadline:
-                self._say_once(f"waiting for a free {_RESOURCES[self._kind]} of the Ray cluster")
+                self._say_once(
+                    f"waiting for the Ray cluster: no worker has started yet, for want of a free "
+                    f"{_RESOURCES[self._kind]} or because a start takes long there"
+                )
         counts = Counter(facts.device_name for facts in ready)
         self._device_name = min(counts, key=lambda name: (-counts[name], name))
         for worker in [worker for worker in self._workers if worker.facts]:
@@ -398,7 +245,7 @@ class _Pool:
         except self._ray.exceptions.RayTaskError:
             raise
         except (self._ray.exceptions.RayError, StopIteration) as error:
-            yield from self._gone(worker, error)
+            yield from self._gone(worker, worker.why_gone(error))
             return
         match answer:
             case Facts():
@@ -528,17 +375,6 @@ def _start_failure(error: Exception) -> str:
     return f"zoo does not start there: {lines[-1] if lines else type(error).__name__}"
 
 
-def _runs(pid: int) -> bool:
-    """Tell whether there is a process with this id."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
 @contextmanager
 def _marked(checkpoints: Path | None) -> Iterator[Path | None]:
     """Keep a file of a name of its own in the folder of checkpoints: who sees it sees the same folder."""
@@ -557,101 +393,3 @@ def _marked(checkpoints: Path | None) -> Iterator[Path | None]:
     finally:
         with suppress(OSError):
             mark.unlink()
-
-
-@contextmanager
-def _connection(ray: Any, address: str, work: Work, kind: Kind) -> Iterator[None]:
-    """Connect to the cluster, or start one of this machine alone; leave nothing of it behind."""
-    if ray.is_initialized():  # by whoever called; it is theirs
-        yield
-        return
-    folder = _own_folder()
-    quiet = {"log_to_driver": False, "logging_level": "ERROR", "namespace": f"zoo-{uuid4().hex}"}
-    with _terminable() as terminable:
-        try:
-            with chdir(folder):  # for workers could import what lies in the folder in which Ray is started
-                if address:
-                    _connect(ray, address, quiet)
-                else:
-                    _start(ray, work, kind, folder, quiet)
-            terminable()
-            yield
-        finally:
-            ray.shutdown()
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _terminable() -> Iterator[Callable[[], None]]:
-    """Yield what makes SIGTERM stop this process as Ctrl-C does, in place of Ray's handler, which aborts it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    before = signal.getsignal(signal.SIGTERM)
-
-    def install() -> None:
-        signal.signal(signal.SIGTERM, before if callable(before) else signal.default_int_handler)
-
-    try:
-        yield install
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _own_folder() -> str:
-    """Make a folder for a Ray of this process, and remove those of processes that were killed."""
-    # Short, for it holds sockets, whose paths must be.
-    parent = Path("/tmp" if os.name == "posix" else tempfile.gettempdir())
-    for folder in parent.glob("zoo-ray-*-*"):
-        with suppress(ValueError):
-            if not _runs(int(folder.name.split("-")[2])):
-                shutil.rmtree(folder, ignore_errors=True)
-    return tempfile.mkdtemp(prefix=f"zoo-ray-{os.getpid()}-", dir=parent)
-
-
-def _start(ray: Any, work: Work, kind: Kind, folder: str, options: Mapping[str, Any]) -> None:
-    resources = {"num_cpus": work.jobs or available_cores()}
-    if kind == "cuda":
-        resources = {"num_cpus": 1, "num_gpus": len(work.devices)}
-    with _visible(work.devices):
-        ray.init(address="local", include_dashboard=False, _temp_dir=folder, **resources, **options)
-
-
-def _connect(ray: Any, address: str, options: Mapping[str, Any]) -> None:
-    if address != "auto":
-        host, _, port = address.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-        except (OSError, ValueError) as error:  # Ray would try for a minute, and then end the process
-            raise ZooError(
-                f"there is no Ray cluster at {address}: {error}. The address is that of the head, such as "
-                "10.0.0.1:6379, or auto on one of the cluster's machines"
-            ) from error
-    try:
-        ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ZooError(
-            f"cannot connect to the Ray cluster at {address}: {reason} (Here are Ray {ray.__version__} and Python "
-            f"{platform.python_version()}; the command must be given on one of the cluster's machines, which have the "
-            "same)"
-        ) from error
-
-
-@contextmanager
-def _visible(devices: tuple[str, ...]) -> Iterator[None]:
-    """Let a Ray that is started see only these GPUs."""
-    indices = [device.partition(":")[2] for device in devices]
-    if not all(indices):
-        yield
-        return
-    before = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = before.split(",") if before else None
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names[int(index)] if names else index for index in indices)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["CUDA_VISIBLE_DEVICES"]
-        else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = before

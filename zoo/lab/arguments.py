@@ -1,0 +1,169 @@
+"""What the methods of a lab are given, brought to one form, or refused in one message."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import ZooError
+from zoo.spec import Spec
+
+Duration = float | str
+"""Seconds, or a text such as "90s", "30m", "1h30m"."""
+Shard = tuple[int, int] | str
+"""Which of how many shares: (3, 16) or "3/16"."""
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?|(\d+)")
+
+
+def whole(value: object) -> int | None:
+    """Return a whole number as an int, NumPy's too; None for what is none, such as True."""
+    return operator.index(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+
+
+def plain(value: Any) -> Any:
+    """Return a number as Python's own, wherever it stands in a value of a spec, and all else as it is."""
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(plain, value))
+    if isinstance(value, Real) and not isinstance(value, bool | int | float):
+        return int(value) if isinstance(value, Integral) else float(value)
+    return value
+
+
+def several(named: Sequence[Any]) -> list[Any]:
+    """Return what was named one by one, or in one list: plan("a", "b") and plan(["a", "b"])."""
+    return [each for name in named for each in (name if isinstance(name, list | tuple | set | frozenset) else [name])]
+
+
+def files(given: str | Path | Iterable[str | Path], what: str) -> list[str | Path]:
+    """Return names that were given in a list, or one alone."""
+    if isinstance(given, str | Path):
+        return [given]
+    found = list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(each, str | Path) for each in found):
+        raise ZooError(f"{what}: expected a name or a list of names, got {given!r}")
+    return found
+
+
+def specs(named: Sequence[Any]) -> list[Any]:
+    """Return what stands for specs.
+
+    Raises:
+        ZooError: something stands for none.
+    """
+    found = several(named)
+    for name in found:
+        if not isinstance(name, str | Path | Mapping | Spec):
+            raise ZooError(f"expected the name of a spec, a pattern, a TOML file, a mapping or a spec, got {name!r}")
+    return found
+
+
+def sets(given: object) -> dict[str, Any]:
+    """Return values to set by path.
+
+    Raises:
+        ZooError: it is no mapping.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ZooError(f"sets: expected values by path, such as {{'training.epochs': 5}}, got {given!r}")
+    return {path: plain(value) for path, value in given.items()}
+
+
+def variations(given: object) -> dict[str, list[Any]]:
+    """Return values to try by path.
+
+    Raises:
+        ZooError: it is no mapping, or holds anything but lists of values.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ZooError(f"vary: expected lists by path, such as {{'activation': ['relu', 'mish']}}, got {given!r}")
+    found = {}
+    for path, values in given.items():
+        listed = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+        found[path] = [plain(value) for value in values] if listed else []
+        if not found[path]:
+            raise ZooError(f"vary: {path}: expected a list of values, such as ['relu', 'mish'], got {values!r}")
+    return found
+
+
+def seconds(given: object, what: str) -> float | None:
+    """Return a duration in seconds, from a number or a text such as "30m".
+
+    Raises:
+        ZooError: it is none, or not above 0.
+    """
+    if given is None:
+        return None
+    found = read_duration(given) if isinstance(given, str) else given
+    if not isinstance(found, Real) or isinstance(found, bool) or not 0 < float(found) < math.inf:
+        raise ZooError(
+            f"{what}: expected a number of seconds above 0, or a text such as '30m' or '1h30m', got {given!r}"
+        )
+    return float(found)
+
+
+def read_duration(text: str) -> float | None:
+    """Return the seconds of a text such as "90s", "30m" or "1h30m"; None where it is none, or 0."""
+    match = _DURATION.fullmatch(text.strip())
+    units = (3600, 60, 1, 1)
+    return sum(float(n or 0) * unit for n, unit in zip(match.groups(), units, strict=True)) or None if match else None
+
+
+def shard(given: object) -> tuple[int, int] | None:
+    """Return which of how many shares, from a pair of numbers or a text such as "3/16".
+
+    Raises:
+        ZooError: it is neither.
+    """
+    if given is None:
+        return None
+    pair: Sequence[object] = given if isinstance(given, tuple | list) else ()
+    if isinstance(given, str) and (match := re.fullmatch(r"(\d+)/(\d+)", given.strip())):
+        pair = [int(match[1]), int(match[2])]
+    match [whole(number) for number in pair]:
+        case [int(number), int(count)]:
+            if not 1 <= number <= count:
+                raise ZooError(f"shard {number}/{count}: there are shards 1/{count} to {count}/{count}")
+            return number, count
+    raise ZooError(f"shard: expected which and of how many, such as (3, 16) or '3/16', got {given!r}")
+
+
+def seeds(given: object) -> list[int]:
+    """Return which seeds, from how many, or which.
+
+    Raises:
+        ZooError: it is neither, or one is negative.
+    """
+    numbers: list[int | None] = []
+    if (count := whole(given)) is not None:
+        numbers = list(range(count))
+    elif isinstance(given, Iterable) and not isinstance(given, str):
+        given = list(given)
+        numbers = [whole(number) for number in given]
+    found = [number for number in numbers if number is not None and number >= 0]
+    if not found or len(found) < len(numbers):
+        raise ZooError(f"seeds: expected how many, from 1, or numbers from 0, got {given!r}")
+    return list(dict.fromkeys(found))
+
+
+def number(given: object, what: str, *, least: int) -> int:
+    """Return a whole number.
+
+    Raises:
+        ZooError: it is none, or too small.
+    """
+    found = whole(given)
+    if found is None or found < least:
+        raise ZooError(f"{what}: expected a number from {least}, got {given!r}")
+    return found
