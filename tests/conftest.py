@@ -5,7 +5,6 @@ import os
 # Before torch is imported: one thread gives the same figures everywhere, and lets tests run side by side.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,11 +41,3 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     distributions = Distributions(tmp_path / "site", monkeypatch)
     yield distributions.install
     distributions.forget()
-
-
-@pytest.fixture(scope="module")
-def garbage_stays() -> Iterator[None]:
-    """Keep statsmodels from collecting garbage at each Holm correction; with all that pytest has loaded, it is slow."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gc, "collect", lambda: 0)
-        yield

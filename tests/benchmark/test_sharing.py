@@ -308,7 +308,29 @@ def ends_as_it_likes(work):
         yield Ended(attrs.evolve(event.run, status="done")) if isinstance(event, Ended) else event
 
 
-HINT = ": `zoo check executor:here` finds out what is wrong with it"
+def takes_none(work):
+    yield from ()
+
+
+def tells_no_beginning(work):
+    yield from (event for event in here(work) if not isinstance(event, Started))
+
+
+def tells_each_beginning_twice(work):
+    for event in here(work):
+        yield event
+        if isinstance(event, Started):
+            yield event
+
+
+def ends_each_twice(work):
+    for event in here(work):
+        yield event
+        if isinstance(event, Ended):
+            yield event
+
+
+HINT = f": `zoo --plugin {__file__} check executor:here` finds out what is wrong with it"
 
 
 @pytest.mark.parametrize(
@@ -320,6 +342,9 @@ HINT = ": `zoo check executor:here` finds out what is wrong with it"
         (ends_as_it_likes, "ended as done after 3 of 3 epochs (shared seed 0)"),
         (tells_of_another_run, "told of a run that it was not given (shared seed 9)"),
         (never_tells_an_end, "has not told how 2 of its runs ended"),
+        (takes_none, "was done when it had not taken 2 of the runs"),
+        (tells_no_beginning, "told EpochFinished before Started (shared seed 0)"),
+        (tells_each_beginning_twice, "told Started twice (shared seed 0)"),
         (lambda work: list(here(work)), "gave a list, not a generator of events"),
         (tells_words, "told a str, which is no event"),
         (tells_of_nothing, "told Started of a NoneType, not of a run"),
@@ -341,6 +366,11 @@ def test_an_executor_that_breaks_its_contract_stores_no_such_run(path, made, mes
     reference = Command(path, [0, 1])
     reference.carry_out()
     assert [run.status for run in reference.runs] == ["finished"] * 2, "its claims were given back"
+
+
+def test_an_executor_that_tells_an_end_twice_is_stopped(path):
+    with pytest.raises(PluginError, match=r"told Ended after the run's end \(shared seed 0\)"):
+        with_executor(path, ends_each_twice)
 
 
 def cannot_stop(work):

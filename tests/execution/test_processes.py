@@ -320,3 +320,20 @@ def test_where_no_process_can_be_started_that_is_said(registry, monkeypatch):
         "no worker process can be started (BlockingIOError: [Errno 11] Resource temporarily unavailable); train "
         "without them: jobs=1"
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs groups of processes")
+def test_ctrl_c_while_workers_start_shows_no_traceback(tmp_path):
+    """The process that workers are forked from imports torch for seconds, and is told of Ctrl-C as the command is."""
+    command = [sys.executable, "-m", "zoo", "benchmark", "starter/default", "--epochs", "20", "--seeds", "30", "--jobs"]
+    options = ["2", "--yes", "--ledger", str(tmp_path / "zoo.sqlite")]
+    running = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    said = ""
+    while "to train" not in said:
+        said += (line := running.stderr.readline())
+        assert line, said
+    os.killpg(running.pid, signal.SIGINT)
+    _, rest = running.communicate(timeout=120)
+    assert "Traceback" not in rest, rest
+    assert "Stopped: " in rest
+    assert running.returncode == 130

@@ -162,7 +162,7 @@ def test_a_large_distribution_is_not_sent(monkeypatch, registry):
 
 @pytest.fixture
 def worker(registry):
-    return Trainer(Setup(pack(registry), "cpu", "sequential", None, None, ("zoo", "benchmark")))
+    return Trainer(Setup(pack(registry), "cpu", "sequential", None, None))
 
 
 def test_a_worker_trains_what_is_trained_here(registry, worker):

@@ -77,7 +77,7 @@ def test_a_claim_has_all_that_its_verdict_rests_on(single: StudyResult) -> None:
             "change": claim.change,
             "against": "",
             "verdict": tables.said(c),
-            "difference [95% interval]": difference(c.difference, c.low, c.high),
+            "difference [corrected]": difference(c.difference, c.low, c.high),
             "bootstrap": f"[{c.bca_low:+.4f}, {c.bca_high:+.4f}]",
             "p": probability(c.p_adjusted),
             "d": f"{c.effect_size:+.2f}",
@@ -107,13 +107,14 @@ def test_claims_without_pairs_have_empty_cells(single: StudyResult) -> None:
     assert [cell.text for cell in table.rows[0].values()] == ["leaky", "", "undecided", "", "", "", "", "0"]
 
 
-def test_intervals_that_hold_different_shares_are_not_called_95(single: StudyResult) -> None:
-    first, *others = single.claims
-    early = attrs.evolve(first, comparison=attrs.evolve(first.comparison, level=0.01))
-    text = render(attrs.evolve(single, claims=(early, *others)))
-    assert "difference [interval]" in text
-    assert "Seeds were added, so an interval holds more than 95%" in text
-    assert "Seeds were added" not in render(single)
+def test_an_interval_of_one_claim_is_called_95_and_those_of_several_corrected(single: StudyResult) -> None:
+    """Else an interval that leaves out 0 would stand beside "undecided"."""
+    first = single.claims[0]
+    alone = attrs.evolve(first, comparison=attrs.evolve(first.comparison, level=0.05))
+    text = render(attrs.evolve(single, claims=(alone,)))
+    assert "difference [95% interval]" in text
+    assert "corrected as p is" not in text
+    assert "it leaves out 0 where the difference is shown, and else not" in render(single)
 
 
 def test_searches_show_what_each_change_was_tried_upon(searched: StudyResult) -> None:
@@ -264,7 +265,7 @@ def test_tables_fit_the_terminal(width: int, single: StudyResult, crossed: Study
         text = render(result, width=width)
         longest = max(text.splitlines(), key=len)
         assert len(longest) <= width, f"a line of {len(longest)} characters: {longest}"
-        assert "difference [95% interval]" in text
+        assert "difference [corrected]" in text
         if width >= 120:
             assert "No room for" not in text
             assert ("bootstrap" in text) is bool(result.claims)

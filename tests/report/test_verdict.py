@@ -60,7 +60,7 @@ def test_several_comparisons_are_corrected_and_say_how_to_choose() -> None:
     third = [attrs.evolve(run, name="third") for run in made if run.name == SECOND]
     note, *lines, choosing = verdicts(judged([*made, *third], [[FIRST, SECOND, "third"]]))
     assert len(lines) == 2
-    assert "p corrected for 2 comparisons:" in note
+    assert "[interval and p corrected for 2 comparisons]:" in note
     assert choosing == "To choose among them, hold images out: sets={'data.validation': 0.25}."
 
 

@@ -3,14 +3,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, product
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 from statsmodels.formula.api import ols
+from statsmodels.stats.anova import AnovaRM
 from statsmodels.stats.multitest import multipletests
 
 from zoo.statistics.effects import factorial_effects
@@ -20,8 +21,6 @@ from zoo.statistics.sequential import Sequential
 TWO = {"a": ["x"], "b": ["x"]}
 SIZES = {"a": ["x"], "b": ["x", "y", "z"], "c": ["x"]}
 close = pytest.approx
-
-pytestmark = pytest.mark.usefixtures("garbage_stays")
 
 
 def table(
@@ -46,47 +45,87 @@ def named(effects: Sequence[Effect]) -> dict[str, Effect]:
     return {effect.name: effect for effect in effects}
 
 
-def contrast(fitted: Any, weights: Mapping[str, float]) -> Any:
-    """Test a combination of a formula's coefficients, by their names."""
-    return fitted.t_test(np.array([[weights.get(name, 0.0) for name in fitted.params.index]]))
+def by_seed(runs: pd.DataFrame, formula: str, weights: Mapping[str, float]) -> list[float]:
+    """Fit a formula to each seed's runs, and return a combination of its coefficients, by their names."""
+    fits = [ols(formula, own).fit() for _, own in runs.groupby("seed")]
+    return [sum(weight * fit.params[name] for name, weight in weights.items()) for fit in fits]
 
 
-def check(effect: Effect, test: Any) -> None:
-    compared = effect.comparison
-    assert compared.difference == close(test.effect.item(), abs=1e-9)
-    assert compared.p == close(test.pvalue.item(), abs=1e-9)
-    assert [compared.low, compared.high] == close(test.conf_int().ravel().tolist(), abs=1e-9)
+def check(effect: Effect, values: Sequence[float]) -> None:
+    """Compare with scipy's t test of the seeds' estimates."""
+    compared, test = effect.comparison, ttest_1samp(values, 0)
+    assert compared.n == len(values)
+    assert compared.difference == close(np.mean(values), abs=1e-9)
+    assert compared.p == close(test.pvalue, abs=1e-9)
+    assert [compared.low, compared.high] == close(list(test.confidence_interval(1 - compared.level)), abs=1e-9)
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.integers(0, 10**6), st.integers(0, 12))
-def test_effects_are_those_of_a_formula(random: int, missing: int) -> None:
+@given(st.integers(0, 10**6), st.integers(0, 2))
+def test_effects_are_those_of_a_formula_over_seeds(random: int, missing: int) -> None:
     """R style, with treatment coding; some runs are missing, so that the table is not balanced."""
     runs = table(SIZES, random=random, deviation=0.02)
     runs = runs.drop(np.random.default_rng(random).choice(len(runs), size=missing, replace=False)).reset_index()
-    fitted = ols("recall ~ C(seed) + (a + b + c)**2", runs).fit()
     effects = named(factorial_effects(runs, SIZES))
     assert list(effects) == [
         *("a=x", "b=x", "b=y", "b=z", "c=x"),
         *("a=x x b=x", "a=x x b=y", "a=x x b=z", "a=x x c=x", "b=x x c=x", "b=y x c=x", "b=z x c=x"),
     ]
     third = {f"a[T.x]:b[T.{level}]": 1 / 4 for level in "xyz"}
-    check(effects["a=x"], contrast(fitted, {"a[T.x]": 1, **third, "a[T.x]:c[T.x]": 1 / 2}))
-    check(effects["b=y"], contrast(fitted, {"b[T.y]": 1, "a[T.x]:b[T.y]": 1 / 2, "b[T.y]:c[T.x]": 1 / 2}))
-    check(effects["a=x x b=z"], contrast(fitted, {"a[T.x]:b[T.z]": 1}))
-    check(effects["b=y x c=x"], contrast(fitted, {"b[T.y]:c[T.x]": 1}))
+    for name, weights in {
+        "a=x": {"a[T.x]": 1, **third, "a[T.x]:c[T.x]": 1 / 2},
+        "b=y": {"b[T.y]": 1, "a[T.x]:b[T.y]": 1 / 2, "b[T.y]:c[T.x]": 1 / 2},
+        "a=x x b=z": {"a[T.x]:b[T.z]": 1},
+        "b=y x c=x": {"b[T.y]:c[T.x]": 1},
+    }.items():
+        check(effects[name], by_seed(runs, "recall ~ (a + b + c)**2", weights))
     p_values = [effect.comparison.p for effect in effects.values()]
     adjusted = [effect.comparison.p_adjusted for effect in effects.values()]
     assert adjusted == close(multipletests(p_values, method="holm")[1], abs=1e-9)
-    assert {effect.comparison.n for effect in effects.values()} == {3}
 
 
-def test_of_two_levels_effects_are_those_of_sum_coding() -> None:
-    runs = table(TWO, lambda a, b: 0.5 + 0.01 * (a == "x"))
-    fitted = ols("recall ~ C(seed) + C(a, Sum) * C(b, Sum)", runs).fit()
+@pytest.mark.parametrize("random", range(5))
+def test_of_two_levels_p_values_are_those_of_repeated_measures(random: int) -> None:
+    """An analysis of variance with an error stratum for each effect, as R's aov with Error(seed/(a*b))."""
+    runs = table(TWO, lambda a, b: 0.5 + 0.01 * (a == "x"), random=random)
+    reference = AnovaRM(runs, "recall", "seed", within=["a", "b"]).fit().anova_table
     effects = named(factorial_effects(runs, TWO))
-    check(effects["a=x"], contrast(fitted, {"C(a, Sum)[S.base]": -2}))
-    check(effects["a=x x b=x"], contrast(fitted, {"C(a, Sum)[S.base]:C(b, Sum)[S.base]": 4}))
+    for name, term in {"a=x": "a", "b=x": "b", "a=x x b=x": "a:b"}.items():
+        assert effects[name].comparison.p == close(reference.loc[term, "Pr > F"], abs=1e-9)
+
+
+def test_a_seed_counts_for_the_effects_that_its_runs_suffice_for() -> None:
+    runs = table(TWO, seeds=4)
+    both = (runs.a == "x") & (runs.b == "x")
+    with pytest.raises(ValueError, match="do not tell 3 effects apart"):
+        factorial_effects(runs[~both], TWO)
+    three = runs[~(both & (runs.seed == 2))]
+    assert {effect.comparison.n for effect in factorial_effects(three, TWO)} == {3}
+    factors = {name: [name] for name in "ABC"}
+    eight = table(factors, seeds=4)
+    seven = eight[~((eight.A == "A") & (eight.B == "B") & (eight.C == "C") & (eight.seed == 2))]
+    assert {effect.comparison.n for effect in factorial_effects(seven, factors)} == {4}
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0, 6.0], ids=lambda ratio: f"change x seed {ratio:g} times the residual")
+def test_without_effects_false_claims_are_few_however_the_change_varies(ratio: float) -> None:
+    """Variances as of real runs: what a change does varies from seed to seed by 0 to 6 times the residual's."""
+    factors = {name: [name] for name in "ABC"}
+    generator = np.random.default_rng(7)
+    cells = list(product((0, 1), repeat=3))
+    wrong, tables = 0, 150
+    for _ in range(tables):
+        rows = []
+        for seed in range(6):
+            slopes = generator.normal(0, 0.004 * math.sqrt(ratio), size=3)
+            rows += [
+                {"seed": seed, "recall": 0.9 + np.dot(slopes, cell) + generator.normal(0, 0.004),
+                 **{name: name if on else "base" for name, on in zip("ABC", cell, strict=True)}}
+                for cell in cells
+            ]  # fmt: skip
+        effects = factorial_effects(pd.DataFrame(rows), factors, margin=1e-6)
+        wrong += any(effect.comparison.verdict in ("helps", "hurts") for effect in effects)
+    assert wrong / tables <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / tables)
 
 
 def test_in_a_full_table_effects_are_differences_of_means() -> None:
@@ -176,9 +215,9 @@ def test_a_fraction_has_one_effect_for_each_group_of_aliases() -> None:
     mean = runs.groupby("S")["recall"].mean()
     assert effects["S"].comparison.difference == close(mean["S"] - mean["base"], abs=1e-12)
     codes = runs.assign(**{name: np.where(runs[name] == name, 0.5, -0.5) for name in factors})
-    fitted = ols("recall ~ C(seed) + P + Q + R + S + P:Q + P:R + P:S", codes).fit()
-    check(effects["S"], contrast(fitted, {"S": 1}))
-    check(effects["P x R"], contrast(fitted, {"P:R": 1}))
+    formula = "recall ~ P + Q + R + S + P:Q + P:R + P:S"
+    check(effects["S"], by_seed(codes, formula, {"S": 1}))
+    check(effects["P x R"], by_seed(codes, formula, {"P:R": 1}))
 
 
 def test_without_its_groups_a_fraction_cannot_be_estimated() -> None:
@@ -228,9 +267,10 @@ def test_an_interaction_of_two_unclear_effects_in_words() -> None:
 def test_the_figures_of_a_sentence_are_the_effects_within_each_level() -> None:
     runs = table(TWO, lambda a, b: 0.5 + 0.03 * (a == "x" and b == "base"), seeds=6)
     means = runs.groupby(["a", "b"])["recall"].mean()
-    fitted = ols("recall ~ C(seed) + a * b", runs).fit()
-    low, high = fitted.conf_int().loc["a[T.x]"]
-    sentence = named(factorial_effects(runs, TWO))["a=x x b=x"].sentence
+    effect = named(factorial_effects(runs, TWO))["a=x x b=x"]
+    test = ttest_1samp(by_seed(runs, "recall ~ a * b", {"a[T.x]": 1}), 0)
+    low, high = test.confidence_interval(1 - effect.comparison.level)
+    sentence = effect.sentence
     without = means["x", "base"] - means["base", "base"]
     with_b = means["x", "x"] - means["base", "x"]
     assert f"(without: {without:+.4f} [{low:+.4f}, {high:+.4f}]; with: {with_b:+.4f} [" in sentence

@@ -12,7 +12,6 @@ from zoo.statistics.verdicts import Estimate, judge
 numbers = st.integers(1, 40)
 CERTAIN = estimate([0.3, 0.31, 0.32])
 OPEN = estimate([0.01, -0.03, 0.02])
-pytestmark = pytest.mark.usefixtures("garbage_stays")
 
 
 @given(numbers, numbers, numbers)

@@ -11,8 +11,6 @@ from scipy.stats import nct, t
 from zoo.statistics.paired import estimate
 from zoo.statistics.verdicts import Estimate, interval, judge, more_seeds
 
-pytestmark = pytest.mark.usefixtures("garbage_stays")
-
 
 def with_t(statistic: float, seeds: int = 10, error: float = 0.01) -> Estimate:
     """An estimate whose t statistic is given."""
@@ -131,15 +129,6 @@ def test_so_many_more_seeds_have_the_power_and_one_fewer_has_not(
         assert further == 1 or power(seeds + further - 1) < 0.8
 
 
-def test_more_degrees_of_freedom_for_each_seed_need_fewer_seeds() -> None:
-    pair = Estimate(seeds=2, difference=0.02, error=0.007, freedom=1)
-    factorial = Estimate(seeds=2, difference=0.02, error=0.007, freedom=10, freedom_per_seed=7)
-    counts = [more_seeds(e, claims=3, margin=0.005, level=0.05) for e in (pair, factorial)]
-    assert counts[0] is not None
-    assert counts[1] is not None
-    assert counts[0] > counts[1]
-
-
 def test_how_many_more_seeds_is_unknown_where_they_do_not_vary() -> None:
     for values in ([], [0.1], [0.1, 0.1]):
         assert more_seeds(estimate(values), claims=1, margin=0.005, level=0.05) is None
@@ -154,3 +143,28 @@ def test_an_interval_that_excludes_the_margins_is_the_test_of_equivalence() -> N
         assert bounds is not None
         inside = bounds[0] > -0.005 and bounds[1] < 0.005
         assert inside == (judge([estimated], margin=0.005)[0].verdict == "no practical difference")
+
+
+@given(st.lists(st.floats(-20, 20), min_size=1, max_size=8))
+def test_an_interval_leaves_out_0_exactly_where_the_difference_is_shown(statistics: list[float]) -> None:
+    for compared in judge([with_t(statistic) for statistic in statistics], margin=1e-9):
+        assert compared.low is not None
+        assert compared.high is not None
+        assert compared.level <= 0.05
+        shown = compared.verdict in ("helps", "hurts")
+        assert shown == (compared.low > 0 or compared.high < 0), compared
+
+
+@pytest.mark.parametrize("images", [270, 10_000])
+@pytest.mark.parametrize("scatter", [0.05, 0.7, 2.0], ids=lambda scatter: f"{scatter} images")
+@pytest.mark.parametrize("seeds", [2, 3, 8])
+def test_recalls_that_agree_by_rounding_decide_nothing_falsely(images: int, scatter: float, seeds: int) -> None:
+    """The true difference is the margin, so that "no practical difference" is false; recalls are shares of images."""
+    generator, margin, tables = np.random.default_rng(0), 0.005, 400
+    wrong = 0
+    for _ in range(tables):
+        recalls = generator.normal([[0.9 + margin], [0.9]], scatter / images, size=(2, seeds))
+        changed, base = np.round(recalls * images) / images
+        (compared,) = judge([estimate((changed - base).tolist(), 1 / images)], margin=margin)
+        wrong += compared.verdict == "no practical difference"
+    assert wrong / tables <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / tables)

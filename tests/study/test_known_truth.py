@@ -22,9 +22,6 @@ DRAWS = 1000
 MARGIN = 0.005
 
 
-pytestmark = pytest.mark.usefixtures("garbage_stays")
-
-
 def at_most_five_percent(count: int, of: int = DRAWS) -> bool:
     """Tell whether a count may come of a rate of at most 5% (one in a hundred does not).
 
@@ -63,7 +60,9 @@ def test_intervals_of_pairs_cover_the_truth(seeds: int) -> None:
     effects = [0.0, 0.02, -0.01, 0.005]
     tables = verdicts_of(differences(effects, seeds))
     covered = [holds(c, effect) for table in tables for c, effect in zip(table, effects, strict=True)]
-    assert 0.93 <= np.mean(covered) <= 0.97
+    assert np.mean(covered) >= 0.93, "an interval that is corrected for four claims holds more"
+    alone = verdicts_of(differences([0.02], seeds))
+    assert 0.93 <= np.mean([holds(table[0], 0.02) for table in alone]) <= 0.97
 
 
 @pytest.mark.parametrize("claims", [1, 5, 15])
@@ -138,14 +137,14 @@ def test_a_planted_interaction_is_found_and_intervals_of_effects_cover_the_truth
     true_effects = {"a": 0.01, "b": -0.01, "c": -0.01, "a x b": -0.02, "a x c": 0.0, "b x c": 0.0}
     covered: Counter[str] = Counter()
     found = said = false = 0
-    for runs in factorial(truth, seeds=5, deviation=0.006, draws=DRAWS):
+    for runs in factorial(truth, seeds=10, deviation=0.006, draws=DRAWS):
         effects = {effect.name: effect for effect in factorial_effects(runs, FACTORS, margin=MARGIN)}
         covered.update(name for name, effect in true_effects.items() if holds(effects[name].comparison, effect))
         found += effects["a x b"].comparison.verdict == "hurts"
         said += effects["a x b"].sentence.startswith("a helps only without b (")
         false += any(effects[name].comparison.verdict in ("helps", "hurts") for name in ("a x c", "b x c"))
     for name in true_effects:
-        assert 0.93 <= covered[name] / DRAWS <= 0.97, name
+        assert covered[name] / DRAWS >= 0.93, name
     assert found / DRAWS > 0.9
     assert said / found > 0.9
     assert at_most_five_percent(false)

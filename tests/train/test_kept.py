@@ -42,8 +42,10 @@ def test_what_goes_on_has_the_figures_of_a_run_in_one_go(optimizer, tmp_path):
     assert short.provenance["state"] == "kept"
     _, trained, _ = train(spec(4, sets), tmp_path / "parts", keep=True)
     assert trained == [3, 4]
-    again, trained, _ = train(spec(6, sets), tmp_path / "parts")
+    again, trained, ended = train(spec(6, sets), tmp_path / "parts")
     assert trained == [5, 6], "from the longest that is kept"
+    assert ended.provenance["continued"] == "after 4 epochs"
+    assert "continued" not in short.provenance
     assert again == whole
 
 

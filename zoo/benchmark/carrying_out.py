@@ -76,7 +76,7 @@ def carry_out(
                 for event in events:
                     if (stored := books.enter(event)) is not None:
                         watch(stored)
-            books.require_all_ended()
+            books.require_all_ended(len(open_))
             open_ = books.others_left(watch)
     finally:
         books.give_back()
@@ -90,6 +90,7 @@ class _Books:
         self._ledger, self._registry, self._say, self._executor = ledger, registry, say, executor
         self._reported: set[str] = set()
         self._given: set[RunKey] = set()
+        self._over: set[RunKey] = set()
         self._attempts: dict[RunKey, int] = {}
         self._at_once: dict[RunKey, int] = {}
         """Of the runs under way, with how many each shared the machine at most, itself counted."""
@@ -123,8 +124,14 @@ class _Books:
         key = event.run.key
         if key not in self._given:
             raise self._broken(event.run, "told of a run that it was not given")
+        if key in self._over:
+            raise self._broken(event.run, f"told {type(event).__name__} after the run's end")
         if key not in self._attempts:
             return None
+        gave_up = isinstance(event, Ended) and event.run.status == "failed"  # also of a run that could not begin
+        if isinstance(event, Started) == (key in self._epochs) and not gave_up:
+            told = "twice" if isinstance(event, Started) else "before Started"
+            raise self._broken(event.run, f"told {type(event).__name__} {told}")
         try:
             return self._store(event)
         except ClaimLostError as error:
@@ -157,6 +164,7 @@ class _Books:
                 else:
                     self._attempts[key] = attempt
                     self._at_once.pop(key, None)
+                    self._epochs.pop(key, None)
             case Ended(run):
                 epochs, told = run.spec["training"]["epochs"], self._epochs.get(key, 0)
                 over = run.status in ("finished", "diverged", "failed")
@@ -167,6 +175,7 @@ class _Books:
                 run = attrs.evolve(run, provenance={**run.provenance, **about})
                 self._ledger.finish(self._attempts[key], run)
                 self._forget(key)
+                self._over.add(key)
                 if run.status != "failed":  # which may go on from it
                     with suppress(OSError):
                         checkpoint_file(self._ledger.checkpoints, key).unlink()
@@ -195,14 +204,19 @@ class _Books:
     def _tell(self, hook: str, **happened: Any) -> None:
         tell(self._registry, hook, self._say, self._reported, **happened)
 
-    def require_all_ended(self) -> None:
-        """See that an executor that says it is done has told the end of each run that it took.
+    def require_all_ended(self, left: int) -> None:
+        """See that an executor that says it is done has taken each run, and told its end.
+
+        Args:
+            left: how many it has not taken.
 
         Raises:
             PluginError: it has not.
         """
         if self._attempts:
             raise wrong(self._executor, f"has not told how {len(self._attempts)} of its runs ended")
+        if left:
+            raise wrong(self._executor, f"was done when it had not taken {left} of the runs")
 
     def give_back(self) -> None:
         """Give back the claims of runs that have not ended, so that any command can train them at once."""

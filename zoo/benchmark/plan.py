@@ -56,6 +56,11 @@ class Plan:
     remarks: tuple[str, ...] = ()
 
     @property
+    def stored(self) -> int:
+        """How many runs the ledger holds; two specs that are the same network have one."""
+        return len({run.key for run in self.runs}) - len(self.missing)
+
+    @property
     def at_once(self) -> int:
         """How many are trained at once, as far as that is known: where the executor decides, one for each core."""
         return self.jobs or available_cores()

@@ -191,7 +191,7 @@ def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
             record = {
                 **{k: v for k, v in attrs.asdict(found, recurse=False).items() if k != "plan"},
                 "missing": len(found.plan.missing),
-                "stored": len(found.plan.runs) - len(found.plan.missing),
+                "stored": found.plan.stored,
             }
             click.echo(json.dumps(record, indent=2))
         else:
@@ -360,7 +360,7 @@ def _described(work: StudyWork, found: StudyPlan, seeds: Sequence[int]) -> list[
     """Say in lines what a study will do and what it can show."""
     study, path = work.study, work.ledger.path
     plan = found.plan
-    held = len(plan.runs) - len(plan.missing)
+    held = plan.stored
     most = "at most " if found.is_most else ""
     lines = [
         f"{study.name}: {study.design.design}, {counted(len(study.factors), 'change')} of {study.base.name}, "

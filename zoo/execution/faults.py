@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import traceback
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.registry import Variant
 from zoo.registry.options import Choice
+from zoo.registry.registry import SINGLE_FILE
 from zoo.train.run import EpochRecord, Run
 
 _END = object()
@@ -19,9 +21,10 @@ _END = object()
 
 def wrong(executor: Variant, what: str) -> PluginError:
     """Return the error of an executor that does not do what it must."""
+    file = f"--plugin {shlex.quote(executor.plugin.file)} " if executor.plugin.distribution == SINGLE_FILE else ""
     return PluginError(
-        f"the executor {executor.name} of plugin {executor.plugin} {what}: `zoo check executor:{executor.name}` finds "
-        "out what is wrong with it"
+        f"the executor {executor.name} of plugin {executor.plugin} {what}: `zoo {file}check executor:{executor.name}` "
+        "finds out what is wrong with it"
     )
 
 

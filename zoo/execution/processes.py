@@ -51,7 +51,7 @@ def warm_up() -> None:
     if isinstance(context, ForkServerContext):
         from multiprocessing.forkserver import ensure_running
 
-        with _own_imports(), suppress(OSError):  # which the start of the first worker tells
+        with _own_imports(), _deaf(), suppress(OSError):  # which the start of the first worker tells
             ensure_running()
 
 
@@ -123,7 +123,7 @@ class _Worker:
             self._process = _context(device).Process(target=_work, args=arguments, daemon=True)
             try:
                 with _own_imports():
-                    self._process.start()
+                    self._start(_context(device))
                 return
             except (EOFError, OSError) as error:
                 self.connection.close()
@@ -136,6 +136,17 @@ class _Worker:
             finally:
                 # Only the worker holds its end, so that its death is the end of the connection.
                 theirs.close()
+
+    def _start(self, context: ForkServerContext | SpawnContext) -> None:
+        if isinstance(context, ForkServerContext):
+            from multiprocessing.forkserver import ensure_running
+
+            with _deaf():
+                ensure_running()
+            self._process.start()  # which may wait for seconds until the server has imported torch
+            return
+        with _deaf():
+            self._process.start()
 
     def begin(self, run: Run) -> Started:
         self.run = run
@@ -222,6 +233,22 @@ def _context(device: str) -> ForkServerContext | SpawnContext:
 
 
 _starting = threading.Lock()
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let a process that is started meanwhile not be told of Ctrl-C, which reaches the whole group of processes.
+
+    It would end in a traceback while it imports, before it can say for itself that it ignores it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where consoles have their own way
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

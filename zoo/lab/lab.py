@@ -340,7 +340,7 @@ class Lab:
                     engine=self.engine,
                 )
         except KeyboardInterrupt:
-            stored = len(plan.runs) - len(plan.missing) + len(ledger.ended(run.key for run in plan.missing))
+            stored = plan.stored + len(ledger.ended(run.key for run in plan.missing))
             raise Stopped(
                 f"Stopped: {stored} of {counted(len(plan.runs), 'run')} stored in {self.path}.\n"
                 "The same command goes on from there."

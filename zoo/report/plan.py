@@ -25,7 +25,7 @@ def remarks(plan: Plan, ledger: Path) -> list[str]:
         verb = "waits" if len(waiting) == 1 else "wait"
         lines.append(f"{counted(len(waiting), 'spec')} {verb} for the data set {name} ({few}): zoo data get {name}")
     lines += [f"Left out: {reason}" for reason in plan.unfit.values()]
-    held = len(plan.runs) - len(plan.missing)
+    held = plan.stored
     if plan.missing:
         already = f"; {held} {'is' if held == 1 else 'are'} in {ledger} already" if held else ""
         lines.append(f"{counted(len(plan.missing), 'run')} to train{already}: about {rough_duration(plan.estimate)}.")

@@ -11,7 +11,7 @@ from zoo.errors import setting
 from zoo.report.text import counted, difference, probability
 from zoo.statistics.paired import compare
 from zoo.statistics.results import Comparison
-from zoo.study.measure import counted_recall
+from zoo.study.measure import counted_recall, image_step
 from zoo.train.run import Run
 
 
@@ -60,7 +60,9 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
             comparison=comparison,
             time_ratio=_time_ratio(by_name.get(other, {}), by_name.get(first, {})),
         )
-        for comparison, (first, other) in zip(compare(differences).values(), pairs.values(), strict=True)
+        for comparison, (first, other) in zip(
+            compare(differences, step=image_step(runs, part)).values(), pairs.values(), strict=True
+        )
     ]
 
 
@@ -69,8 +71,8 @@ def verdicts(found: Sequence[Judged]) -> list[str]:
     if not found:
         return []
     part = found[0].part
-    corrected = f", p corrected for {counted(len(found), 'comparison')}" if len(found) > 1 else ""
-    lines = [f"Paired by seed, difference in {part} recall [95% interval]{corrected}:", *(f"  {one}" for one in found)]
+    interval = f"interval and p corrected for {counted(len(found), 'comparison')}" if len(found) > 1 else "95% interval"
+    lines = [f"Paired by seed, difference in {part} recall [{interval}]:", *(f"  {one}" for one in found)]
     if part == "test" and len(found) > 1:
         lines.append(f"To choose among them, hold images out: {setting('data.validation', 0.25)}.")
     return lines

@@ -9,7 +9,7 @@ from functools import partial
 
 import attrs
 import numpy as np
-from scipy.stats import bootstrap, sem
+from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from zoo.statistics import verdicts
@@ -19,8 +19,13 @@ from zoo.statistics.verdicts import LEVEL, MARGIN, POWER, ROUNDING, Estimate, Ju
 _RESAMPLES = 9999
 
 
-def estimate(differences: Sequence[float]) -> Estimate:
+def estimate(differences: Sequence[float], step: float = 0.0) -> Estimate:
     """Estimate the mean of differences, one for each pair of runs with one seed.
+
+    Args:
+        differences: recall with the change minus recall without it.
+        step: what a single image changes in a recall, below which the standard deviation is not believed: recalls of
+            few images agree by rounding. By simulation, less than a whole step does not hold the rates of error.
 
     Raises:
         ValueError: one of them is not finite.
@@ -32,9 +37,13 @@ def estimate(differences: Sequence[float]) -> Estimate:
     if seeds < 2:
         return Estimate(seeds=seeds, difference=float(values[0]) if seeds else math.nan, error=None, freedom=0)
     mean = float(values.mean())
-    if np.ptp(values) <= ROUNDING:
-        return Estimate(seeds=seeds, difference=0.0 if abs(mean) <= ROUNDING else mean, error=0.0, freedom=seeds - 1)
-    return Estimate(seeds=seeds, difference=mean, error=float(sem(values)), freedom=seeds - 1)
+    error = 0.0 if np.ptp(values) <= ROUNDING else float(stats.sem(values))
+    return Estimate(
+        seeds=seeds,
+        difference=0.0 if abs(mean) <= ROUNDING else mean,
+        error=max(error, step / math.sqrt(seeds)),
+        freedom=seeds - 1,
+    )
 
 
 def compare(
@@ -43,6 +52,8 @@ def compare(
     margin: float = MARGIN,
     level: float = LEVEL,
     judge: Judge | None = None,
+    step: float | Mapping[str, float] = 0.0,
+    bootstrap: bool = True,
 ) -> dict[str, Comparison]:
     """Judge all claims of a table by paired differences; `zoo.statistics.verdicts.judge` says how.
 
@@ -52,18 +63,22 @@ def compare(
         level: the rate of error that is held.
         judge: what judges in place of `verdicts.judge` at this level: the `look` of a `Sequential`. Of a claim that it
             decided earlier, the seeds that it was decided by stand.
+        step: what a single image changes in a difference, for all claims or by claim; see `estimate`.
+        bootstrap: add the bootstrap interval, which is drawn 9,999 times.
 
     Raises:
         ValueError: a difference is not finite.
     """
-    estimates = [estimate(values) for values in differences.values()]
+    steps = step if isinstance(step, Mapping) else dict.fromkeys(differences, step)
+    estimates = [estimate(values, steps[name]) for name, values in differences.items()]
     judge = judge or partial(verdicts.judge, margin=margin, level=level)
     compared = {}
     for (name, values), estimated, comparison in zip(differences.items(), estimates, judge(estimates), strict=True):
-        low, high = _bca(values[: comparison.n], comparison.level)
+        low, high = _bca(values[: comparison.n], comparison.level) if bootstrap else (None, None)
         further = None
         if comparison.verdict == "undecided":
-            further = verdicts.more_seeds(estimated, claims=len(estimates), margin=margin, level=comparison.level)
+            held = comparison.held
+            further = verdicts.more_seeds(estimated, claims=len(estimates), margin=margin, level=held)
         compared[name] = attrs.evolve(comparison, bca_low=low, bca_high=high, more_seeds=further)
     return compared
 
@@ -93,7 +108,7 @@ def _bca(values: Sequence[float], level: float) -> tuple[float, float] | tuple[N
     with warnings.catch_warnings():
         # Where resamples degenerate scipy warns and returns NaN, which is seen below.
         warnings.simplefilter("ignore")
-        low, high = bootstrap(
+        low, high = stats.bootstrap(
             (values,),
             np.mean,
             n_resamples=_RESAMPLES,

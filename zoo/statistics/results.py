@@ -20,7 +20,9 @@ class Comparison:
         n: how many pairs.
         difference: their mean.
         low, high: the interval of the difference (Student's t); None for fewer than two pairs, or if all are equal.
-        level: the interval holds 1 - level: 95%, or more where seeds were added and the claim was looked at often.
+        level: the interval holds 1 - level: 95% for a single claim that is looked at once, more where there are
+            several, so that it leaves out 0 exactly where the difference is shown not to be 0.
+        held: the rate of error that is held over all claims of the table; 0.05, or the share of the look.
         bca_low, bca_high: the same by the bias-corrected and accelerated bootstrap; None where it cannot be had.
         p: of no difference, two-sided.
         p_adjusted: the same, corrected over all claims of the table (Holm).
@@ -45,6 +47,7 @@ class Comparison:
     effect_size: float | None = None
     more_seeds: int | None = None
     level: float = 0.05
+    held: float = 0.05
 
 
 @attrs.frozen(kw_only=True)

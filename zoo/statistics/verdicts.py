@@ -10,9 +10,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 
 import attrs
+import numpy as np
 from scipy.special import stdtr, stdtrit  # Student's t: distribution function and quantile
 from scipy.stats import binomtest
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from zoo.statistics.results import Comparison, Verdict
@@ -35,14 +35,12 @@ class Estimate:
         difference: the estimate; NaN for no seeds.
         error: its standard error; 0 where all seeds agree, None where it cannot be had.
         freedom: the standard error's degrees of freedom.
-        freedom_per_seed: how many a further seed adds.
     """
 
     seeds: int
     difference: float
     error: float | None
     freedom: int
-    freedom_per_seed: int = 1
 
 
 Judge = Callable[[Sequence[Estimate]], Sequence[Comparison]]
@@ -65,14 +63,17 @@ def judge(
     A difference shown to be inside the margin is "no practical difference", even if it is also shown not to be 0. Any
     other that is shown not to be 0 "helps" or "hurts".
 
-    Where all seeds agree, there is no variance for a t test. If they agree on exactly 0, the change makes no practical
-    difference. On any other value the sign test decides, which asks only that all have one sign: at 0.05 and for one
-    claim it takes six seeds.
+    An interval holds at least 1 - level, and more where there are several claims: it has the level that Holm's
+    procedure asks of its claim, so that it leaves out 0 exactly where the difference is shown not to be 0.
+
+    Where all seeds agree, and no step of one image is known (`zoo.statistics.paired.estimate`), there is no variance
+    for a t test. If they agree on exactly 0, the change makes no practical difference. On any other value the sign test
+    decides, which asks only that all have one sign: at 0.05 and for one claim it takes six seeds.
 
     Args:
         estimates: of all claims of the table.
         margin: a difference in recall that makes no practical difference.
-        level: the rate of error, of each family, that is held; intervals hold 1 - level.
+        level: the rate of error, of each family, that is held.
         decided: by position, claims that were decided before, at another level. They count in the correction as
             rejected in the family that decided them, and as never to be rejected in the other.
     """
@@ -82,11 +83,14 @@ def judge(
         is_equivalent = comparison.verdict == "no practical difference"
         tests[position] = (1.0, 0.0) if is_equivalent else (0.0, 1.0)
     adjusted = _holm([p for p, _ in tests])
+    own_levels = _levels([p for p, _ in tests], level)
     equivalent_adjusted = _holm([p for _, p in tests])
     return [
         decided[position]
         if position in decided
-        else _comparison(estimate, test, (adjusted[position], equivalent_adjusted[position]), level)
+        else _comparison(
+            estimate, test, (adjusted[position], equivalent_adjusted[position]), own_levels[position], level
+        )
         for position, (estimate, test) in enumerate(zip(estimates, tests, strict=True))
     ]
 
@@ -112,7 +116,7 @@ def more_seeds(estimate: Estimate, *, claims: int, margin: float, level: float) 
     deviation = estimate.error * math.sqrt(estimate.seeds)
 
     def power(distance: float, seeds: int, level: float) -> float:
-        freedom = estimate.freedom + (seeds - estimate.seeds) * estimate.freedom_per_seed
+        freedom = estimate.freedom + seeds - estimate.seeds
         found = float(TTestPower().power(distance / deviation, seeds, level, freedom, alternative="larger"))
         return 1.0 if math.isnan(found) else found  # the noncentral t fails where it is almost 1
 
@@ -144,10 +148,27 @@ def _p_values(estimate: Estimate, margin: float) -> tuple[float, float] | tuple[
 
 
 def _holm(p_values: Sequence[float | None]) -> list[float | None]:
-    if not p_values:
-        return []
-    adjusted = multipletests([1.0 if p is None else p for p in p_values], method="holm")[1]
+    """Return adjusted p-values; as statsmodels' `multipletests`, which collects garbage at each call, for 50 ms."""
+    sure = np.array([1.0 if p is None else p for p in p_values])
+    order = np.argsort(sure, kind="stable")
+    adjusted = np.empty_like(sure)
+    adjusted[order] = np.maximum.accumulate(sure[order] * np.arange(len(sure), 0, -1)).clip(max=1.0)
     return [None if p is None else float(corrected) for p, corrected in zip(p_values, adjusted, strict=True)]
+
+
+def _levels(p_values: Sequence[float | None], level: float) -> list[float]:
+    """Return the level that Holm's procedure holds each p-value against, from the least on; it ends at the first above.
+
+    The later ones are held against the level that it ended at.
+    """
+    levels = [level] * len(p_values)
+    sure = [1.0 if p is None else p for p in p_values]
+    left, ended = len(sure), False
+    for position in sorted(range(len(sure)), key=lambda position: sure[position]):
+        levels[position] = level / left
+        ended = ended or sure[position] > levels[position]
+        left -= not ended
+    return levels
 
 
 def _comparison(
@@ -155,6 +176,7 @@ def _comparison(
     test: tuple[float | None, float | None],
     adjusted: tuple[float | None, float | None],
     level: float,
+    held: float,
 ) -> Comparison:
     low, high = interval(estimate, level) or (None, None)
     return Comparison(
@@ -163,12 +185,13 @@ def _comparison(
         low=low,
         high=high,
         level=level,
+        held=held,
         p=test[0],
         p_adjusted=adjusted[0],
         p_equivalent=test[1],
         p_equivalent_adjusted=adjusted[1],
         effect_size=estimate.difference / (estimate.error * math.sqrt(estimate.seeds)) if estimate.error else None,
-        verdict=_verdict(estimate.difference, *adjusted, level),
+        verdict=_verdict(estimate.difference, *adjusted, held),
     )
 
 

@@ -10,7 +10,7 @@ import attrs
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.study.definition import Cell, Part, Study
-from zoo.study.measure import counted_recall
+from zoo.study.measure import counted_recall, image_step
 from zoo.train.run import Run
 
 Train = Callable[[Sequence[Spec], Sequence[int]], list[Run]]
@@ -95,6 +95,11 @@ class ArmTable:
     def recalls(self, arm: TrainedArm, part: Part | None = None) -> dict[int, float]:
         """Return an arm's recall by seed, on the part that is selected on unless another is named."""
         return arm.recalls(part or self.study.design.select, self.classes)
+
+    def image_step(self, part: Part | None = None) -> float:
+        """Return what a single image changes in recall, on the part that is selected on unless another is named."""
+        runs = (run for arm in self.all for run in arm.runs.values())
+        return image_step(runs, part or self.study.design.select)
 
     def differences(self, treatment: TrainedArm, control: TrainedArm, part: Part | None = None) -> list[float]:
         """Return treatment minus control for each seed that both have."""

@@ -240,10 +240,10 @@ def _judge_pairs(
     margin = study.design.margin
     level = LEVEL
     if auto is None:
-        compared = compare(differences(), margin=margin)
+        compared = compare(differences(), margin=margin, step=table.image_step())
     else:
         judge = Sequential(len(auto.looks), margin=margin)
-        compared = compare(differences(), margin=margin, judge=judge.look)
+        compared = compare(differences(), margin=margin, judge=judge.look, step=table.image_step())
         for count in auto.looks[1:]:
             open_pairs = [p for name, p in zip(names, pairs, strict=True) if compared[name].verdict == "undecided"]
             if not open_pairs or not auto.go_on():
@@ -252,7 +252,7 @@ def _judge_pairs(
             table.train({id(arm): arm for p in open_pairs for arm in (p.treatment, p.control)}.values(), seeds[:count])
             if table.size == before:  # a ledger that holds no more
                 break
-            compared = compare(differences(), margin=margin, judge=judge.look)
+            compared = compare(differences(), margin=margin, judge=judge.look, step=table.image_step())
         level = judge.level
     claims = [
         Claim(change=name, treatment=p.treatment.name, control=p.control.name, comparison=compared[name])
@@ -281,7 +281,12 @@ def _judge_effects(
     def effects(judge: Judge | None = None) -> list[Effect]:
         try:
             return factorial_effects(
-                frame(study, table), factors, margin=study.design.margin, groups=groups, judge=judge
+                frame(study, table),
+                factors,
+                margin=study.design.margin,
+                groups=groups,
+                judge=judge,
+                step=table.image_step(),
             )
         except ValueError as error:
             raise ZooError(_incomplete(study, table)) from error

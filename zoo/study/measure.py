@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from zoo.train import metrics
 from zoo.train.run import EpochRecord, Run
@@ -26,6 +27,15 @@ def measured(run: Run, part: str) -> float:
 def epoch_recall(epoch: EpochRecord, part: str) -> float:
     """Return macro recall after one epoch; NaN where it was not evaluated."""
     return metrics.macro_recall(epoch.evaluations[part].confusion) if part in epoch.evaluations else math.nan
+
+
+def image_step(runs: Iterable[Run], part: str) -> float:
+    """Return what a single image of the largest class changes in macro recall on a part; 0 where no run has it."""
+    evaluations = (epoch.evaluations[part] for run in runs for epoch in run.epochs[-1:] if part in epoch.evaluations)
+    evaluation = next(evaluations, None)
+    if evaluation is None:
+        return 0.0
+    return 1 / (len(evaluation.confusion) * max(sum(row) for row in evaluation.confusion))
 
 
 def counted_recall(run: Run, part: str, classes: int) -> float | None:

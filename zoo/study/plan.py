@@ -8,7 +8,6 @@ from itertools import combinations as combinations_of
 
 import attrs
 import numpy as np
-from scipy.special import stdtrit
 
 from zoo.benchmark import Plan
 from zoo.data import Dataset
@@ -17,7 +16,6 @@ from zoo.network.builder import construct
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.statistics.paired import detectable
-from zoo.statistics.verdicts import LEVEL, POWER
 from zoo.study import designs
 from zoo.study.definition import Study
 from zoo.study.measure import counted_recall
@@ -92,7 +90,7 @@ def study_plan(
         memory=max((_memory(spec, dataset, registry) for spec in first_specs(study, registry)), default=0),
         claims=claims,
         deviation=found,
-        detectable=_detectable(study, len(seeds), combinations, claims=claims, deviation=found or 1.0),
+        detectable=_detectable(study, len(seeds), claims=claims, deviation=found or 1.0),
     )
 
 
@@ -128,26 +126,16 @@ def _claims(study: Study) -> int:
     return max(designs.most_cells(study) - 1, 1) if designs.is_adaptive(study) else sum(levels)
 
 
-def _detectable(study: Study, seeds: int, cells: int, *, claims: int, deviation: float) -> dict[str, float]:
+def _detectable(study: Study, seeds: int, *, claims: int, deviation: float) -> dict[str, float]:
     """Return the smallest differences that are likely to be found, by what they are about."""
     if not designs.is_factorial(study):
         return {"a change": detectable(seeds, claims=claims, deviation=deviation)}
-    # An effect compares means over all runs with a level and with the base's, with the scatter around the model that
-    # is fitted to all runs: sqrt(1/2) of that of a paired difference.
-    runs, scatter = seeds * cells, deviation / math.sqrt(2)
-    freedom = runs - seeds - claims
-    levels = max(len(factor.levels) for factor in study.factors) + 1
-    found = {"a main effect": _smallest(scatter * math.sqrt(2 * levels / runs), freedom, claims)}
+    # A seed's estimate of an effect scatters as a paired difference does, at most: as if the change did more with one
+    # seed than with another, which means over other changes do not lessen. An interaction is a difference of two.
+    found = {"a main effect": detectable(seeds, claims=claims, deviation=deviation)}
     if claims > sum(len(factor.levels) for factor in study.factors):
-        found["an interaction"] = _smallest(scatter * math.sqrt(4 * levels**2 / runs), freedom, claims)
+        found["an interaction"] = detectable(seeds, claims=claims, deviation=deviation * math.sqrt(2))
     return found
-
-
-def _smallest(error: float, freedom: int, claims: int) -> float:
-    """Return the difference that a t test of this standard error finds with a power of 80%."""
-    if freedom < 1:
-        return math.inf
-    return error * float(stdtrit(freedom, 1 - LEVEL / (2 * claims)) + stdtrit(freedom, POWER))
 
 
 def _memory(spec: Spec, dataset: Dataset, registry: Registry) -> int:

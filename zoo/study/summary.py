@@ -50,7 +50,9 @@ def summarize(
     selects_on_test = study.design.select == "test"
     confirmation = None
     if chosen is not base and not selects_on_test and not missing:
-        confirmation = compare({"": table.differences(chosen, base, "test")}, margin=study.design.margin)[""]
+        confirmation = compare(
+            {"": table.differences(chosen, base, "test")}, margin=study.design.margin, step=table.image_step("test")
+        )[""]
     counted = {arm.name: table.recalls(arm) for arm in table.all if table.recalls(arm)}
     references, fronts = _references(table.registry), _fronts(table)
     return StudyResult(

@@ -160,6 +160,8 @@ def _execute(
             run = attrs.evolve(run, provenance={**run.provenance, "state": state})
     if device.startswith("cuda") and alone:
         run = attrs.evolve(run, peak_memory=torch.cuda.max_memory_allocated(device))
+    if saving and saving.continued:
+        run = attrs.evolve(run, provenance={**run.provenance, "continued": f"after {saving.continued} epochs"})
     if saving and saving.why_not:
         run = attrs.evolve(run, provenance={**run.provenance, "checkpoint": f"none: {saving.why_not}"})
     yield run
@@ -172,10 +174,12 @@ class _Saving:
         file: where.
         restorable: whether what was saved is gone on from.
         why_not: why nothing is saved any more; empty otherwise.
+        continued: after how many epochs of a shorter run this one went on; 0 where it began anew.
     """
 
     def __init__(self, file: Path) -> None:
         self.file, self.restorable, self.why_not = file, True, ""
+        self.continued = 0
         self._every = checkpoint_seconds()
         self._saved = time.monotonic()
 
@@ -209,7 +213,10 @@ def _epochs(training: Training, saving: _Saving | None, key: RunKey) -> Iterator
     """Train what neither the checkpoint nor a kept state holds yet, saving one from time to time."""
     records = []
     if saving and saving.restorable:
-        records = restore(saving.file, training) or go_on(training, saving.file.parent, key)
+        records = restore(saving.file, training)
+        if not records:
+            records = go_on(training, saving.file.parent, key)
+            saving.continued = len(records)
     yield from records
     for record in training.epochs(first=len(records) + 1):
         records.append(record)

@@ -26,6 +26,7 @@ from zoo.report.text import (
     with_interval,
 )
 from zoo.statistics.results import Comparison, Effect
+from zoo.statistics.verdicts import LEVEL
 from zoo.study.designs import is_adaptive
 from zoo.study.result import Arm, StudyResult
 from zoo.train.run import RunKey
@@ -339,9 +340,10 @@ def _verdict_table(title: str, rows: Sequence[dict[str, Cell]], below: Sequence[
 def _judged(comparison: Comparison, result: StudyResult, *, is_interaction: bool = False) -> dict[str, Cell]:
     c = comparison
     bootstrap = "" if c.bca_low is None or c.bca_high is None else f"[{c.bca_low:+.4f}, {c.bca_high:+.4f}]"
+    kind = interval(result).replace("corrected interval", "corrected")  # the column is narrow
     return {
         "verdict": Cell(said(c, is_interaction=is_interaction)),
-        f"difference [{interval(result)}]": Cell(difference(c.difference, c.low, c.high), _number(c.difference)),
+        f"difference [{kind}]": Cell(difference(c.difference, c.low, c.high), _number(c.difference)),
         "bootstrap": Cell(bootstrap, c.bca_low),
         "p": Cell(probability(c.p_adjusted), c.p_adjusted),
         "d": Cell("" if c.effect_size is None else f"{c.effect_size:+.2f}", c.effect_size),
@@ -350,19 +352,22 @@ def _judged(comparison: Comparison, result: StudyResult, *, is_interaction: bool
 
 
 def interval(result: StudyResult) -> str:
-    """Name the intervals of all verdicts: "95% interval"; without a figure where they differ in what they hold."""
+    """Name the intervals of all verdicts: "95% interval", or "corrected interval" where they are for many claims."""
     levels = {claim.comparison.level for claim in result.claims}
     levels |= {effect.comparison.level for effect in result.effects}
-    return f"{round(100 * (1 - levels.pop()), 2):g}% interval" if len(levels) == 1 else "interval"
+    return "95% interval" if levels == {LEVEL} else "corrected interval"
 
 
 def _explained(result: StudyResult, count: int, what: str) -> str:
     design = result.study.design
-    varying = interval(result) == "interval"
+    corrected = interval(result) == "corrected interval"
     return (
         f"difference: in {design.select} recall; p: of no difference, corrected over all {count} {what} (Holm); "
         f"d: mean difference over its standard deviation; no practical difference: within ±{design.margin:g}."
-        + (" Seeds were added, so an interval holds more than 95%: 1 less the level of its look." if varying else "")
+        + (
+            " An interval is corrected as p is: it leaves out 0 where the difference is shown, and else not."
+            * corrected
+        )
     )
 
 
