@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -137,25 +138,32 @@ def recalls(ledger: Path) -> pd.DataFrame:
                     "bn": float("bn" in changes),
                     "seed": run.key.seed,
                     "recall": recall,
+                    "step": 1 / (len(images) * images.max()),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def t_test(values: Sequence[float], step: float, level: float) -> list[float]:
+    """Return p and the interval of a mean, where a scatter below the step of one image is not believed."""
+    mean, freedom = float(np.mean(values)), len(values) - 1
+    error = max(float(np.std(values, ddof=1)), step) / math.sqrt(len(values))
+    return [2 * stats.t.sf(abs(mean) / error, freedom), *stats.t.interval(1 - level, freedom, mean, error)]
 
 
 def test_pairs_are_what_scipy_says_of_the_ledgers_numbers(zoo: Zoo, folder: Path) -> None:
     small = (*SMALL[:-4], "--seeds", "4", "--ledger", "own.sqlite", "--jobs", "1", "--format", "json")
     printed = json.loads(zoo("study", "run", *small).stdout)
     records = {record["name"]: record for record in printed if record["kind"] != "confirmation"}
-    table = recalls(Path("own.sqlite")).pivot(index="seed", columns=["leaky", "bn"], values="recall")
+    runs = recalls(Path("own.sqlite"))
+    table = runs.pivot(index="seed", columns=["leaky", "bn"], values="recall")
     p_values = []
     for name, column in (("leaky", (1.0, 0.0)), ("bn", (0.0, 1.0))):
-        differences = table[column] - table[0.0, 0.0]
-        assert records[name]["difference"] == pytest.approx(differences.mean(), abs=1e-9)
-        found = stats.ttest_1samp(differences, 0)
-        low, high = found.confidence_interval()
-        assert (records[name]["low"], records[name]["high"]) == pytest.approx((low, high), abs=1e-9)
-        assert records[name]["p"] == pytest.approx(found.pvalue, abs=1e-9)
-        p_values.append(found.pvalue)
+        differences, record = table[column] - table[0.0, 0.0], records[name]
+        assert record["difference"] == pytest.approx(differences.mean(), abs=1e-9)
+        expected = t_test(differences, runs.step[0], record["level"])
+        assert [record["p"], record["low"], record["high"]] == pytest.approx(expected, abs=1e-9)
+        p_values.append(expected[0])
     adjusted = multipletests(p_values, method="holm")[1]
     assert [records[name]["p_adjusted"] for name in ("leaky", "bn")] == pytest.approx(adjusted, abs=1e-9)
 
@@ -166,12 +174,13 @@ def test_effects_are_what_a_formula_says_of_the_ledgers_numbers(zoo: Zoo, folder
     records = {record["name"]: record for record in printed if record["kind"] != "confirmation"}
     table = recalls(Path("own.sqlite"))
     table[["leaky", "bn"]] -= 0.5  # so that each coefficient is an effect averaged over the other factor
-    fitted = smf.ols("recall ~ C(seed) + leaky * bn", table).fit()
-    for name, term in (("leaky", "leaky"), ("bn", "bn"), ("leaky x bn", "leaky:bn")):
-        assert records[name]["difference"] == pytest.approx(fitted.params[term], abs=1e-9)
-        assert records[name]["p"] == pytest.approx(fitted.pvalues[term], abs=1e-9)
-        low, high = fitted.conf_int().loc[term]
-        assert (records[name]["low"], records[name]["high"]) == pytest.approx((low, high), abs=1e-9)
+    fits = [smf.ols("recall ~ leaky * bn", own).fit() for _, own in table.groupby("seed")]
+    # A main effect is a mean of two differences, an interaction a difference of two.
+    for name, term, share in (("leaky", "leaky", 0.5), ("bn", "bn", 0.5), ("leaky x bn", "leaky:bn", 2)):
+        by_seed, record = [fit.params[term] for fit in fits], records[name]
+        assert record["difference"] == pytest.approx(np.mean(by_seed), abs=1e-9)
+        expected = t_test(by_seed, table.step[0] * math.sqrt(share), record["level"])
+        assert [record["p"], record["low"], record["high"]] == pytest.approx(expected, abs=1e-9)
 
 
 UNFIT = ("--change", "bn:network.classifier.*.normalization=batch")

@@ -1,7 +1,7 @@
 """Main effects and two-way interactions of a factorial design, estimated within each seed and judged over seeds.
 
 What a change does varies from seed to seed by more than runs scatter, and all runs of a seed share that. A model of all
-runs with one residual variance takes them for independent: by simulation, it made false claims in up to 43% of tables.
+runs with one residual variance takes them for independent: by simulation, it made false claims in 20% of tables.
 So each seed gives one estimate of each effect, and the t test is over seeds, as for pairs. In a full table this is the
 analysis with an error stratum for each effect, `aov(recall ~ a*b + Error(seed/(a*b)))` in R.
 """
