@@ -19,7 +19,8 @@ from zoo.ledger import Ledger
 LONGEST = 60.0
 """Seconds that a loaded machine may take for anything here."""
 
-SLOW = "import time\n\nprint('loading', flush=True)\ntime.sleep(600)\n"
+# Without a buffer, which an interrupt in the middle of its flush would leave to be written again.
+SLOW = "import os\nimport time\n\nos.write(1, b'loading\\n')\ntime.sleep(600)\n"
 
 
 def wait_for(what: Callable[[], bool], process: subprocess.Popen[str], seconds: float = LONGEST) -> None:
