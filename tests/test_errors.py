@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo import errors
-from zoo.errors import ZooError, near_misses
+from zoo.errors import ZooError, described, lacks_memory, near_misses, text_of
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,26 @@ def test_every_error_is_a_zoo_error_with_an_exit_code() -> None:
     for cls in classes:
         assert issubclass(cls, ZooError), f"{cls.__name__} would reach the user as a traceback"
         assert cls.exit_code in (errors.WRONG_USAGE, errors.WORK_FAILED)
+
+
+class WordlessError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(0)
+
+
+def test_what_was_raised_is_described_in_one_line_whatever_its_text_does() -> None:
+    assert described(ValueError("a\nb  c")) == "ValueError: a b c"
+    assert described(SystemExit()) == "SystemExit"
+    assert described(WordlessError()) == "WordlessError: (its text raised SystemExit)"
+    assert text_of(ValueError("\udcff\n")) == "\\udcff\n", "what cannot be stored or printed is written out"
+
+
+def test_a_lack_of_memory_is_told_from_other_errors() -> None:
+    import torch
+
+    assert lacks_memory(MemoryError())
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(2**50)
+    assert lacks_memory(error.value)
+    assert not lacks_memory(RuntimeError("sizes do not match"))
+    assert not lacks_memory(WordlessError())

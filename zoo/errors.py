@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
+from shlex import quote
 
 WRONG_USAGE = 2
 WORK_FAILED = 1
@@ -36,6 +37,30 @@ class Stopped(KeyboardInterrupt):
 def is_interruption(error: BaseException) -> bool:
     """Whether it is Ctrl-C, and not what a plugin raises: of that, not even an exception like it ends all work."""
     return type(error) in (KeyboardInterrupt, Stopped)
+
+
+def text_of(error: BaseException) -> str:
+    """Return an exception's text, also where that raises itself, or is none that can be stored or printed."""
+    try:
+        return str(error).encode(errors="backslashreplace").decode()
+    except BaseException as own:  # a plugin's
+        if is_interruption(own):
+            raise
+        return f"(its text raised {type(own).__name__})"
+
+
+def described(error: BaseException) -> str:
+    """Return in one line what was raised: its type, and its text where it has one."""
+    text = " ".join(text_of(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether the computer's memory did not suffice, which torch tells as a RuntimeError."""
+    texts = ("can't allocate memory", "not enough memory")  # on Linux and macOS, on Windows
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(text in text_of(error) for text in texts)
+    )
 
 
 class SpecError(ZooError):
@@ -92,7 +117,7 @@ def option(name: str, value: object = None) -> str:
 def setting(path: str, value: object) -> str:
     """Return how a value of a spec is set: "--set data.resize=32", or "sets={'data.resize': 32}" in Python."""
     if _dashed.get():
-        return f"--set {path}={str(value).lower() if isinstance(value, bool) else value}"
+        return f"--set {quote(f'{path}={str(value).lower() if isinstance(value, bool) else value}')}"
     return f"sets={ {path: value}!r}"
 
 

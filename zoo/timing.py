@@ -10,7 +10,6 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from html import escape
 from itertools import count
 
 import attrs
@@ -109,9 +108,10 @@ class Timings:
         return self._shown("html")
 
     def _shown(self, format_: str) -> str:
+        from zoo.report.markup import lines
         from zoo.report.times import remarks, render
 
-        below = [f"<p>{escape(line)}</p>" if format_ == "html" else line for line in remarks(self)]
+        below = lines(remarks(self), format_)
         return "\n".join([render(self, format_=format_), *(["", *below] if below else [])])
 
 

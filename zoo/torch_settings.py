@@ -1,73 +1,159 @@
-"""Settings of torch that hold for the whole process: what a plugin changes in them is put back after it."""
+"""Settings of torch that hold for the whole process: what a plugin changes in them is put back after it, and told."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import attrs
 
 
 @attrs.frozen
-class _Settings:
-    """The settings; the values are those of a torch that was just imported, but for the number of threads."""
+class _Setting:
+    """A setting: its value in a torch that was just imported, and how it is read and set, given the module torch."""
 
-    dtype: str = "float32"
-    device: str = "cpu"
-    deterministic: bool = False
-    deterministic_warns: bool = False
-    gradients: bool = True
-    cudnn: tuple[bool, bool, bool] | None = None
-    threads: int | None = None
+    fresh: Any
+    read: Callable[[Any], Any]
+    write: Callable[[Any, Any], object]
 
 
-@contextmanager
-def kept(lock: AbstractContextManager[object] | None = None) -> Iterator[None]:
-    """Put the settings back at the end, whatever happened. It imports no torch.
-
-    Args:
-        lock: is held while the settings are read and put back, where another thread may change them for a while.
-    """
-    lock = lock or nullcontext()
-    with lock:
-        before = _now() if "torch" in sys.modules else _Settings()
-    try:
-        yield
-    finally:
-        with lock:
-            if "torch" in sys.modules and (now := _now()) != before:
-                _put_back(before, now)
-
-
-def _now() -> _Settings:
-    import torch
-
-    return _Settings(
-        dtype=str(torch.get_default_dtype()).removeprefix("torch."),
-        device=str(torch.get_default_device()),
-        deterministic=torch.are_deterministic_algorithms_enabled(),
-        deterministic_warns=torch.is_deterministic_algorithms_warn_only_enabled(),
-        gradients=torch.is_grad_enabled(),
-        cudnn=(torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
-        threads=torch.get_num_threads(),
+def _flag(backend: str, name: str, fresh: bool) -> _Setting:
+    return _Setting(
+        fresh,
+        lambda torch: getattr(getattr(torch.backends, backend), name),
+        lambda torch, value: setattr(getattr(torch.backends, backend), name, value),
     )
 
 
-def _put_back(before: _Settings, now: _Settings) -> None:
+def _autocast(device: str) -> _Setting:
+    return _Setting(
+        False,
+        lambda torch: torch.is_autocast_enabled(device),
+        lambda torch, value: torch.set_autocast_enabled(device, value),
+    )
+
+
+_SETTINGS: dict[str, _Setting] = {
+    "the default dtype": _Setting(
+        "float32",
+        lambda torch: str(torch.get_default_dtype()).removeprefix("torch."),
+        lambda torch, value: torch.set_default_dtype(getattr(torch, value)),
+    ),
+    "the default device": _Setting(
+        "cpu",
+        lambda torch: str(torch.get_default_device()),
+        # None takes the mode away that torch enters for a default device.
+        lambda torch, value: torch.set_default_device(None if value == "cpu" else value),
+    ),
+    "deterministic algorithms": _Setting(
+        (False, False),
+        lambda torch: (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        ),
+        lambda torch, value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
+    ),
+    "gradients": _Setting(
+        True, lambda torch: torch.is_grad_enabled(), lambda torch, value: torch.set_grad_enabled(value)
+    ),
+    "autocast on the CPU": _autocast("cpu"),
+    "autocast on CUDA": _autocast("cuda"),
+    "oneDNN": _Setting(
+        True,
+        lambda torch: torch.backends.mkldnn.enabled,
+        lambda torch, value: torch.backends.mkldnn.set_flags(value),
+    ),
+    "the precision of matrix products": _Setting(
+        "highest",
+        lambda torch: torch.get_float32_matmul_precision(),
+        lambda torch, value: torch.set_float32_matmul_precision(value),
+    ),
+    "cuDNN": _flag("cudnn", "enabled", True),
+    "cuDNN's benchmark": _flag("cudnn", "benchmark", False),
+    "cuDNN's determinism": _flag("cudnn", "deterministic", False),
+    "TF32 in cuDNN": _flag("cudnn", "allow_tf32", True),
+    "the number of threads": _Setting(
+        None,  # as many as there are cores
+        lambda torch: torch.get_num_threads(),
+        lambda torch, value: None if value is None else torch.set_num_threads(value),
+    ),
+}
+
+Values = Mapping[str, Any]
+"""The settings' values, by what they are called in messages."""
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Put the settings back at the end, whatever happened. It imports no torch."""
+    before = values() if "torch" in sys.modules else {name: each.fresh for name, each in _SETTINGS.items()}
+    try:
+        yield
+    finally:
+        if "torch" in sys.modules:
+            put(before)
+
+
+@attrs.define
+class Order:
+    """The settings of a process in which one or several threads train; the last of them puts back what was before.
+
+    Attributes:
+        lock: is held while settings are read and set.
+    """
+
+    lock: AbstractContextManager[object]
+    _inside: int = 0
+    _before: Values = attrs.field(factory=dict)
+    _ordered: Values = attrs.field(factory=dict)
+
+    @contextmanager
+    def kept(self, arrange: Callable[[], None]) -> Iterator[Values]:
+        """Make the settings those of a torch that was just imported, but for what `arrange` sets; give them."""
+        with self.lock:
+            if self._inside:
+                put(self._ordered)
+            else:
+                self._before = values()
+                put({name: setting.fresh for name, setting in _SETTINGS.items()})
+            arrange()
+            self._ordered = values()
+            self._inside += 1
+        try:
+            yield self._ordered
+        finally:
+            with self.lock:
+                self._inside -= 1
+                put(self._ordered if self._inside else self._before)
+
+
+def values() -> Values:
+    """Return what the settings are now."""
     import torch
 
-    if now.dtype != before.dtype:
-        torch.set_default_dtype(getattr(torch, before.dtype))
-    if now.device != before.device:
-        # None takes the mode away that torch enters for a default device.
-        device: Any = None if before.device == "cpu" else before.device
-        torch.set_default_device(device)
-    torch.use_deterministic_algorithms(before.deterministic, warn_only=before.deterministic_warns)
-    torch.set_grad_enabled(before.gradients)
-    if before.cudnn is not None:
-        cudnn = torch.backends.cudnn
-        cudnn.enabled, cudnn.benchmark, cudnn.deterministic = before.cudnn
-    if before.threads is not None:
-        torch.set_num_threads(before.threads)
+    return {name: setting.read(torch) for name, setting in _SETTINGS.items()}
+
+
+def put(wanted: Values) -> None:
+    """Set those that are not as wanted."""
+    import torch
+
+    for name, setting in _SETTINGS.items():
+        if setting.read(torch) != wanted[name]:
+            setting.write(torch, wanted[name])
+
+
+def changed(before: Values) -> list[str]:
+    """Return what is not as it was: "the default dtype from float32 to float64"."""
+    now = values()
+    return [f"{name} from {before[name]} to {now[name]}" for name in _SETTINGS if before[name] != now[name]]
+
+
+def fault(changes: list[str]) -> str:
+    """Return what completes "plugin a": what it changed, why that is no good, and what to do."""
+    return (
+        f"changed what holds for all of torch: {'; '.join(changes)}. Figures would not be those of the spec; leave it "
+        "as it was, or change it in a context manager around what needs it"
+    )

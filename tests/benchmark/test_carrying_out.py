@@ -105,7 +105,7 @@ def test_what_the_ledger_holds_is_not_missing(registry, plan, benchmark):
 
 def test_nothing_is_estimated_where_nothing_is_missing(registry, plan, benchmark, monkeypatch):
     benchmark([small(registry)])
-    monkeypatch.setattr("zoo.benchmark.plan.Training", None)
+    monkeypatch.setattr("zoo.benchmark.probing.seconds", None)
     made = plan([small(registry)])
     assert (made.estimate, made.costs) == (0.0, {})
 
@@ -318,7 +318,8 @@ def test_a_run_whose_worker_is_killed_ends_like_the_others(registry, benchmark, 
 
 
 @pytest.mark.skipif(os.name != "posix", reason="looks for processes")
-def test_what_interrupts_the_parent_ends_the_workers(registry, benchmark, tmp_path):
+def test_what_interrupts_the_parent_ends_the_workers(registry, benchmark, tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.benchmark.probing.LONGEST", 1.0)  # seconds; it hangs while it is tried out, too
     folder = tmp_path / "pids"
     folder.mkdir()
     specs = [small(registry, "hanging", activation("hangs", folder=str(folder))), small(registry, "plain")]
@@ -332,9 +333,10 @@ def test_what_interrupts_the_parent_ends_the_workers(registry, benchmark, tmp_pa
 
     with pytest.raises(KeyboardInterrupt):
         benchmark(specs, jobs=2, watch=interrupt)
-    (hanging,) = folder.iterdir()
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(hanging.name), 0)
+    tried, trained = folder.iterdir()
+    for hanging in (tried, trained):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(hanging.name), 0)
 
 
 def test_planned_gives_what_is_over_in_the_order_asked_for(registry, plan, benchmark, ledger):
@@ -485,10 +487,14 @@ def change():
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.set_grad_enabled(False)
     torch.set_num_threads(2)
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.mkldnn.set_flags(False)
+    torch.set_autocast_enabled("cpu", True)
 
 class Wild(torch.nn.Module):
     def forward(self, x):
-        {training}
+        if self.training:
+            {training}
         return x
 
 def wild():
@@ -499,12 +505,24 @@ def wild():
 def zoo_register_activations(register):
     register("wild", wild)
     {registering}
+
+@hookimpl
+def zoo_epoch_finished(run):
+    {told}
 """
 
 
-@pytest.mark.parametrize("when", ["registering", "building", "training"])
+CHANGED = (
+    "changed what holds for all of torch: the default dtype from float32 to float64; the default device from cpu to "
+    "meta; deterministic algorithms from (False, False) to (True, True); gradients from True to False; autocast on the "
+    "CPU from False to True; oneDNN from True to False; the precision of matrix products from highest to medium; the "
+    "number of threads from 1 to 2"
+)
+
+
+@pytest.mark.parametrize("when", ["registering", "building", "training", "told"])
 def test_what_a_plugin_changes_in_torch_is_nobody_else_s(when, tmp_path, registry, benchmark, ledger):
-    moments = dict.fromkeys(("registering", "building", "training"), "pass")
+    moments = dict.fromkeys(("registering", "building", "training", "told"), "pass")
     file = tmp_path / "wild.py"
     file.write_text(WILD.format(**{**moments, when: "change()"}))
     try:
@@ -516,11 +534,25 @@ def test_what_a_plugin_changes_in_torch_is_nobody_else_s(when, tmp_path, registr
         assert not torch.are_deterministic_algorithms_enabled()
         assert torch.is_grad_enabled()
         assert torch.get_num_threads() == 1
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.backends.mkldnn.enabled
+        assert not torch.is_autocast_enabled("cpu")
     finally:
         torch.set_default_dtype(torch.float32)
         torch.set_default_device(None)
         torch.use_deterministic_algorithms(False)
         torch.set_grad_enabled(True)
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.mkldnn.set_flags(True)
+        torch.set_autocast_enabled("cpu", False)
+    (changing,) = [run for run in runs if run.name == "wild"]
+    assert (changing.status == "failed") == (when in ("building", "training"))
+    if changing.status == "failed":
+        place = "wild: network.features[0].activation: wild: " if when == "building" else "wild: "
+        assert changing.reason.startswith(f"{place}plugin wild (single file, {file}) {CHANGED}. Figures")
+        assert not changing.epochs
+    raised = "plugin wild: its hook zoo_epoch_finished for wild raised PluginError"
+    assert benchmark.said == ([f"{raised}: it {CHANGED}; that is put back; going on"] if when == "told" else [])
     with Ledger(tmp_path / "other.sqlite") as other:
         (alone,) = benchmark([small(registry, "beside", DRAWS)], ledger=other)
     (beside,) = [run for run in runs if run.name == "beside"]

@@ -73,7 +73,7 @@ def test_two_commands_started_together_train_each_run_once(path):
     for thread in threads:
         thread.join(PATIENCE)
     one, other = (command.trained() for command in commands)
-    assert one | other == set(range(12))
+    assert one | other == set(range(12)), [(run.key.seed, run.status, run.reason) for run in commands[0].runs]
     assert not one & other
     assert [run.key.seed for run in commands[0].runs] == list(range(12))
     assert commands[0].runs == commands[1].runs
@@ -350,10 +350,10 @@ HINT = f": `zoo --plugin {__file__} check executor:here` finds out what is wrong
         (tells_of_nothing, "told Started of a NoneType, not of a run"),
         (tells_no_record, "told EpochFinished with a float, not with a record"),
         (raises_at_once, f"raised ValueError: no room (line LINE of {__file__})"),
-        (raises_stop_iteration, f"raised StopIteration: (line LINE of {__file__})"),
+        (raises_stop_iteration, f"raised StopIteration (line LINE of {__file__})"),
         (raises_on_the_way, f"raised ValueError: lost the way (line LINE of {__file__})"),
         (ends_the_process, f"raised SystemExit: enough (line LINE of {__file__})"),
-        (raises_something_odd, f"raised Odd: (line LINE of {__file__})"),
+        (raises_something_odd, f"raised Odd (line LINE of {__file__})"),
     ],
 )
 def test_an_executor_that_breaks_its_contract_stores_no_such_run(path, made, message):

@@ -106,6 +106,23 @@ def test_ctrl_c_stops_cleanly(
     assert json.loads(planned.stdout)[0]["stored"] == stored()
 
 
+@pytest.mark.parametrize("after", [0.3, 2.0])
+def test_ctrl_c_many_times_is_one_message(
+    script: str, process_environment: Mapping[str, str], folder: Path, after: float
+) -> None:
+    command = ["benchmark", "starter/default", "--epochs", "2", "--seeds", "60", "--jobs", "2", "--yes"]
+    process = begin([script, *command], process_environment)
+    time.sleep(after)
+    for _ in range(20):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.02)
+    output, errors, _ = interrupt(process)
+    assert "Traceback" not in errors
+    if after >= 1:  # before, Python itself may still be starting
+        assert (process.returncode, output) == (130, "")
+        assert errors.count("Stopped") == 1
+
+
 def test_ctrl_c_while_plugins_load(
     script: str, process_environment: Mapping[str, str], plugin: Callable[[str, str], str]
 ) -> None:

@@ -300,3 +300,47 @@ def test_an_interrupt_anywhere_is_130(
     result = zoo("results")
     assert result.exit_code == 130
     assert result.stderr == "\nStopped.\n"
+
+
+OSC = "\x1b]0;x\x07"
+"""Sets the title of a terminal's window."""
+
+
+def run_script(script: str, environment: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([script, *words], env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_no_name_commands_the_terminal(script: str, process_environment: Mapping[str, str], folder: Path) -> None:
+    file = folder / f"e{OSC}.toml"
+    file.write_text('base = "starter/default"\n')
+    for words in (("show", str(file)), ("show", f"a{OSC}"), ("show", "starter/default", "--set", f"a{OSC}=1")):
+        shown = run_script(script, process_environment, *words)
+        assert shown.returncode == 2
+        assert "\x1b" not in shown.stdout + shown.stderr
+        assert r"\u001b]0;x\u0007" in shown.stderr or r"\x1b]0;x\x07" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("new-plugin", "a" * 300),
+        ("new-plugin", "fine", "a" * 300),
+        ("show", "starter/default", "--data", f"folder:{'a' * 300}"),
+        ("benchmark", "starter/default", "--plan", "--data", f"npz:{'a' * 300}.npz"),
+        ("data", "get", f"folder:{'a' * 300}"),
+    ],
+)
+def test_a_name_that_is_too_long_for_a_file_is_one_error(
+    zoo: Callable[..., Result], folder: Path, words: tuple[str, ...]
+) -> None:
+    result = zoo(*words)
+    assert result.exit_code == 2
+    assert "characters, which is too long for a file; take a shorter one" in result.stderr
+    assert len(result.stderr) < 300
+    assert not list(folder.iterdir())
+
+
+def test_a_report_s_name_is_tried_before_hours_of_training(zoo: Callable[..., Result], folder: Path) -> None:
+    result = zoo("study", "run", "starter-factorial", "-y", "-o", f"{'a' * 300}.html")
+    assert result.exit_code == 2
+    assert result.stderr.endswith("; name another file\n")

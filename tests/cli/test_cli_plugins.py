@@ -270,3 +270,16 @@ def test_show_says_which_helpers_are_followed_and_what_is_not(
     assert shown.stdout.endswith("\ndoes not follow edits of: gone (not found), torch\n")
     (record,) = json.loads(zoo("--plugin", file, "plugins", "show", "alone", "--json").stdout)
     assert record["follows"] == [str(folder / "beside.py")]
+
+
+@pytest.mark.parametrize("words", [("--", "--no-index", "x"), ("-r", "--help"), ("-e", "--help"), ("--", "-")])
+def test_options_do_not_reach_pip(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.cli.plugins._pip", lambda *arguments: pytest.fail("pip was run"))
+    result = CliRunner().invoke(main, ["plugins", "install", *words], prog_name="zoo")
+    assert result.exit_code == 2
+    assert "is an option of pip, which is not passed on; set " in result.stderr
+
+
+def test_the_variable_of_an_option_of_pip_is_named() -> None:
+    result = CliRunner().invoke(main, ["plugins", "install", "--", "--index-url=https://e"], prog_name="zoo")
+    assert "set the environment variable PIP_INDEX_URL instead" in result.stderr

@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from data_fakes import FakeSource, arrays
 
 from zoo.data import cache_dir, data_dir, discard, holdings, load, named, scratch, size_on_disk
+from zoo.data.prepare import content_digest
 from zoo.errors import DataError
 from zoo.registry import Registry
 
@@ -77,6 +80,62 @@ def test_a_damaged_entry_is_decoded_again(
     load("fake", registry)
     assert fake.decoded == 2, "the entry is whole again"
     assert len(entries(cache)) == 1, "nothing is left of the damaged one"
+
+
+def flipped(position: int) -> Callable[[bytes], bytes]:
+    """Flip one bit of a byte."""
+    return lambda content: content[:position] + bytes([content[position] ^ 1]) + content[position:][1:]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("train_images.npy", flipped(-30)),
+        ("train_labels.npy", flipped(-16)),
+        ("test_labels.npy", lambda content: content.replace(b"<i8", b">i8")),
+        ("test_images.npy", lambda content: content.replace(b"|u1", b"|i1")),
+        ("test_images.npy", lambda content: content.replace(b"{'", b"[[", 1)),
+        ("train_images.npy", flipped(0)),
+        ("entry.json", lambda content: b"[]"),
+        ("entry.json", lambda content: b"[" * len(content)),
+        ("entry.json", lambda content: content.replace(b'"bee"', b'"bed"')),
+        ("entry.json", lambda content: content.replace(b'"digest": "', b'"digest": "0')),
+        ("entry.json", lambda content: content.replace(b'"parts": [', b'"parts": [7, ')),
+    ],
+)
+def test_other_content_of_the_same_size_is_damage_and_said(
+    name: str, damage: Callable[[bytes], bytes], fake: FakeSource, registry: Registry, cache: Path
+) -> None:
+    before = load("fake", registry, validation=0.25)
+    assert before.notes == ()
+    for entry in entries(cache):
+        content = (entry / name).read_bytes()
+        (entry / name).unlink()  # which is mapped
+        (entry / name).write_bytes(damage(content))
+        assert (entry / name).read_bytes() != content
+    assert [held.dataset for held in holdings()]
+    after = load("fake", registry, validation=0.25)
+    assert fake.decoded == 2
+    assert after.digest == before.digest
+    assert after.notes == ("its copy in the cache was damaged, and was decoded anew",)
+    np.testing.assert_array_equal(before.train.labels, after.train.labels)
+    assert load("fake", registry, validation=0.25).notes == ()
+    assert fake.decoded == 2
+
+
+def test_content_is_held_to_its_digest_once(
+    fake: FakeSource, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = []
+
+    def counted(*arguments: Any) -> str:
+        digests.append(content_digest(*arguments))
+        return digests[-1]
+
+    monkeypatch.setattr("zoo.data.cache.content_digest", counted)
+    for _ in range(3):
+        load("fake", registry)
+    assert len(digests) == 1
 
 
 def test_tensors_are_maps_whose_writes_stay_private(fake: FakeSource, registry: Registry, cache: Path) -> None:

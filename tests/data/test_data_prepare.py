@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -169,3 +170,18 @@ def test_the_digest_follows_all_that_is_trained_on() -> None:
     digests += [prepare(sound, "Fake", 3).digest, hold_out(first, 0.25, "Fake").digest, first.digest]
     assert len(set(digests)) == len(digests)
     assert prepare(arrays(notes=("said",), train_labels=LABELS.astype(np.uint8)), "Other", None).digest == first.digest
+
+
+def test_many_classes_are_checked_in_a_moment() -> None:
+    count = 100_000
+    images, labels = np.zeros((count, 1, 1, 1), np.uint8), np.arange(count)
+    many = arrays(
+        train_images=images,
+        train_labels=labels,
+        test_images=images,
+        test_labels=labels,
+        classes=tuple(map(str, labels)),
+    )
+    before = time.process_time()
+    assert len(prepare(many, "Many", None).classes) == count
+    assert time.process_time() - before < 10, "comparing each class with each other takes minutes"

@@ -302,6 +302,7 @@ def test_a_download_folder_that_cannot_be_written_is_named(serve: Callable[[str]
 @pytest.mark.parametrize("name", MAKERS)
 def test_what_is_fetched_is_what_torchvision_lists(name: str, registry: Registry) -> None:
     """The names that are looked for without importing torchvision are those that it downloads."""
-    origin: Any = source(name, registry)
+    guarded: Any = source(name, registry)
+    origin = guarded.made
     archives = origin.archives(getattr(torchvision.datasets, origin.class_name))
     assert sorted(archive.name for archive in archives) == sorted(origin.files)

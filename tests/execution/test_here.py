@@ -54,6 +54,7 @@ def test_figures_do_not_depend_on_the_order_or_the_company(registry, runs):
 
 def test_it_trains_on_one_thread(registry, runs):
     torch.set_num_threads(2)
-    *_, ended = here(work(runs[:1], registry))
-    assert torch.get_num_threads() == 1
+    *events, (ended, _) = ((event, torch.get_num_threads()) for event in here(work(runs[:1], registry)))
+    assert {threads for event, threads in events if isinstance(event, EpochFinished)} == {1}
     assert ended.run.provenance["threads"] == "1"
+    assert torch.get_num_threads() == 2, "as it was before"

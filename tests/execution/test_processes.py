@@ -337,3 +337,31 @@ def test_ctrl_c_while_workers_start_shows_no_traceback(tmp_path):
     assert "Traceback" not in rest, rest
     assert "Stopped" in rest
     assert running.returncode == 130
+
+
+def test_a_long_folder_for_temporary_files_is_no_obstacle(tmp_path):
+    folder = tmp_path / ("t" * 100)
+    folder.mkdir()
+    script = tmp_path / "script.py"
+    script.write_text(TRAINING_TWO)
+    environment = os.environ | {"TMPDIR": str(folder)}
+    arguments = [sys.executable, str(script), str(Path(__file__).parent.parent)]
+    ended = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{folder}\n['finished', 'finished']\n", "")
+
+
+TRAINING_TWO = """
+import sys, tempfile
+sys.path.insert(0, sys.argv[1])
+from small_runs import PLUGIN, planned_run, small, work
+from zoo.execution.events import Ended
+from zoo.execution.processes import processes
+from zoo.registry import Registry
+
+if __name__ == "__main__":
+    registry = Registry(files=[PLUGIN])
+    runs = [planned_run(small(registry), registry, seed) for seed in (0, 1)]
+    events = list(processes(work(runs, registry, jobs=2)))
+    print(tempfile.gettempdir())
+    print([event.run.status for event in events if isinstance(event, Ended)])
+"""

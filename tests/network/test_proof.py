@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.errors import SpecError
+from zoo.errors import PluginError, SpecError
 from zoo.network.proof import prove
 from zoo.registry import Registry, default_registry
 from zoo.registry.hookspecs import KINDS
@@ -524,11 +524,12 @@ def test_a_factory_that_reaches_beyond_its_layer_is_an_error(odd: Registry, case
 
 
 def test_a_factory_that_changes_the_type_of_all_numbers_is_an_error(odd: Registry) -> None:
-    try:
-        text = refusal(odd, {DENSE: "widens"})
-    finally:
-        torch.set_default_dtype(torch.float32)
-    assert (
-        "also altered what it does not name: output: Linear(512, 10) with weight 10x512 torch.float32, bias 10 "
-        "torch.float32 -> Linear(512, 10) with weight 10x512 torch.float64, bias 10 torch.float64. A factory" in text
+    with pytest.raises(PluginError) as caught:
+        proved(odd, {DENSE: "widens"})
+    text = str(caught.value)
+    assert text.startswith("changed: network.classifier[0].activation: widens: plugin odd (single file, ")
+    assert text.endswith(
+        "changed what holds for all of torch: the default dtype from float32 to float64. Figures would not be those of "
+        "the spec; leave it as it was, or change it in a context manager around what needs it"
     )
+    assert torch.get_default_dtype() == torch.float32

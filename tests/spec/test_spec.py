@@ -324,6 +324,7 @@ def tables(required: dict[str, st.SearchStrategy[Any]], **optional: st.SearchStr
     return st.fixed_dictionaries(required, optional=optional)
 
 
+TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"], include_characters="\t\n"), max_size=5)
 BLOCKS = tables(
     {"filters": st.integers(1, 64)},
     block=st.sampled_from(["plain", "residual", {"name": "squeeze_excitation", "inner": "residual", "reduction": 2}]),
@@ -356,8 +357,8 @@ TREES = tables(
         ),
     },
     evaluation=tables({}, every=st.integers(0, 3), measure=st.sampled_from(["final", "eq2425"])),
-    description=st.text(max_size=5),
-    reference=tables({"source": st.text(max_size=5)}, test_recall=st.floats(0, 1)),
+    description=TEXTS,
+    reference=tables({"source": TEXTS}, test_recall=st.floats(0, 1)),
 )
 
 

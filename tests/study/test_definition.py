@@ -143,6 +143,24 @@ def without(key: str) -> dict[str, Any]:
             {**TREE, "changes": {"a=1": {"activation": "mish"}}},
             "study 'x': changes.a=1: the name of a change must be without = + , [ and ]",
         ),
+        (
+            {**TREE, "changes": {"a\a": {"activation": "mish"}}},
+            "the name holds \\u0007, which is no text; take another",
+        ),
+        (
+            {**TREE, "changes": {"a": {"levels": {"x\n": {"activation": "mish"}}}}},
+            "the name holds \\u000a, which is no text; take another name",
+        ),
+        ({**TREE, "description": "a\x1b"}, "study 'x': description: expected text without control characters, got"),
+        ({**TREE, "changes": {"a": {"every": "acti"}}}, "study 'x': changes.a.every: no kind is called 'acti'"),
+        (
+            {**TREE, "changes": {"a": {"every": "initializer", "path": "evaluation.every"}}},
+            "study 'x': changes.a: no initializer can be set at 'evaluation.every' (",
+        ),
+        (
+            {**TREE, "changes": {"a": {"every": "loss", "path": "1"}}},
+            "study 'x': changes.a: no loss can be set at '1' (",
+        ),
         ({**TREE, "changes": {"a": {"every": 3}}}, "study 'x': changes.a: expected the name of a kind, and a path"),
         (
             {**TREE, "changes": {"a": {"activation": "relu"}}},

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
 
+from zoo import torch_settings
 from zoo.benchmark.plan import Plan
 from zoo.data import Dataset
-from zoo.errors import ClaimLostError, LedgerError, PluginError, is_interruption
+from zoo.errors import ClaimLostError, LedgerError, PluginError, described, is_interruption
 from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.execution.faults import at_work, wrong
@@ -22,6 +23,7 @@ from zoo.registry import Registry, Variant
 from zoo.registry.options import Choice
 from zoo.registry.source import source_digest
 from zoo.spec import Spec
+from zoo.train import streams
 from zoo.train.engines.choice import Wanted
 from zoo.train.places import checkpoint_file
 from zoo.train.precision import Precision
@@ -282,6 +284,34 @@ def planned(runs: Iterable[Run], ledger: Ledger, failed: Mapping[RunKey, Run]) -
     return [attrs.evolve(over, name=run.name, spec=run.spec, dataset=run.dataset) for run, over in found if over]
 
 
+@contextmanager
+def _settings_put_back() -> Iterator[None]:
+    """Put torch's settings back; other threads that would set them wait.
+
+    Raises:
+        PluginError: they were changed.
+    """
+    with streams.exclusive, torch_settings.kept():
+        before = torch_settings.values()
+        yield
+        found = torch_settings.changed(before)
+    if found:
+        raise PluginError(f"it changed what holds for all of torch: {'; '.join(found)}; that is put back")
+
+
+def _required(hook: str, result: object) -> object:
+    """Return what a hook returned, if it is what the hook promises.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if hook == "zoo_report_sections" and not (
+        isinstance(result, list) and all(isinstance(section, str) for section in result)
+    ):
+        raise TypeError(f"it must return a list of str, not {result!r:.80}")
+    return result
+
+
 def tell(
     registry: Registry, hook: str, say: Callable[[str], None], reported: set[str] | None = None, **happened: Any
 ) -> list[Any]:
@@ -295,13 +325,16 @@ def tell(
         happened: the hook's arguments.
 
     Returns:
-        What the plugins returned.
+        What the plugins returned, but for None, which a hook without a return gives.
     """
     reported = set() if reported is None else reported
     results = []
     for implementation in getattr(registry.hook, hook).get_hookimpls():
         try:
-            results.append(implementation.function(**{name: happened[name] for name in implementation.argnames}))
+            with _settings_put_back():
+                result = implementation.function(**{name: happened[name] for name in implementation.argnames})
+            if result is not None:
+                results.append(_required(hook, result))
         except BaseException as error:  # a plugin may also call sys.exit
             if is_interruption(error):
                 raise
@@ -309,5 +342,5 @@ def tell(
             if what not in reported:
                 reported.add(what)
                 spec = f" for {happened['run'].name}" if "run" in happened else ""
-                say(f"{what}{spec} raised {type(error).__name__}: {error}; going on")
+                say(f"{what}{spec} raised {described(error)}; going on")
     return results

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
 
-from zoo import torch_settings
-from zoo.data import source
-from zoo.errors import BuildError, DataError, PluginError, is_interruption, setting
+from zoo.benchmark.probing import Prober
+from zoo.data import why_missing
+from zoo.errors import BuildError, DataError, PluginError, setting
 from zoo.execution.processes import available_cores
 from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.registry.source import source_digest
 from zoo.spec import Spec, paths, unstructure
-from zoo.train.engines.choice import ENGINES, Wanted, decide
+from zoo.train.engines.choice import Wanted
 from zoo.train.execute import dataset, forget_edited
-from zoo.train.kept import kept_states, rates_depend, usable_state
 from zoo.train.machine import make_deterministic
 from zoo.train.places import kept_file
-from zoo.train.precision import Precision, set_policy
+from zoo.train.precision import Precision
 from zoo.train.run import Run, RunKey
-from zoo.train.training import Training
 
 WORKERS_PAY_ABOVE = 5.0
 """Estimated seconds above which processes of their own are worth their start."""
@@ -106,8 +103,8 @@ def make_plan(
         BuildError: no spec can be trained on its data.
     """
     make_deterministic(device)  # as the runs will be, so that they take as long as estimated
-    why_missing = {name: source(name, registry).missing() for name in {spec.data.dataset for spec in specs}}
-    for name in why_missing:
+    reasons = {name: why_missing(name, registry) for name in {spec.data.dataset for spec in specs}}
+    for name in reasons:
         forget_edited(name, registry)
     waiting: dict[str, tuple[str, ...]] = {}
     notes: dict[str, None] = {}
@@ -115,10 +112,14 @@ def make_plan(
     one_by_one: dict[str, list[str]] = {}
     ready: list[tuple[Spec, RunKey]] = []
     for spec in specs:
-        if why_missing[spec.data.dataset] is not None:
+        if reasons[spec.data.dataset] is not None:
             waiting[spec.data.dataset] = (*waiting.get(spec.data.dataset, ()), spec.name)
             continue
-        data = dataset(spec, registry, device)
+        try:
+            data = dataset(spec, registry, device)
+        except PluginError as error:
+            unfit[spec.name] = f"{spec.name}: {error}"
+            continue
         notes |= dict.fromkeys(f"{spec.data.dataset}: {note}" for note in data.notes)
         if data.sorted_by_class and not spec.training.shuffle:
             one_by_one.setdefault(spec.data.dataset, []).append(spec.name)
@@ -141,21 +142,24 @@ def make_plan(
             f"`{setting('training.shuffle', True)}` mends it"
         ] = None
     if specs and not ready and not unfit:
-        raise DataError("\n".join(f"{name} is not at hand: {why_missing[name]}" for name in waiting))
+        raise DataError("\n".join(f"{name} is not at hand: {reasons[name]}" for name in waiting))
 
     keys = [attrs.evolve(key, seed=seed) for _, key in ready for seed in seeds]
     ended = ledger.ended(keys)
     costs: dict[RunKey, float] = {}
-    for spec, key in ready:
-        open_keys = [own for own in (attrs.evolve(key, seed=seed) for seed in seeds) if own not in ended]
-        if any(own not in costs for own in open_keys):
-            try:
-                own_costs, note = _seconds(spec, open_keys, registry, device, ledger.checkpoints, engine)
-            except BuildError as error:
-                unfit[spec.name] = str(error)
-            else:
-                costs |= own_costs
-                notes |= dict.fromkeys([note] if note else [])
+    # Where worker processes may be started, crashes are theirs.
+    apart = device == "cpu" and jobs != 1
+    with Prober(registry, device, ledger.checkpoints, engine, apart=apart) as probe:
+        for spec, key in ready:
+            open_keys = [own for own in (attrs.evolve(key, seed=seed) for seed in seeds) if own not in ended]
+            if any(own not in costs for own in open_keys):
+                try:
+                    own_costs, note = probe(spec, open_keys)
+                except BuildError as error:
+                    unfit[spec.name] = str(error)
+                else:
+                    costs |= own_costs
+                    notes |= dict.fromkeys([note] if note else [])
     fitting = [(spec, key) for spec, key in ready if spec.name not in unfit]
     if unfit and not fitting:
         raise BuildError("\n".join(unfit.values()))
@@ -188,55 +192,6 @@ def longest_first(runs: Iterable[Run], costs: Mapping[RunKey, float]) -> list[Ru
     runs = list(runs)
     seeds = list(dict.fromkeys(run.key.seed for run in runs))
     return sorted(runs, key=lambda run: (seeds.index(run.key.seed), -costs[run.key]))
-
-
-def _seconds(
-    spec: Spec, keys: Sequence[RunKey], registry: Registry, device: str, checkpoints: Path, engine: Wanted
-) -> tuple[dict[RunKey, float], str]:
-    """Estimate the time of each run of a spec, and note whether some go on from kept states.
-
-    The time is 0 where a plugin raises: the run itself will fail, and say so under its own name.
-
-    Raises:
-        BuildError: the spec cannot be trained on its data set.
-    """
-    first = keys[0]
-    try:
-        data = dataset(spec, registry, device)
-        set_policy(first.precision)
-        with torch_settings.kept():
-            kind = ENGINES[decide(engine, spec, first, data, device=device, registry=registry).engine]
-            training = kind(spec, first.seed, data, device=device, registry=registry, precision=first.precision)
-            seconds = training.estimate()
-        behind = {key: usable_state(training, checkpoints, key) for key in keys}
-    except BuildError:
-        raise
-    except BaseException as error:  # a plugin may also call sys.exit
-        if is_interruption(error):
-            raise
-        return dict.fromkeys(keys, 0.0), ""
-    epochs = spec.training.epochs
-    costs = {key: seconds * (epochs - behind[key]) / epochs for key in keys}
-    return costs, _kept_note(training, behind, checkpoints)
-
-
-def _kept_note(training: Training, behind: Mapping[RunKey, int], checkpoints: Path) -> str:
-    """Say which runs of a spec go on from kept states, after how many epochs; or why none does."""
-    spec = training.spec
-    using = Counter(epochs for epochs in behind.values() if epochs)
-    if len(using) == 1 and using.total() == len(behind):
-        return f"{spec.name} goes on from the states that were kept after {next(iter(using))} epochs"
-    if using:
-        parts = [f"{count} after {epochs} epochs" for epochs, count in sorted(using.items(), reverse=True)]
-        return f"{spec.name}: {using.total()} of {len(behind)} runs go on from kept states ({', '.join(parts)})"
-    kept = {epochs: file for key in behind for epochs, file in kept_states(checkpoints, spec, key)}
-    if not kept:
-        return ""
-    longest = max(kept)
-    found = f"{spec.name}: states after {longest} epochs are kept, but "
-    if training.begins_like(longest):
-        return f"{found}they are damaged or of another version of zoo or torch or another device, so it begins anew"
-    return f"{found}{rates_depend(spec)}, so it begins anew"
 
 
 def within_budget(

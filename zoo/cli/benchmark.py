@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -124,7 +125,7 @@ def benchmark_command(
     print_table(table, lab.registry, format_=format_, sort=sort)
     failed = sum(run.status == "failed" for run in table.all)
     if failed:
-        where = f" --ledger {ledger_path}" if ledger_path else ""
+        where = f" --ledger {quote(str(ledger_path))}" if ledger_path else ""
         say(f"{counted(failed, 'run')} failed: `zoo results --failed{where}` says why, with the trace.")
         raise click.exceptions.Exit(WORK_FAILED)
     fail_if_refused(refused)

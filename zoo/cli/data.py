@@ -7,10 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.characters import without_controls
 from zoo.cli.asking import may_remove
 from zoo.cli.common import Group, ledger_option, say
 from zoo.cli.completion import complete_dataset
@@ -38,13 +40,13 @@ def list_command(plugins: Plugins, as_json: bool) -> None:
       zoo data list
       zoo data list --json
     """
-    from zoo.data import source, takes_path
+    from zoo.data import takes_path, why_missing
 
     registry = plugins.registry()
     records: list[dict[str, Any]] = []
     for name, variant in registry.variants("dataset").items():
         own_files = takes_path(variant)
-        missing = None if own_files else source(name, registry).missing()
+        missing = None if own_files else why_missing(name, registry)
         records.append(
             {
                 "name": f"{name}:PATH" if own_files else name,
@@ -57,7 +59,9 @@ def list_command(plugins: Plugins, as_json: bool) -> None:
         click.echo(json.dumps(records, indent=2))
         return
     states = {True: "at hand", None: "your own files"}
-    rows = [[r["name"], states.get(r["at_hand"], f"zoo data get {r['name']}"), r["description"]] for r in records]
+    rows = [
+        [r["name"], states.get(r["at_hand"], f"zoo data get {quote(r['name'])}"), r["description"]] for r in records
+    ]
     click.echo(layout.table(rows, headers=["data set", "", ""]))
 
 
@@ -82,9 +86,14 @@ def get_command(plugins: Plugins, names: tuple[str, ...]) -> None:
             shown = layout.progress_console()
             if not shown.is_terminal:
                 say(f"Getting {wanted.title} ...")
-            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                DownloadColumn(),
+                TimeRemainingColumn(),
+            )
             with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
-                task = progress.add_task(wanted.title, total=None)
+                task = progress.add_task(without_controls(wanted.title), total=None)
                 wanted.get(lambda done, total, task=task: progress.update(task, completed=done, total=total or None))  # type: ignore[misc]
         data = load(name, registry)
         images = f"{len(data.train):,} training and {len(data.test):,} test images of {'x'.join(map(str, data.shape))}"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import errno
 import io
 import os
+import signal
 import sys
+import threading
+import time
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -13,8 +18,9 @@ from typing import Any
 import click
 
 from zoo import __version__
+from zoo.characters import without_controls
 from zoo.cli import completion  # noqa: F401 - it tells click how Bash splits words
-from zoo.errors import INTERRUPTED, WORK_FAILED, ZooError, on_command_line
+from zoo.errors import INTERRUPTED, WORK_FAILED, ZooError, described, on_command_line, text_of
 
 # The module that defines each command, and its one-line help: `zoo --help` imports none of them.
 COMMANDS = {
@@ -63,6 +69,21 @@ class _Remarks(io.FileIO):
         return len(data)
 
 
+class _Text(io.TextIOWrapper):
+    """What is printed, whoever wrote it: a name of a file or an old ledger cannot command the terminal.
+
+    The display of progress, whose sequences move the cursor, writes past it (`layout.progress_console`).
+    """
+
+    def write(self, text: str) -> int:
+        super().write(without_controls(text))
+        return len(text)
+
+    def draw(self, text: str) -> int:
+        """Write text with its escape sequences."""
+        return super().write(text)
+
+
 def _prepare_streams() -> None:
     """Make standard output and error such that commands can print, whatever they are connected to."""
     for name, kind in (("stdout", _Output), ("stderr", _Remarks)):
@@ -72,12 +93,53 @@ def _prepare_streams() -> None:
         elif stream is getattr(sys, f"__{name}__"):
             stream.flush()
             raw = io.BufferedWriter(kind(stream.fileno(), "w", closefd=False))
-            new = io.TextIOWrapper(raw, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
+            new = _Text(raw, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
             setattr(sys, name, new)
+
+
+class _Interrupts:
+    """Ctrl-C, where several in quick succession count as one: what the first ends is not ended halfway."""
+
+    quiet_seconds = 2.0
+
+    def __init__(self) -> None:
+        self._quiet_until = -1.0
+        self.is_ending = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        if time.monotonic() < self._quiet_until:
+            return
+        self._quiet_until = time.monotonic() + self.quiet_seconds
+        if self.is_ending:  # and something holds it up
+            os._exit(INTERRUPTED)
+        raise KeyboardInterrupt
+
+
+_interrupts = _Interrupts()
+
+
+def _prepare_signals() -> None:
+    """Take Ctrl-C, unless the process is another program's or told otherwise what Ctrl-C means."""
+    own = sys.stdout is sys.__stdout__ and threading.current_thread() is threading.main_thread()
+    if own and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupts)
+        # At its very end Python puts the system's default back, which would say that the signal ended it.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+
+
+def _failure(error: ZooError) -> click.ClickException:
+    failure = click.ClickException(text_of(error))
+    failure.exit_code = error.exit_code  # type: ignore[misc]  # click reads it from the instance
+    return failure
+
+
+class _NoMemoryError(ZooError):
+    exit_code = WORK_FAILED
 
 
 class _Group(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
+        _prepare_signals()
         _prepare_streams()
         return super().main(*args, **extra)
 
@@ -99,12 +161,25 @@ class _Group(click.Group):
             with on_command_line():
                 return super().invoke(ctx)
         except ZooError as error:
-            failure = click.ClickException(str(error))
-            failure.exit_code = error.exit_code  # type: ignore[misc]  # click reads it from the instance
-            raise failure from error
+            raise _failure(error) from error
+        except MemoryError as error:
+            lacking = _NoMemoryError(f"the computer's memory does not suffice: {described(error)}")
+            raise _failure(lacking) from error
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise _failure(_too_long(error)) from error
         except (KeyboardInterrupt, click.Abort) as interruption:
+            _interrupts.is_ending = True
             click.echo(f"\n{str(interruption) or 'Stopped.'}", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def _too_long(error: OSError) -> ZooError:
+    """Say which name of those that become files' is too long; what a system allows shows only when it is used."""
+    name = str(error.filename)
+    shown = f"{name[:20]}...{name[-20:]}" if len(name) > 50 else name
+    return ZooError(f"the name {shown!r} has {len(name)} characters, which is too long for a file; take a shorter one")
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -77,8 +78,8 @@ def new_plugin_command(plugins: Plugins, name: str, folder: Path | None, kind: s
         _write({file: "single_file.py.jinja"}, words)
         click.echo(f"Made {file}. It works as it is; what to fill in is marked. Next:")
         steps = [
-            f"zoo --plugin {file} check {kind}:{name}",
-            f"zoo --plugin {file} benchmark starter/default {words['benchmark']}",
+            f"zoo --plugin {quote(str(file))} check {kind}:{name}",
+            f"zoo --plugin {quote(str(file))} benchmark starter/default {words['benchmark']}",
         ]
     else:
         folder = folder or Path(str(words["distribution"]))
@@ -87,7 +88,7 @@ def new_plugin_command(plugins: Plugins, name: str, folder: Path | None, kind: s
         files = _distribution_files(words)
         _write({folder / path: template for path, template in files.items()}, words)
         click.echo(f"Made {folder} with {', '.join(files)}.\nIt works as it is; what to fill in is marked. Next:")
-        place = folder if folder.is_absolute() else f"./{folder}"
+        place = quote(str(folder) if folder.is_absolute() else f"./{folder}")
         steps = [
             f"zoo plugins install -e {place}",
             f"pytest {place}",

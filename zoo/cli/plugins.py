@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import Distribution, PackageNotFoundError, distributions, version
@@ -132,6 +133,9 @@ def install_command(
       zoo plugins install -e ./zoo-swishish
       zoo plugins install -r zoo-plugins.txt
     """
+    for word in (*requirements, *files, *editables):
+        if word.startswith("-"):
+            raise click.UsageError(f"{word} is an option of pip, which is not passed on; set {_variable(word)} instead")
     wanted = [*requirements]
     wanted += [word for file in files for word in ("-r", file)]
     wanted += [word for folder in editables for word in ("-e", folder)]
@@ -271,7 +275,9 @@ def _provider(name: str, providers: dict[str, Distribution]) -> Distribution:
         UnknownNameError: no distribution with plugins is called so.
     """
     if _normalized(name) == OWN_DISTRIBUTION:
-        raise PluginError(f"{name} is zoo itself; to remove it: {sys.executable} -m pip uninstall {name}")
+        raise PluginError(
+            f"{name} is zoo itself; to remove it: {shlex.join([sys.executable, *_PIP, 'uninstall', name])}"
+        )
     if _normalized(name) in providers:
         return providers[_normalized(name)]
     for distribution in providers.values():
@@ -283,6 +289,12 @@ def _provider(name: str, providers: dict[str, Distribution]) -> Distribution:
         f"no distribution with plugins is called {name!r}{near_misses(name, known)} "
         f"Installed: {', '.join(sorted(known)) or 'none but zoo itself'}."
     )
+
+
+def _variable(option: str) -> str:
+    """Return the environment variable by which pip takes an option."""
+    name = re.sub(r"[^A-Za-z]+", "_", option.partition("=")[0]).strip("_").upper()
+    return f"the environment variable PIP_{name}" if name else "pip's environment variables"
 
 
 def _pinned(distribution: Distribution) -> str:
@@ -309,6 +321,9 @@ def _locked(distribution: Distribution) -> str:
     return f"{distribution.name} @ {url}"
 
 
+_PIP = ("-m", "pip")
+
+
 def _pip(*arguments: str) -> None:
     """Run pip, which speaks to the user itself.
 
@@ -321,5 +336,5 @@ def _pip(*arguments: str) -> None:
             f"there is no pip for {sys.executable}: get it with `{Path(sys.executable).name} -m ensurepip`, or use the "
             "tool that made this environment"
         )
-    if subprocess.run([sys.executable, "-m", "pip", *arguments]).returncode:
+    if subprocess.run([sys.executable, *_PIP, *arguments]).returncode:
         raise click.exceptions.Exit(WORK_FAILED)

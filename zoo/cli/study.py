@@ -419,6 +419,13 @@ def _format(output: Path | None, format_: str | None) -> str:
         raise ZooError("--format parquet is not for a terminal: name a file with --output FILE")
     if output is not None and not output.absolute().parent.is_dir():
         raise ZooError(f"--output {output}: there is no folder {output.parent}")
+    if output is not None:
+        try:
+            output.lstat()
+        except FileNotFoundError:
+            pass
+        except OSError as error:  # a name that is too long, say
+            raise ZooError(f"--output {output}: {error.strerror}; name another file") from error
     return format_
 
 

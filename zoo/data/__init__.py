@@ -3,7 +3,7 @@
 from zoo.data.cache import Holding, cache_dir, data_dir, discard, holdings, named, scratch, size_on_disk
 from zoo.data.dataset import Dataset, Split, load
 from zoo.data.prepare import resized
-from zoo.data.sources import Arrays, Described, Source, files_fingerprint, source, takes_path
+from zoo.data.sources import Arrays, Described, Source, files_fingerprint, source, takes_path, why_missing
 
 __all__ = [
     "Arrays",
@@ -24,4 +24,5 @@ __all__ = [
     "size_on_disk",
     "source",
     "takes_path",
+    "why_missing",
 ]

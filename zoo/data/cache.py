@@ -19,7 +19,7 @@ import attrs
 import numpy as np
 import platformdirs
 
-from zoo.data.prepare import Prepared
+from zoo.data.prepare import Prepared, content_digest
 from zoo.errors import DataError, near_misses
 
 CACHE_VARIABLE = "ZOO_CACHE"
@@ -116,9 +116,9 @@ def _bytes(folder: Path) -> int:
 def _holding(folder: Path) -> Holding:
     match = _ENTRY.fullmatch(folder.name)
     name, digest, last_used = match["variant"] if match else folder.name, None, None
-    with suppress(OSError, ValueError, AttributeError):  # a damaged one
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # a damaged one
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-        name, digest = index.get("name", name), index.get("digest")
+        name, digest = str(index["name"]), str(index["digest"])
         last_used = (folder / _INDEX).stat().st_mtime
     return Holding(folder, name, "decoded", _bytes(folder), last_used, digest)
 
@@ -148,7 +148,7 @@ def scratch(parent: Path) -> Iterator[Path]:
 def cached(key: str, make: Callable[[], Prepared], *, name: str) -> Prepared:
     """Return the entry under `key`, memory-mapped; where there is none, or a damaged one, `make` it first.
 
-    `name` is the data set's, for `holdings`.
+    `name` is the data set's, for `holdings`. That an entry was damaged is told by `was_damaged`.
 
     The maps are copy-on-write: writing to the arrays changes neither the files nor what other processes see.
 
@@ -161,6 +161,7 @@ def cached(key: str, make: Callable[[], Prepared], *, name: str) -> Prepared:
         with suppress(OSError):  # another user's cache
             os.utime(folder / _INDEX)
         return found
+    was_damaged = folder.exists()
     made = make()
     with scratch(folder.parent) as new:
         complete = new / "complete"
@@ -171,13 +172,13 @@ def cached(key: str, make: Callable[[], Prepared], *, name: str) -> Prepared:
             if folder.exists() and _read(folder) is None:
                 folder.rename(new / "damaged")
             complete.rename(folder)
-    return _read(folder) or made
+    return attrs.evolve(_read(folder) or made, was_damaged=was_damaged)
 
 
 def by_content(digest: str) -> Prepared | None:
     """Return the entry whose content has this digest, memory-mapped, whatever it was made from; None where none has."""
     for index in _entries().glob(f"*/{_INDEX}"):
-        with suppress(OSError, ValueError, KeyError):
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # a damaged one
             if json.loads(index.read_text(encoding="utf-8"))["digest"] == digest:
                 found = _read(index.parent)
                 if found is not None:
@@ -200,12 +201,13 @@ def _write(prepared: Prepared, folder: Path, name: str) -> None:
         "classes": prepared.classes,
         "notes": prepared.notes,
         "digest": prepared.digest,
+        "share": prepared.share,
     }
     (folder / _INDEX).write_text(json.dumps(index), encoding="utf-8")
 
 
 def _read(folder: Path) -> Prepared | None:
-    """Return an entry, or None where it is absent or not as it was written (told by the sizes of its files)."""
+    """Return an entry, or None where it is absent or not as it was written: once, its content is held to its digest."""
     try:
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         if any((folder / name).stat().st_size != size for name, size in index["sizes"].items()):
@@ -217,9 +219,33 @@ def _read(folder: Path) -> Prepared | None:
             )
             for part in index["parts"]
         }
-        return Prepared(parts, tuple(index["classes"]), tuple(index["notes"]), index["digest"])
-    except (OSError, ValueError, KeyError):
+        classes, notes = tuple(index["classes"]), tuple(map(str, index["notes"]))
+        found = Prepared(parts, classes, notes, index["digest"], index["share"])
+        return found if _is_whole(folder, found) else None
+    except Exception:  # the header of a damaged .npy file may raise anything
         return None
+
+
+_whole: set[tuple[object, ...]] = set()
+"""What this process has held to its digest already: the digest, and files by number, size and time."""
+
+
+def _is_whole(folder: Path, found: Prepared) -> bool:
+    """Whether an entry's arrays are of the types that were written, and are what its digest says."""
+    if any(images.dtype != np.uint8 or labels.dtype != np.dtype("<i8") for images, labels in found.parts.values()):
+        return False
+    states = (file.stat() for file in sorted(folder.iterdir()) if file.suffix == ".npy")
+    seen = (
+        found.digest,
+        found.classes,
+        found.share,
+        *((state.st_ino, state.st_size, state.st_mtime_ns) for state in states),
+    )
+    if seen not in _whole:
+        if content_digest(found.parts, found.classes, found.share) != found.digest:
+            return False
+        _whole.add(seen)
+    return True
 
 
 def _remove_leftovers(parent: Path) -> None:

@@ -14,12 +14,14 @@ import numpy as np
 from zoo.data import prepare
 from zoo.data.cache import cached
 from zoo.data.prepare import Prepared
-from zoo.data.sources import Images, Labels, Source, source
-from zoo.errors import DataError
+from zoo.data.sources import Images, Labels, Source, kind_of, source
+from zoo.errors import DataError, lacks_memory, text_of
 from zoo.registry import Registry
 
 if TYPE_CHECKING:
     import torch
+
+_DAMAGED = "its copy in the cache was damaged, and was decoded anew"
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -104,13 +106,16 @@ def load(
         prepared = cached(key, lambda: prepare.prepare(origin.decode(resize), origin.title, resize), name=name)
     except OSError as error:
         raise DataError(f"the data set {name} cannot be read: {error}") from error
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
         raise DataError(
-            f"the data set {name} does not fit into memory: {error}. A smaller data.resize may do."
+            f"the data set {name} does not fit into memory: {text_of(error)}. A smaller data.resize may do."
         ) from error
     if validation:
         whole = prepared
         prepared = cached(f"{key}-{validation}", lambda: prepare.hold_out(whole, validation, origin.title), name=name)
+        prepared = attrs.evolve(prepared, was_damaged=prepared.was_damaged or whole.was_damaged)
     return on_device(prepared, name, origin.title, device)
 
 
@@ -125,14 +130,14 @@ def on_device(prepared: Prepared, name: str, title: str, device: str) -> Dataset
         test=splits["test"],
         validation=splits.get("validation"),
         digest=prepared.digest,
-        notes=prepared.notes,
+        notes=(*prepared.notes, *([_DAMAGED] if prepared.was_damaged else [])),
         sorted_by_class=_sorted_by_class(prepared.parts["train"][1], len(prepared.classes)),
     )
 
 
 def _key(name: str, origin: Source, resize: int | None) -> str:
     """Name the cache entry: by content, and by the code that reads it, so that mending a source takes effect."""
-    kind = type(origin)
+    kind = kind_of(origin)
     code = [_code(kind.__module__), _code(prepare.__name__)]
     content = json.dumps([kind.__qualname__, origin.fingerprint(), resize, code])
     return f"{name.partition(':')[0]}-{hashlib.sha256(content.encode()).hexdigest()[:32]}"

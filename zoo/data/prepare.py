@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 
 import attrs
@@ -25,12 +26,16 @@ class Prepared:
         classes: the name of each class, by label.
         notes: what was found and handled, for people.
         digest: SHA-256 of the parts, the classes and the share held out for validation.
+        share: that was held out for validation.
+        was_damaged: the cache had a damaged copy, which this has taken the place of.
     """
 
     parts: Mapping[str, tuple[Images, Labels]]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
     digest: str
+    share: float = 0.0
+    was_damaged: bool = False
 
 
 def prepare(arrays: Arrays, title: str, resize: int | None) -> Prepared:
@@ -117,7 +122,7 @@ def hold_out(prepared: Prepared, share: float, title: str) -> Prepared:
 def _check_classes(classes: tuple[str, ...], title: str) -> None:
     if len(classes) < 2:
         raise DataError(f"{title}: classification needs at least 2 classes, got {len(classes)}")
-    twice = sorted({name for name in classes if classes.count(name) > 1})
+    twice = sorted(name for name, count in Counter(classes).items() if count > 1)
     if twice:
         raise DataError(f"{title}: two classes are called {twice[0]!r}")
 
@@ -158,7 +163,7 @@ def _too_few(prepared: Prepared, counts: Labels, label: int, share: float, title
 def _prepared(
     parts: Mapping[str, tuple[Images, Labels]], classes: tuple[str, ...], notes: tuple[str, ...], share: float
 ) -> Prepared:
-    return Prepared(parts, classes, notes, content_digest(parts, classes, share))
+    return Prepared(parts, classes, notes, content_digest(parts, classes, share), share)
 
 
 def content_digest(parts: Mapping[str, tuple[Images, Labels]], classes: tuple[str, ...], share: float) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
-from typing import Protocol, cast, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import DataError
+from zoo.errors import DataError, PluginError, ZooError, described, is_interruption, lacks_memory
 from zoo.registry import Registry, Variant
 
 Images = NDArray[np.uint8]
@@ -97,6 +98,8 @@ def source(name: str, registry: Registry) -> Source:
     Raises:
         UnknownNameError: no data set is registered under that name.
         DataError: the data set needs a path, or takes none.
+        PluginError: its factory raised. What the source's own methods raise is a PluginError, too, but for a
+            `ZooError`, an OSError and a lack of memory; so is a result of another type.
     """
     variant_name, colon, path = name.partition(":")
     variant = registry.variant("dataset", variant_name)
@@ -105,7 +108,104 @@ def source(name: str, registry: Registry) -> Source:
     if colon and not takes_path(variant):
         raise DataError(f"the data set {variant_name!r} takes no path: write {variant_name}, not {name}")
     options = {"path": os.path.expanduser(path)} if colon else {}
-    return cast(Source, variant.make(options))
+    with _blaming(variant, "factory"):
+        made = variant.make(options)
+    if isinstance(made, Described):
+        return _GuardedDescribed(variant, made)
+    return _Guarded(variant, made)
+
+
+def why_missing(name: str, registry: Registry) -> str | None:
+    """Return in one line why a data set is not at hand, or None; where its plugin raises, that is why.
+
+    Raises:
+        UnknownNameError: no data set is registered under that name.
+        DataError: the data set needs a path, or takes none.
+    """
+    try:
+        return source(name, registry).missing()
+    except PluginError as error:
+        return str(error)
+
+
+def kind_of(origin: Source) -> type:
+    """Return the class of what a data set's factory returned."""
+    return type(origin.made if isinstance(origin, _Guarded) else origin)
+
+
+class _Guarded:
+    """A source of a plugin: what it raises, and returns without being allowed to, is told under the plugin's name."""
+
+    def __init__(self, variant: Variant, made: Any) -> None:
+        self._variant, self.made = variant, made
+
+    def _ask(self, what: str, expected: type | tuple[type, ...], *arguments: object) -> Any:
+        with _blaming(self._variant, what):
+            found = getattr(self.made, what)
+            if callable(found):
+                found = found(*arguments)
+            if not isinstance(found, expected):
+                names = " or ".join(
+                    "None" if kind is type(None) else kind.__name__
+                    for kind in (expected if isinstance(expected, tuple) else (expected,))
+                )
+                raise TypeError(f"expected {names}, got {type(found).__name__}")
+            return found
+
+    @property
+    def title(self) -> str:
+        return str(self._ask("title", str))
+
+    def missing(self) -> str | None:
+        reason: str | None = self._ask("missing", (str, type(None)))
+        return reason
+
+    def get(self, report: Callable[[int, int], None]) -> None:
+        self._ask("get", object, report)
+
+    def fingerprint(self) -> str:
+        return str(self._ask("fingerprint", str))
+
+    def decode(self, resize: int | None = None) -> Arrays:
+        arrays: Arrays = self._ask("decode", Arrays, resize)
+        with _blaming(self._variant, "decode"):
+            _check_types(arrays)
+        return arrays
+
+
+class _GuardedDescribed(_Guarded):
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        channels, height, width = self._ask("shape", tuple)
+        return channels, height, width
+
+    @property
+    def class_count(self) -> int:
+        return int(self._ask("class_count", int))
+
+
+def _check_types(arrays: Arrays) -> None:
+    for name in ("train_images", "train_labels", "test_images", "test_labels"):
+        if not isinstance(value := getattr(arrays, name), np.ndarray):
+            raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+    for name in ("classes", "notes"):
+        value = getattr(arrays, name)
+        if not isinstance(value, tuple) or not all(isinstance(text, str) for text in value):
+            raise TypeError(f"{name} must be a tuple of str, got {value!r:.80}")
+
+
+@contextmanager
+def _blaming(variant: Variant, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ZooError, OSError):
+        raise
+    except BaseException as error:  # a plugin may also call sys.exit
+        if is_interruption(error) or lacks_memory(error):
+            raise
+        raise PluginError(
+            f"data set {variant.name}: plugin {variant.plugin}: its {what} raised {described(error)}"
+        ) from error
 
 
 def files_fingerprint(paths: Iterable[str | os.PathLike[str]]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from zoo.errors import PluginError, ZooError, is_interruption
+from zoo.errors import PluginError, ZooError, described, is_interruption
 from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.registry import Variant
@@ -92,8 +92,7 @@ def _named(executor: Variant) -> Iterator[None]:
             raise
         if isinstance(error.__context__, KeyboardInterrupt):  # what it did to stop failed
             raise KeyboardInterrupt from error
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise wrong(executor, f"raised {what} ({_place(error, executor)})") from error
+        raise wrong(executor, f"raised {described(error)} ({_place(error, executor)})") from error
 
 
 def _place(error: BaseException, executor: Variant) -> str:

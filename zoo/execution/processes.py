@@ -10,14 +10,16 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ _TRIES = 3
 """How often a worker is tried to be started: the process that workers are forked from may have been killed."""
 
 
-_BEGUN = "begun"
+BEGUN = "begun"
 """What a worker sends first: it has imported the script that commands it."""
 
 
@@ -52,7 +54,7 @@ def warm_up() -> None:
     if isinstance(context, ForkServerContext):
         from multiprocessing.forkserver import ensure_running
 
-        with _own_imports(), _deaf(), suppress(OSError):  # which the start of the first worker tells
+        with _own_imports(), _ctrl_c_waits(), suppress(OSError):  # which the start of the first worker tells
             ensure_running()
 
 
@@ -121,10 +123,8 @@ class _Worker:
         for left in reversed(range(_TRIES)):
             self.connection, theirs = multiprocessing.Pipe()
             arguments = (theirs, dict(os.environ), registry, device, work.checkpoints, work.engine)
-            self._process = _context(device).Process(target=_work, args=arguments, daemon=True)
             try:
-                with _own_imports():
-                    self._start(_context(device))
+                self._process = start(device, _work, arguments)
                 return
             except (EOFError, OSError) as error:
                 self.connection.close()
@@ -137,17 +137,6 @@ class _Worker:
             finally:
                 # Only the worker holds its end, so that its death is the end of the connection.
                 theirs.close()
-
-    def _start(self, context: ForkServerContext | SpawnContext) -> None:
-        if isinstance(context, ForkServerContext):
-            from multiprocessing.forkserver import ensure_running
-
-            with _deaf():
-                ensure_running()
-            self._process.start()  # which may wait for seconds until the server has imported torch
-            return
-        with _deaf():
-            self._process.start()
 
     def begin(self, run: Run) -> Started:
         self.run = run
@@ -172,11 +161,8 @@ class _Worker:
                     "that commands it, which must not do its work when it is imported: begin work under "
                     f'`if __name__ == "__main__":`, or take {option("jobs", 1)}'
                 ) from None
-            if code >= 0:
-                return f"its worker process ended with exit code {code}"
-            name = signal.Signals(-code).name
-            return f"its worker process was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-        if outcome == _BEGUN:
+            return f"its worker process {how_ended(self._process)}"
+        if outcome == BEGUN:
             self._has_begun = True
             return None
         if isinstance(outcome, Run):
@@ -198,13 +184,7 @@ def _work(
     engine: Wanted,
 ) -> None:
     """Train the runs that arrive until the connection ends, or the process that commands this one."""
-    # Ctrl-C reaches the whole group of processes; the one that commands the workers decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with suppress(OSError):
-        connection.send(_BEGUN)
-    os.environ.clear()
-    os.environ.update(environment)
+    begin_worker(connection, environment)
     loaded = Registry(**registry)
     while True:
         try:
@@ -212,6 +192,47 @@ def _work(
                 connection.send(outcome)
         except (EOFError, OSError):
             return
+
+
+def start(device: str, work: Callable[..., None], arguments: tuple[object, ...]) -> BaseProcess:
+    """Start a process that does some work for this one.
+
+    Raises:
+        EOFError, OSError: it cannot be started.
+    """
+    context = _context(device)
+    process = context.Process(target=work, args=arguments, daemon=True)
+    with _own_imports():
+        if isinstance(context, ForkServerContext):
+            from multiprocessing.forkserver import ensure_running
+
+            with _ctrl_c_waits():
+                ensure_running()
+            process.start()  # which may wait for seconds until the server has imported torch
+        else:
+            with _ctrl_c_waits():
+                process.start()
+    return process
+
+
+def begin_worker(connection: Connection, environment: Mapping[str, str]) -> None:
+    """Make this process one that works for another: tell it that it has begun, and end with it."""
+    # Ctrl-C reaches the whole group of processes; the one that commands the workers decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(OSError):
+        connection.send(BEGUN)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def how_ended(process: BaseProcess) -> str:
+    """Say how a process ended, to follow "its worker process"."""
+    code = process.exitcode or 0
+    if code >= 0:
+        return f"ended with exit code {code}"
+    name = signal.Signals(-code).name
+    return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 
 def _end_with_parent() -> None:
@@ -234,13 +255,44 @@ def _context(device: str) -> ForkServerContext | SpawnContext:
 
 
 _starting = threading.Lock()
+_SHORT_FOLDER = "/tmp"
+_LONGEST_FOLDER = 70
+"""Bytes that the folder for temporary files may have: a socket's path of 103, less what multiprocessing adds."""
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Let a process that is started meanwhile not be told of Ctrl-C, which reaches the whole group of processes.
+def _own_imports() -> Iterator[None]:
+    """Let a process that is started meanwhile import what this one imports.
 
-    It would end in a traceback while it imports, before it can say for itself that it ignores it.
+    Such a process is begun with `python -c`, which would look for modules in the working folder first, and it imports
+    some before it is told where this one looks for them. What it is started with is put right in `_work`.
+
+    And its socket has a path that is short enough.
+    """
+    where = os.pathsep.join(str(path) if path else os.getcwd() for path in sys.path)
+    for_start = {"PYTHONSAFEPATH": "1", "PYTHONPATH": where}
+    with _starting:
+        before = {name: os.environ.get(name) for name in for_start}
+        os.environ.update(for_start)
+        folder = tempfile.gettempdir()
+        if len(os.fsencode(folder)) > _LONGEST_FOLDER and os.access(_SHORT_FOLDER, os.W_OK):
+            tempfile.tempdir = _SHORT_FOLDER
+        try:
+            yield
+        finally:
+            tempfile.tempdir = folder
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Hold back Ctrl-C until the end, and for good from a process that is started meanwhile.
+
+    It reaches the whole group of processes, and would end one that still imports in a traceback.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows, where consoles have their own way
         yield
@@ -251,28 +303,6 @@ def _deaf() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _own_imports() -> Iterator[None]:
-    """Let a process that is started meanwhile import what this one imports.
-
-    Such a process is begun with `python -c`, which would look for modules in the working folder first, and it imports
-    some before it is told where this one looks for them. What it is started with is put right in `_work`.
-    """
-    where = os.pathsep.join(str(path) if path else os.getcwd() for path in sys.path)
-    for_start = {"PYTHONSAFEPATH": "1", "PYTHONPATH": where}
-    with _starting:
-        before = {name: os.environ.get(name) for name in for_start}
-        os.environ.update(for_start)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
 
 
 def available_cores() -> int:

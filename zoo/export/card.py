@@ -10,6 +10,7 @@ from zoo.data import Dataset
 from zoo.export.choice import Chosen, final_recall
 from zoo.export.formats import INPUT, OUTPUT
 from zoo.registry import SINGLE_FILE, Registry
+from zoo.report.markup import code, markdown
 from zoo.report.text import counted, quantity, seed_span, with_interval
 from zoo.spec import Spec
 from zoo.statistics.intervals import mean_interval
@@ -34,7 +35,7 @@ def model_card(chosen: Chosen, data: Dataset, *, format_: str, file: str, regist
         registry: where its variants are looked up.
     """
     sections = {
-        f"# {chosen.run.name}": _about(chosen, data, file),
+        f"# {markdown(chosen.run.name)}": _about(chosen, data, file),
         "## Use": _use(chosen.spec, data, format_, file, registry),
         "## Recall": _recall(chosen),
         "## Data": _data(chosen.run, data),
@@ -54,40 +55,45 @@ _LICENCE = (
 
 def _about(chosen: Chosen, data: Dataset, file: str) -> str:
     description = chosen.run.spec["description"]
-    about = f"`{file}` classifies images into {counted(len(data.classes), 'class').replace('classs', 'classes')}."
-    return "\n\n".join([text for text in (description and f"{description}.", about) if text])
+    about = f"{code(file)} classifies images into {counted(len(data.classes), 'class').replace('classs', 'classes')}."
+    return "\n\n".join([text for text in (description and f"{markdown(description)}.", about) if text])
 
 
 def _use(spec: Spec, data: Dataset, format_: str, file: str, registry: Registry) -> str:
     shape = ", ".join(map(str, data.shape))
     side = spec.data.resize
     resized = f"\n\n{_resizing(side)}" if side else ""
-    plugins = _registry(spec, registry)
+    plugins, quoted = _registry(spec, registry), _quoted(file)
     lines = {
         "safetensors": (
-            f'network = zoo.load_exported("{file}"{plugins})\nwith torch.no_grad():\n    logits = network(images)',
+            f"network = zoo.load_exported({quoted}{plugins})\nwith torch.no_grad():\n    logits = network(images)",
             ("import pathlib\n\n" if plugins else "") + "import torch\nimport zoo",
             "",
         ),
         "torch-export": (
-            f'network = torch.export.load("{file}").module()\nwith torch.no_grad():\n    logits = network(images)',
+            f"network = torch.export.load({quoted}).module()\nwith torch.no_grad():\n    logits = network(images)",
             "import torch",
             " `torch.export.load` reads pickled data: load such a file only from those whom you trust.",
         ),
         "onnx": (
-            f'session = onnxruntime.InferenceSession("{file}")\n'
+            f"session = onnxruntime.InferenceSession({quoted})\n"
             f'(logits,) = session.run(["{OUTPUT}"], {{"{INPUT}": images.numpy()}})',
             "import onnxruntime\nimport torch",
             "",
         ),
     }
-    code, imports, warning = lines[format_]
+    code_lines, imports, warning = lines[format_]
     return (
         f"It takes images as uint8, with pixels from 0 to 255, in the shape (batch, {shape}), and returns logits in "
         f"float32, in the shape (batch, {len(data.classes)}). Normalization is inside.{warning}\n\n"
-        f"```python\n{imports}\n\nimages = torch.zeros(1, {shape}, dtype=torch.uint8)\n{code}\n```\n\n"
-        f"The classes, in the order of the logits: {', '.join(data.classes)}.{resized}"
+        f"```python\n{imports}\n\nimages = torch.zeros(1, {shape}, dtype=torch.uint8)\n{code_lines}\n```\n\n"
+        f"The classes, in the order of the logits: {', '.join(map(markdown, data.classes))}.{resized}"
     )
+
+
+def _quoted(file: str) -> str:
+    """Return the name of a file as it stands in Python."""
+    return json.dumps(file, ensure_ascii=False)
 
 
 def _resizing(side: int) -> str:
@@ -104,7 +110,7 @@ def _registry(spec: Spec, registry: Registry) -> str:
     """Return the argument that loads the single-file plugins of a spec; nothing where it needs none."""
     plugins = {registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()}
     files = sorted(f"{plugin.name}.py" for plugin in plugins if plugin.distribution == SINGLE_FILE)
-    listed = ", ".join(f'pathlib.Path("{file}")' for file in files)
+    listed = ", ".join(f"pathlib.Path({_quoted(file)})" for file in files)
     return f", registry=zoo.Registry(files=[{listed}])" if files else ""
 
 
@@ -127,16 +133,15 @@ def _recall(chosen: Chosen) -> str:
         f"({seed_span(seeds)}). It is about the seed, not about other images. This network is {how}."
     ]
     notes += [chosen.remark] if chosen.remark else []
-    return "\n".join(rows) + "\n\n" + "\n\n".join(notes)
+    return "\n".join(rows) + "\n\n" + "\n\n".join(map(markdown, notes))
 
 
 def _data(run: Run, data: Dataset) -> str:
     parts = {"training": data.train, "validation": data.validation, "test": data.test}
     counts = ", ".join(f"{len(split)} {name}" for name, split in parts.items() if split is not None)
-    notes = f" Noted: {'; '.join(data.notes)}." if data.notes else ""
-    return (
-        f"{data.title} (`{run.dataset}`): {counts} images. SHA-256 of the data as trained on: `{data.digest}`.{notes}"
-    )
+    notes = f" Noted: {'; '.join(map(markdown, data.notes))}." if data.notes else ""
+    about = f"{markdown(data.title)} ({code(run.dataset)}): {counts} images."
+    return f"{about} SHA-256 of the data as trained on: `{data.digest}`.{notes}"
 
 
 def _training(chosen: Chosen, registry: Registry) -> str:
@@ -164,7 +169,7 @@ def _training(chosen: Chosen, registry: Registry) -> str:
             if key in provenance
         },
     }
-    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    rows = "\n".join(f"| {name} | {markdown(str(value))} |" for name, value in facts.items())
     return (
         f"| | |\n| --- | --- |\n{rows}\n\n"
         "The weights of runs are not stored: for this file the run was trained again, and its confusion matrices after "

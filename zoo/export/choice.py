@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 import attrs
 
-from zoo.data import source
+from zoo.data import why_missing
 from zoo.data.names import digests_of, shown_names
 from zoo.errors import DataError, LedgerError, UnknownNameError, near_misses, option
 from zoo.ledger import Ledger
@@ -94,13 +95,15 @@ def stored_runs(
             )
         aliases = ledger.names(identity=resolve(name, registry=registry).identity)
         if not aliases:
-            raise LedgerError(f"there is no run of {name} in {ledger.path}: `zoo benchmark {name}` trains it")
+            raise LedgerError(f"there is no run of {name} in {ledger.path}: `zoo benchmark {quote(name)}` trains it")
         identity = identity or resolve(name, registry=registry).identity
         known = aliases
     every = ledger.runs(names=[name] if name in known else known)
     runs = [run for run in every if run.status == "finished"]
     if not runs:
-        raise LedgerError(f"no run of {name} in {ledger.path} has finished: `zoo results --failed {name}` says why")
+        raise LedgerError(
+            f"no run of {name} in {ledger.path} has finished: `zoo results --failed {quote(name)}` says why"
+        )
     kinds: dict[Kind, list[Run]] = {}
     given_names = [(run.key.dataset, run.dataset) for run in runs]
     names = shown_names(given_names)
@@ -152,7 +155,7 @@ def of_current_source(runs: Sequence[Run], registry: Registry) -> tuple[Spec, li
         LedgerError: all were trained with another source of the variants.
     """
     # The same images may have been moved since.
-    at_hand = (run for run in reversed(runs) if source(run.dataset, registry).missing() is None)
+    at_hand = (run for run in reversed(runs) if why_missing(run.dataset, registry) is None)
     first = next(at_hand, runs[-1])
     spec = structure(first.spec, first.name, registry)
     digest = source_digest(spec, registry)

@@ -188,10 +188,10 @@ class Lab:
         Raises:
             DataError: says how to get it.
         """
-        from zoo.data import source
+        from zoo.data import why_missing
 
         for spec in selection.specs:
-            reason = source(spec.data.dataset, self.registry).missing()
+            reason = why_missing(spec.data.dataset, self.registry)
             if reason is not None and (of_all or spec.name in selection.named):
                 raise DataError(f"{spec.name}: the data set {spec.data.dataset} is not at hand: {reason}")
 

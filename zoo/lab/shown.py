@@ -8,6 +8,7 @@ import attrs
 
 from zoo.benchmark import Plan
 from zoo.network.builder import Built
+from zoo.report import markup
 from zoo.report.plan import render_as
 from zoo.report.text import counted, quantity, rough_duration
 
@@ -32,10 +33,10 @@ class ShownPlan(Plan):
         return "\n".join([render_as(self, "simple"), "", *self.lines])
 
     def _repr_markdown_(self) -> str:
-        return "\n\n".join([render_as(self, "github"), *self.lines])
+        return "\n\n".join([render_as(self, "github"), *markup.lines(self.lines, "github")])
 
     def _repr_html_(self) -> str:
-        return "\n".join([render_as(self, "html"), *(f"<p>{escape(line)}</p>" for line in self.lines)])
+        return "\n".join([render_as(self, "html"), *markup.lines(self.lines, "html")])
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -55,7 +56,7 @@ class ShownNetwork(Built):
         return f"{self.spec}\n\n{self._table('simple')}"
 
     def _repr_markdown_(self) -> str:
-        return f"{self.spec}\n\n{self._table('github')}"
+        return f"{markup.markdown(self.spec)}\n\n{self._table('github')}"
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(self.spec)}</p>\n{self._table('html')}"

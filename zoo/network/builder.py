@@ -14,7 +14,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from zoo.errors import BuildError, PluginError, ZooError
+from zoo import torch_settings
+from zoo.errors import BuildError, PluginError, ZooError, described, is_interruption, lacks_memory, text_of
+from zoo.network.memory import MemoryLimit
 from zoo.registry import Plugin, Registry, default_registry
 from zoo.registry.options import Choice
 from zoo.spec import Block, Dense, Spec
@@ -84,6 +86,11 @@ def build(
 def construct(spec: Spec, input_shape: tuple[int, int, int], classes: int, *, seed: int, registry: Registry) -> Built:
     """Build the network of a resolved spec and describe its layers. Raises what `build` raises."""
     builder = _Builder(spec.name, seed, registry)
+    with builder.memory:
+        return _construct(builder, spec, input_shape, classes)
+
+
+def _construct(builder: _Builder, spec: Spec, input_shape: tuple[int, int, int], classes: int) -> Built:
     shape: Shape = tuple(input_shape)
     features, classifier = [], []
     for index, block in enumerate(spec.network.features):
@@ -165,6 +172,7 @@ class _Builder:
     def __init__(self, name: str, seed: int, registry: Registry) -> None:
         self.name, self.seed, self.registry = name, seed, registry
         self.layers: list[Layer] = []
+        self.memory = MemoryLimit(name)
 
     def part(
         self, choice: Choice, shape: Shape, place: str, path: str, options: Mapping[str, Any], **supplied: Any
@@ -177,8 +185,9 @@ class _Builder:
                     f"{choice.name} has none"
                 )
         choice = attrs.evolve(choice, options=attrs.evolve(choice.options, **options))
+        self.memory.what = what = f"{self.name}: {place}: {choice}"
         with (
-            _blaming(f"{self.name}: {place}: {choice}", variant.plugin, shape),
+            _blaming(what, variant.plugin, shape),
             streams.seeded(self.seed, "initialization", path),
         ):
             module = variant.make(choice.values(), shape=shape, **supplied)
@@ -187,6 +196,7 @@ class _Builder:
             return module, after
 
     def linear(self, shape: Shape, units: int, path: str) -> tuple[nn.Module, Shape]:
+        self.memory.what = f"{self.name}: {path}: linear({units})"
         with streams.seeded(self.seed, "initialization", path):
             module = nn.Linear(shape[0], units)
             return module, self.note(module, f"linear({units})", shape, path)
@@ -210,6 +220,7 @@ class _Builder:
             streams.seeded(self.seed, "initialization", path),
         ):
             module = variant.make(choice.values(), shape=shape, parts=parts)
+            self.memory.what = f"{self.name}: {place}.block: {choice}"
             return module, _probe(module, shape)[0]
 
     def initialize(self, network: nn.Module, choice: Choice) -> None:
@@ -227,6 +238,7 @@ class _Builder:
 
     def note(self, module: nn.Module, description: str, shape: Shape, path: str) -> Shape:
         after, flops = _probe(module, shape)
+        self.memory.hold(module)
         if not isinstance(module, nn.Identity):
             self.layers.append(Layer(path, description, shape, after, _trainable(module), flops))
         return after
@@ -234,17 +246,33 @@ class _Builder:
 
 @contextmanager
 def _blaming(what: str, plugin: Plugin, shape: Shape) -> Iterator[None]:
-    """Say where in the spec, for which input, and in whose code a layer failed."""
+    """Say where in the spec, for which input, and in whose code a layer failed, or what it changed in torch."""
+    settings = torch_settings.values()
     try:
-        yield
+        try:
+            yield
+        finally:
+            found = torch_settings.changed(settings)
+            torch_settings.put(settings)
+        if found:
+            raise PluginError(f"{what}: plugin {plugin} {torch_settings.fault(found)}")
     except ZooError:
         raise
-    except Exception as error:
+    except BaseException as error:  # a plugin may also call sys.exit
+        if is_interruption(error):
+            raise
+        if lacks_memory(error):
+            raise BuildError(
+                f"{what}: the computer's memory does not suffice for it ({_one_line(error)}); make it smaller"
+            ) from error
         # torch raises a RuntimeError for sizes that do not match; its two subclasses never mean that.
         if isinstance(error, ValueError | RuntimeError) and not isinstance(error, NotImplementedError | RecursionError):
-            reason = " ".join(str(error).split())
-            raise BuildError(f"{what} does not fit its input of {_sizes(shape)}: {reason}") from error
-        raise PluginError(f"{what}: plugin {plugin} raised {type(error).__name__}: {error}") from error
+            raise BuildError(f"{what} does not fit its input of {_sizes(shape)}: {_one_line(error)}") from error
+        raise PluginError(f"{what}: plugin {plugin} raised {described(error)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(text_of(error).split())
 
 
 def _sizes(shape: Iterable[int]) -> str:

@@ -24,7 +24,8 @@ import attrs
 import pluggy
 
 from zoo import torch_settings
-from zoo.errors import PluginError, UnknownNameError, ZooError, is_interruption, near_misses
+from zoo.characters import not_in_a_name
+from zoo.errors import PluginError, UnknownNameError, ZooError, described, is_interruption, near_misses, text_of
 from zoo.registry import hookspecs, loaded
 from zoo.registry.hookspecs import KINDS
 from zoo.registry.options import Choice, options_class
@@ -179,7 +180,7 @@ class Registry:
             self._variants, self._specs, self._studies = before
             if plugin.name not in self.plugins and self._manager.has_plugin(plugin.name):
                 self._manager.unregister(name=plugin.name)
-            reason = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+            reason = text_of(error) if isinstance(error, ZooError) else described(error)
             failure = Failure(plugin, reason, traceback.format_exc())
             self.failures.append(failure)
             if isinstance(error, _FatalError):
@@ -381,6 +382,8 @@ def _found() -> Iterable[tuple[Plugin, Callable[[], ModuleType]]]:
 
 def _single_file(file: Path) -> tuple[Plugin, Callable[[], ModuleType]]:
     def load() -> ModuleType:
+        if (character := not_in_a_name(file.stem)) is not None:
+            raise PluginError(f"its name holds {character}, which is no text; rename it")
         if not file.is_file():
             raise PluginError(f"there is no file {file}")
         # Not the stem alone, which may be the name of a module: torch.py must not take torch's place.

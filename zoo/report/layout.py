@@ -6,7 +6,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from tabulate import tabulate
 
@@ -19,10 +19,27 @@ _NARROWEST = 20
 
 
 def progress_console() -> Console:
-    """Return the console that progress is shown on: standard error, so that the output can be redirected."""
+    """Return the console that progress is shown on: standard error, so that the output can be redirected.
+
+    It moves the cursor by escape sequences, which the commands' standard error keeps back. So what it is given to show
+    must be without them (`zoo.characters.without_controls`).
+    """
     from rich.console import Console
 
-    return Console(stderr=True)
+    if not hasattr(sys.stderr, "draw"):
+        return Console(stderr=True)
+    return Console(file=cast("IO[str]", _Drawn(sys.stderr)))
+
+
+class _Drawn:
+    """A standard stream of the commands, to draw on."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.write = stream.draw
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def terminal_width() -> int | None:

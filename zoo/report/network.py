@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
+from zoo.report import markup
 from zoo.report.text import quantity
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def rows(built: Built) -> list[list[str]]:
 
 def render(built: Built, format_: str) -> str:
     """Return the table in a format of tabulate's."""
-    return tabulate(rows(built), headers=HEADERS, tablefmt=format_, colalign=ALIGN, disable_numparse=True)
+    return markup.table(rows(built), HEADERS, ALIGN, format_)
 
 
 def sizes(shape: Iterable[int]) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from tabulate import tabulate
-
-from zoo.report import layout
+from zoo.report import layout, markup
 from zoo.report.text import counted, rough_duration
 
 if TYPE_CHECKING:
@@ -23,7 +22,9 @@ def remarks(plan: Plan, ledger: Path) -> list[str]:
     for name, waiting in plan.waiting.items():
         few = ", ".join(waiting[:3]) + (", ..." if len(waiting) > 3 else "")
         verb = "waits" if len(waiting) == 1 else "wait"
-        lines.append(f"{counted(len(waiting), 'spec')} {verb} for the data set {name} ({few}): zoo data get {name}")
+        lines.append(
+            f"{counted(len(waiting), 'spec')} {verb} for the data set {name} ({few}): zoo data get {quote(name)}"
+        )
     lines += [f"Left out: {reason}" for reason in plan.unfit.values()]
     held = plan.stored
     if plan.missing:
@@ -47,7 +48,7 @@ def render(plan: Plan, *, as_json: bool) -> str:
 
 def render_as(plan: Plan, format_: str) -> str:
     """Return the same in a format of tabulate's."""
-    return tabulate(rows(plan), headers=HEADERS, tablefmt=format_, colalign=ALIGN, disable_numparse=True)
+    return markup.table(rows(plan), HEADERS, ALIGN, format_)
 
 
 def rows(plan: Plan) -> list[list[str]]:

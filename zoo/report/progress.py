@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Column
 
 from zoo.benchmark import Plan
+from zoo.characters import without_controls
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.report.layout import progress_console
 from zoo.report.text import duration, rough_duration
@@ -99,7 +100,7 @@ class Display:
     def say(self, line: str) -> None:
         """Print a line above the live display."""
         if self._live:
-            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._progress.console.print(without_controls(line), markup=False, highlight=False, soft_wrap=True)
         else:
             click.echo(line, err=True)
 
@@ -156,7 +157,7 @@ class Display:
 
 
 def _title(run: Run) -> str:
-    return f"{run.name} seed {run.key.seed}"
+    return f"{without_controls(run.name)} seed {run.key.seed}"
 
 
 def _planned_epochs(run: Run) -> int:

@@ -18,6 +18,7 @@ from tabulate import tabulate, tabulate_formats
 
 from zoo.data.names import shown_names
 from zoo.errors import ZooError, near_misses, option
+from zoo.report import markup
 from zoo.report.labels import distinct
 from zoo.report.text import counted, duration, fit, quantity, seed_span, with_interval
 from zoo.statistics.intervals import mean_interval
@@ -317,14 +318,12 @@ def _section(
         if left_out:
             below.append(f"No room for: {', '.join(left_out)}; {option('format', 'csv')} has all.")
         above, below = ([textwrap.fill(line, width) for line in lines] for lines in (above, below))
-    if format_.startswith("latex"):
-        above, below = ([f"% {line}" for line in lines] for lines in (above, below))
-    if format_ in ("html", "unsafehtml"):
-        above, below = ([f"<p>{escape(line)}</p>" for line in lines] for lines in (above, below))
+    above, below = markup.lines(above, format_), markup.lines(below, format_)
     return "\n".join([*above, "", _tabulate(cells, format_), *(["", *below] if below else [])])
 
 
 def _tabulate(cells: dict[str, list[str]], format_: str) -> str:
+    cells = markup.cells(cells, format_)
     return tabulate(
         list(zip(*cells.values(), strict=True)),
         headers=list(cells),

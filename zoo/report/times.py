@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from tabulate import tabulate
 
 from zoo.errors import option
-from zoo.report import layout
+from zoo.report import layout, markup
 from zoo.report.text import counted, fit, quantity
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ def render(timings: Timings, *, format_: str = "simple", width: int | None = Non
     cells = _cells(timings)
     width = width if format_ == "simple" else None
     left_out = fit(cells, width, folding=["spec"], left_out_first=_LEFT_OUT_FIRST) if width is not None else []
+    cells = markup.cells(cells, format_)
     table = tabulate(
         list(zip(*cells.values(), strict=True)),
         headers=list(cells),
@@ -48,13 +48,7 @@ def render(timings: Timings, *, format_: str = "simple", width: int | None = Non
     heading = f"{timings.dataset}, {timings.device_name}, {timings.precision}; {counted(timings.rounds, 'round')}"
     if len(timings.specs) > 1:
         heading += f"; ratios to {timings.specs[0].spec}: geometric mean [95% interval]"
-    if format_.startswith("latex"):
-        heading = f"% {heading}"
-    elif format_ in ("html", "unsafehtml"):
-        heading = f"<p>{escape(heading)}</p>"
-    elif width is not None:
-        heading = layout.paragraph(heading)
-    above = [heading, ""]
+    above = [*(markup.lines([heading], format_) if width is None else [layout.paragraph(heading)]), ""]
     below = ["", f"No room for: {', '.join(left_out)}; {option('format', 'csv')} has all."] if left_out else []
     return "\n".join([*above, table, *below])
 

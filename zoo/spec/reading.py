@@ -19,6 +19,7 @@ import cattrs
 from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, IterableValidationNote
 from cattrs.gen import make_dict_structure_fn
 
+from zoo.characters import control_in, not_in_a_name
 from zoo.errors import SpecError, near_misses
 from zoo.registry import Registry
 from zoo.registry.options import Choice, Constraint, Kind, is_union
@@ -124,11 +125,13 @@ def _check_numbers(node: Any) -> None:
 
 
 def check_keys(tree: Mapping[str, Any], name: str) -> None:
-    """Refuse unknown top-level keys, and a derived spec that also states sections of its own.
+    """Refuse a name that is no text, unknown top-level keys, and a derived spec that also states sections of its own.
 
     Raises:
-        SpecError: names the key.
+        SpecError: names the character or the key.
     """
+    if (character := not_in_a_name(name)) is not None:
+        raise SpecError(f"spec {name!r}: its name holds {character}, which is no text; rename it")
     allowed = ("base", "set", *ABOUT) if "base" in tree else ("base", *SECTIONS, *ABOUT)
     for key in tree:
         if key in allowed:
@@ -199,6 +202,8 @@ def _plain(value: Any, wanted: type) -> Any:
         return float(value)
     if type(value) is not wanted:
         raise _ExpectedError(_PLAIN_TYPES[wanted], value)
+    if isinstance(value, str) and control_in(value):
+        raise _ExpectedError("text without control characters", value)
     return value
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import attrs
 
+from zoo.characters import not_in_a_name
 from zoo.errors import SpecError, UnknownNameError, ZooError, near_misses
 from zoo.registry import Registry
 from zoo.registry.options import Constraint, PositiveFloat, PositiveInt
@@ -201,6 +202,7 @@ def read_study(
 
 
 def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Mapping[str, Any]) -> Study:
+    _check_name(name, f"study {name!r}")
     stated = {key: value for key, value in tree.items() if key not in _OWN_KEYS}
     allowed = (*_OWN_KEYS, *(field.name for field in attrs.fields(Design)))
     for key in stated:
@@ -240,6 +242,7 @@ def _factor(study: str, name: str, change: object, base: Spec, registry: Registr
     where = f"study {study!r}: changes.{name}"
     if any(character in name for character in "=+,[]"):
         raise SpecError(f"{where}: the name of a change must be without = + , [ and ]")
+    _check_name(name, where)
     table = _table(change, where, "paths and values")
     if not table:
         raise SpecError(f'{where}: it changes nothing; expected paths and values, such as activation = "leaky_relu"')
@@ -250,26 +253,50 @@ def _factor(study: str, name: str, change: object, base: Spec, registry: Registr
         )
         if not read:
             raise SpecError(f"{where}.levels: expected at least one level")
+        for level in read:
+            _check_name(level.name, f"{where}.levels.{level.name}")
         return Factor(name, read)
     if "every" in table and set(table) <= {"every", "path"}:
-        return Factor(name, tuple(_every(where, table, base, registry, notes)), wildcard=True)
+        return Factor(name, _every(where, table, base, registry, notes), wildcard=True)
     return Factor(name, (Level(name, table),))
 
 
-def _every(where: str, table: Mapping[str, Any], base: Spec, registry: Registry, notes: list[str]) -> Iterator[Level]:
-    """Yield a level for each registered variant of a kind that the base can take and does not have already."""
+def _every(where: str, table: Mapping[str, Any], base: Spec, registry: Registry, notes: list[str]) -> tuple[Level, ...]:
+    """Return a level for each registered variant of a kind that the base can take and does not have already."""
     kind, path = table["every"], table.get("path", table["every"])
     if not isinstance(kind, str) or not isinstance(path, str):
         raise SpecError(f"{where}: expected the name of a kind, and a path")
-    for name in registry.variants(kind):
+    try:
+        names = registry.variants(kind)
+    except UnknownNameError as error:
+        raise SpecError(f"{where}.every: {error}") from None
+    levels, left_out = [], []
+    for name in names:
         try:
             paths.apply(base, {path: name}, registry)
         except paths.NoChangeError:
             continue
         except SpecError as error:
-            notes.append(f"{kind} {name} is left out: {error}")
+            left_out.append((name, error))
             continue
-        yield Level(name, {path: name})
+        levels.append(Level(name, {path: name}))
+    if not levels:
+        why = f"{left_out[0][0]}: {left_out[0][1]}" if left_out else f"{base.name} has the only one that there is"
+        raise SpecError(
+            f"{where}: no {kind} can be set at {path!r} ({why}); name a path where the base has another {kind}"
+        )
+    notes += [f"{kind} {name} is left out: {error}" for name, error in left_out]
+    return tuple(levels)
+
+
+def _check_name(name: str, where: str) -> None:
+    """Refuse a name that a line of text cannot hold.
+
+    Raises:
+        SpecError: says which character.
+    """
+    if (character := not_in_a_name(name)) is not None:
+        raise SpecError(f"{where}: the name holds {character}, which is no text; take another name")
 
 
 def _table(value: object, where: str, of: str) -> Mapping[str, Any]:

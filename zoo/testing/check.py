@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import attrs
 
-from zoo.errors import option
+from zoo.errors import described, option, text_of
 
 Result = Literal["passed", "failed", "expected failure", "skipped", "fact"]
 
@@ -102,7 +102,7 @@ def run(check: Check, subject: Any, *, expected: Mapping[str, str], slow: bool =
     except (Exception, SystemExit) as error:
         if reason is not None:
             return Outcome(check, "expected failure", reason)
-        return Outcome(check, "failed", str(error) if isinstance(error, FailedError) else raised(error))
+        return Outcome(check, "failed", text_of(error) if isinstance(error, FailedError) else raised(error))
     if reason is not None:
         return Outcome(check, "failed", f'it passes, but is declared to fail: "{reason}"; delete that declaration')
     return Outcome(check, "passed") if fact is None else Outcome(check, "fact", fact)
@@ -110,4 +110,4 @@ def run(check: Check, subject: Any, *, expected: Mapping[str, str], slow: bool =
 
 def raised(error: BaseException) -> str:
     """Say in one line what was raised."""
-    return f"it raised {type(error).__name__}: {' '.join(str(error).split())}"[:400]
+    return f"it raised {described(error)}"[:400]

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import attrs
 
-from zoo.errors import SpecError
+from zoo.errors import SpecError, described
 from zoo.registry.options import is_union
 from zoo.spec import canonical_json, read_as, unstructure
 from zoo.testing.check import FailedError, SkippedError, require
@@ -70,7 +70,7 @@ def options_usable(subject: VariantSubject) -> None:
             except (ValueError, SkippedError):
                 continue
             except Exception as error:
-                raise FailedError(f"{field.name} = {value!r}: it raised {type(error).__name__}: {error}") from error
+                raise FailedError(f"{field.name} = {value!r}: it raised {described(error)}") from error
     if not tried:
         raise SkippedError("it has no options with values to try")
 

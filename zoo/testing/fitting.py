@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import gradcheck
 
+from zoo.errors import text_of
 from zoo.testing.check import FailedError, SkippedError, require
 from zoo.testing.randomness import foreign_untouched
 from zoo.testing.subject import CLASSES, VariantSubject, same, supplied
@@ -233,7 +234,7 @@ def gradient(subject: VariantSubject) -> None:
             lambda x: subject.make(logits=x.clone(), labels=given["labels"]), (logits,), check_undefined_grad=False
         )
     except RuntimeError as error:
-        raise FailedError(" ".join(str(error).split())[:200]) from error
+        raise FailedError(" ".join(text_of(error).split())[:200]) from error
 
 
 def form_kept(subject: VariantSubject) -> None:

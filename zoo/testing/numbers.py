@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck
 from torch.func import functional_call
 
+from zoo.errors import text_of
 from zoo.testing.check import FailedError, require
 from zoo.testing.subject import LayerSubject, applied, attempt, mode
 from zoo.train import streams
@@ -104,7 +105,7 @@ def gradient(layer: LayerSubject) -> None:
         try:
             gradcheck(output, (x, *weights), fast_mode=True, check_undefined_grad=False)
         except RuntimeError as error:
-            text = " ".join(str(error).split())
+            text = " ".join(text_of(error).split())
             raise FailedError(f"{case}, {mode(training)}: {text[:200]}") from error
 
 

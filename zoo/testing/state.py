@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.errors import text_of
 from zoo.testing.check import SkippedError, raised, require
 from zoo.testing.subject import Case, LayerSubject, applied, attempt, mode, same
 
@@ -154,4 +155,4 @@ def tried_on(case: Case, training: bool, device: str) -> Exception | None:
 
 def looks_at_values(error: Exception) -> bool:
     """Whether an error on the device meta is that a value was asked for."""
-    return "meta tensor" in str(error).lower()
+    return "meta tensor" in text_of(error).lower()

@@ -10,7 +10,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import SpecError
+from zoo.errors import SpecError, text_of
 from zoo.execution.contract import Work
 from zoo.network.builder import Shape, construct
 from zoo.registry import Plugin, Registered, Registry, Variant
@@ -265,7 +265,7 @@ def same(actual: Tensor, expected: Tensor, found: str, *, rtol: float = 1e-5, at
         # NaN equals NaN: that there is one is said by the check `finite` only.
         torch.testing.assert_close(actual, expected, rtol=rtol, atol=atol, equal_nan=True)
     except AssertionError as error:
-        raise FailedError(f"{found}: {' '.join(str(error).split())}") from None
+        raise FailedError(f"{found}: {' '.join(text_of(error).split())}") from None
 
 
 def attempt(work: Callable[[], Any], found: str) -> Any:

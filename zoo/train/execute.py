@@ -8,7 +8,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -16,8 +16,8 @@ import attrs
 import torch
 
 from zoo import torch_settings
-from zoo.data import Dataset, load, source
-from zoo.errors import DataError, PluginError, ZooError, is_interruption
+from zoo.data import Dataset, load, source, why_missing
+from zoo.errors import DataError, PluginError, ZooError, described, is_interruption, lacks_memory, text_of
 from zoo.registry import Plugin, Registry
 from zoo.registry.source import source_digest, source_files
 from zoo.spec import Spec, structure
@@ -29,7 +29,7 @@ from zoo.train.kept import go_on, why_useless
 from zoo.train.machine import make_deterministic, on_device, provenance
 from zoo.train.places import checkpoint_file, kept_file
 from zoo.train.precision import set_policy
-from zoo.train.run import EpochRecord, Run, RunKey
+from zoo.train.run import EpochRecord, Precision, Run, RunKey
 from zoo.train.state import UnsavableError
 from zoo.train.training import DivergedError, Training
 
@@ -61,7 +61,8 @@ def execute(
 ) -> Iterator[EpochRecord | Run]:
     """Train a planned run: yield a record for each epoch, and last the run as it ended, without its epochs.
 
-    The process is made to give the same figures each time, see `make_deterministic`.
+    The process is made to give the same figures each time, see `make_deterministic`; a run in which something changes
+    torch's settings has failed.
 
     Where `checkpoints` names a folder, the run's state is saved there once a minute, and a run that was killed or has
     failed goes on from it; the records of the epochs before are yielded again. Whoever stores the end of a run removes
@@ -76,9 +77,26 @@ def execute(
     Nothing that the run does wrong is raised: a run that diverges or fails says so in its status and reason. The first
     line of a reason is for people; a traceback may follow.
     """
-    make_deterministic(device)
-    with on_device(device), torch_settings.kept(streams.exclusive):
-        yield from _execute(run, registry, device, checkpoints, engine, alone, data)
+    with on_device(device), in_order(device, run.key.precision) as settings:
+        yield from _execute(run, registry, device, checkpoints, engine, alone, data, settings)
+
+
+_order = torch_settings.Order(streams.exclusive)
+
+
+@contextmanager
+def in_order(device: str, precision: Precision) -> Iterator[torch_settings.Values]:
+    """Let torch compute as runs of a precision do on a device, and give the settings that this takes.
+
+    Other threads may do so at once; the last puts back what was before.
+    """
+
+    def arrange() -> None:
+        make_deterministic(device)
+        set_policy(precision)
+
+    with _order.kept(arrange) as settings:
+        yield settings
 
 
 def _execute(
@@ -89,13 +107,14 @@ def _execute(
     engine: Wanted,
     alone: bool,
     data: Dataset | None,
+    settings: torch_settings.Values,
 ) -> Iterator[EpochRecord | Run]:
     run = attrs.evolve(run, provenance={**provenance(device), "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
     if device.startswith("cuda") and alone:
         torch.cuda.init()  # type: ignore[no-untyped-call]  # without which the device has no figures to reset
         torch.cuda.reset_peak_memory_stats(device)
-    set_policy(run.key.precision)
     saving = _Saving(checkpoint_file(checkpoints, run.key)) if checkpoints else None
+    is_told = False
     try:
         spec = structure(run.spec, run.name, registry)
         if data is None:
@@ -122,9 +141,15 @@ def _execute(
                     provenance={**run.provenance, **decision.provenance},
                 )
                 for record in _epochs(training, saving, run.key):
+                    if why := _what_was_changed(settings, spec, registry, alone):
+                        raise PluginError(why)
                     if record.epoch > len(records):
                         records.append(record)
+                        is_told = True
                         yield record
+                        is_told = False
+                        with streams.exclusive:
+                            torch_settings.put(settings)
                 break
             except (DivergedError, ZooError):
                 raise
@@ -140,19 +165,22 @@ def _execute(
             training = None  # its memory is needed
             release_memory(device)
     except DivergedError as error:
-        run = attrs.evolve(run, status="diverged", reason=str(error))
+        why = _what_was_changed(settings, spec, registry, alone)
+        run = attrs.evolve(run, status="failed" if why else "diverged", reason=why or str(error))
     except ZooError as error:
-        run = attrs.evolve(run, status="failed", reason=str(error))
-    except GeneratorExit:
-        raise
+        run = attrs.evolve(run, status="failed", reason=text_of(error))
     except torch.OutOfMemoryError as error:
         if not alone:
             raise
         run = attrs.evolve(run, status="failed", reason=f"the memory of {device} does not suffice: {one_line(error)}")
     except BaseException as error:  # a plugin may also call sys.exit
-        if is_interruption(error):
+        if is_interruption(error) or is_told:  # whoever is told wants no more
             raise
-        run = attrs.evolve(run, status="failed", reason=f"{_explain(error, spec, registry)}\n{traceback.format_exc()}")
+        why = _what_was_changed(settings, spec, registry, alone)
+        if not why and lacks_memory(error):
+            why = f"the computer's memory does not suffice: {described(error)}"
+        trace = traceback.format_exc().encode(errors="backslashreplace").decode()
+        run = attrs.evolve(run, status="failed", reason=f"{why or _explain(error, spec, registry)}\n{trace}")
     else:
         run = attrs.evolve(run, status="finished")
         if run.keep_state and checkpoints and training:
@@ -165,6 +193,20 @@ def _execute(
     if saving and saving.why_not:
         run = attrs.evolve(run, provenance={**run.provenance, "checkpoint": f"none: {saving.why_not}"})
     yield run
+
+
+def _what_was_changed(settings: torch_settings.Values, spec: Spec, registry: Registry, alone: bool) -> str:
+    """Return what torch's settings are otherwise than when the run began, and which plugins it uses; "" for nothing."""
+    with streams.exclusive:
+        found = torch_settings.changed(settings)
+    if not found:
+        return ""
+    plugins = {registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()}
+    own = registry.variant("executor", "here").plugin.distribution
+    others = sorted(str(plugin) for plugin in plugins if plugin.distribution != own)
+    who = " or ".join(f"plugin {plugin}" for plugin in others or map(str, plugins))
+    beside = "" if alone else ", or one of a run beside it,"
+    return f"{spec.name}: {who}{beside} {torch_settings.fault(found)}"
 
 
 class _Saving:
@@ -227,7 +269,7 @@ def _epochs(training: Training, saving: _Saving | None, key: RunKey) -> Iterator
 
 def _explain(error: BaseException, spec: Spec, registry: Registry) -> str:
     """Say in one line what was raised, and in whose code if the traceback tells."""
-    what = " ".join(f"{type(error).__name__}: {error}".split())
+    what = described(error)
     plugins = {registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()}
     users: dict[str, list[Plugin]] = defaultdict(list)
     for plugin in plugins:
@@ -269,11 +311,10 @@ _fingerprints: dict[tuple[str, Registry], str] = {}
 
 def forget_edited(name: str, registry: Registry) -> None:
     """Let go of what is loaded where a data set's files are not what they were when this was last asked."""
-    origin = source(name, registry)
-    if origin.missing() is not None:
+    if why_missing(name, registry) is not None:
         return
-    with suppress(OSError):  # which reading them will tell
-        fingerprint = origin.fingerprint()
+    with suppress(OSError, PluginError):  # which reading them will tell
+        fingerprint = source(name, registry).fingerprint()
         if _fingerprints.setdefault((name, registry), fingerprint) != fingerprint:
             _fingerprints[name, registry] = fingerprint
             _datasets_on.cache_clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.data import Dataset, Split
-from zoo.errors import BuildError
+from zoo.errors import BuildError, PluginError, text_of
 from zoo.network.builder import construct
 from zoo.registry import Registry
 from zoo.registry.options import Choice
@@ -336,11 +337,28 @@ class _Bound:
 
         Raises:
             BuildError: it refuses its options with a ValueError.
+            PluginError: it returns what its kind must not.
         """
         try:
-            return self._variant.make(self._options, **supplied)
+            result = self._variant.make(self._options, **supplied)
         except ValueError as error:
             raise BuildError(f"{self._what}: {_one_line(error)}") from error
+        promised = _PROMISED[self._variant.kind]
+        if not isinstance(result, promised):
+            raise PluginError(
+                f"{self._what}: plugin {self._variant.plugin} returned a {type(result).__name__}, not a "
+                f"{promised.__name__}"
+            )
+        return result
+
+
+_PROMISED: Mapping[str, type] = {
+    "optimizer": torch.optim.Optimizer,
+    "schedule": Real,
+    "loss": Tensor,
+    "augmentation": Tensor,
+}
+"""What a factory returns, by kind."""
 
 
 def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
@@ -353,7 +371,7 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(text_of(error).split())
 
 
 def pixel_statistics(spec: Spec, images: Tensor) -> tuple[Tensor, Tensor]:

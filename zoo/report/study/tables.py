@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 import math
 import textwrap
@@ -13,7 +12,7 @@ import attrs
 from tabulate import tabulate
 
 from zoo.errors import ZooError, near_misses, option
-from zoo.report import table
+from zoo.report import markup, table
 from zoo.report.study import arms
 from zoo.report.text import (
     counted,
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 DEFAULT_FORMAT = table.DEFAULT_FORMAT
 FORMATS = ("markdown", "parquet", *table.FORMATS)
-_MARKDOWN = ("markdown", "github", "pipe")
 COSTS = {"seconds": "training time", "parameters": "parameters", "flops": "FLOPs"}
 _MOST_TIED = 3
 
@@ -117,7 +115,7 @@ def render(result: StudyResult, *, format_: str = DEFAULT_FORMAT, width: int | N
         _text([*selection(result), *result.found_by], format_, width),
         *(_table(each, format_, width) for each in (*ranks(result), *references(result))),
         _text([*fronts(result), *result.notes], format_, width),
-        _text([f"Repeat: {result.command}"] if result.command else [], format_, width),
+        _repeat(result.command, format_, width),
     ]
     return "\n\n".join(block for block in blocks if block)
 
@@ -527,19 +525,19 @@ def _text(lines: Iterable[str], format_: str, width: int | None) -> str:
         return ""
     if width is not None:
         return "\n".join(textwrap.fill(line, width, break_long_words=False) for line in lines)
-    if format_.startswith("latex"):
-        return "\n".join(f"% {line}" for line in lines)
-    if format_ in ("html", "unsafehtml"):
-        return "\n".join(f"<p>{html.escape(line)}</p>" for line in lines)
-    return ("\n\n" if format_ in _MARKDOWN else "\n").join(lines)
+    return ("\n\n" if format_ in markup.MARKDOWN else "\n").join(markup.lines(lines, format_))
+
+
+def _repeat(command: str, format_: str, width: int | None) -> str:
+    if command and format_ in markup.MARKDOWN:
+        return f"Repeat: {markup.code(command)}"
+    return _text([f"Repeat: {command}"] if command else [], format_, width)
 
 
 def _table(shown: Table, format_: str, width: int | None) -> str:
     columns = shown.columns
-    cells = {title: [row[title].text for row in shown.rows] for title in columns}
+    cells = markup.cells({title: [row[title].text for row in shown.rows] for title in columns}, format_)
     below = list(shown.below)
-    if format_ in _MARKDOWN:
-        cells = {title: [text.replace("|", "\\|") for text in column] for title, column in cells.items()}
     if width is not None:
         left_out = fit(
             cells,
@@ -556,6 +554,6 @@ def _table(shown: Table, format_: str, width: int | None) -> str:
         colalign=["left" if shown.is_text(title) else "right" for title in cells],
         disable_numparse=True,
     )
-    title = f"### {shown.title}" if format_ in _MARKDOWN else shown.title
-    blocks = [_text([title], format_, width), drawn, _text(below, format_, width)]
+    title = f"### {shown.title}" if format_ in markup.MARKDOWN else _text([shown.title], format_, width)
+    blocks = [title, drawn, _text(below, format_, width)]
     return "\n\n".join(block for block in blocks if block)

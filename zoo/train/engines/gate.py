@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.data import Dataset, Split
+from zoo.errors import described
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.train import streams
@@ -69,7 +70,7 @@ def gate(
 
 def one_line(error: BaseException) -> str:
     """Return what was raised, in one line that is not too long."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return described(error)[:200]
 
 
 def _few(dataset: Dataset, size: int) -> Dataset:
