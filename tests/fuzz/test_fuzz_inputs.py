@@ -176,6 +176,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     words = draw(st.sampled_from(LINES)).split()
     others = sorted({word for line in LINES for word in line.split()} - {"new-plugin"})
     word = st.sampled_from(ODD_TEXTS) | st.sampled_from(others) | st.text(max_size=4)
+    word = word.filter(lambda word: "\x00" not in word)  # which no system passes to a program
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(1, len(words)))
         left, equals, _value = words[at - 1].partition("=")

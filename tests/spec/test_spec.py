@@ -192,6 +192,8 @@ def test_merge(default: Any, own: Any, merged: Any) -> None:
         ({"features": [5]}, "network.features[0]: expected a table, got 5"),
         ({"features": [{"filters": 4}, {}]}, "network.features[1].filters: required, but not there"),
         ({"features": [{"filters": 0}]}, "network.features[0].filters: expected a positive int, got 0"),
+        ({"features": [{"filters": 2**63}]},
+            "network.features[0].filters: expected a whole number of at most 64 bits, got 9223372036854775808"),
         ({"features": [{"filters": 4, "filter": {"name": "conv", "size": "5x5"}}]},
             'network.features[0].filter.size: expected a positive int, got "5x5"'),
         ({"features": [{"filters": 4, "actvation": "relu"}]},

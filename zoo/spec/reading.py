@@ -117,11 +117,15 @@ _TOO_LONG = "it has a whole number of more than 64 bits"
 
 
 def _check_numbers(node: Any) -> None:
-    if isinstance(node, int) and not -(2**63) <= node < 2**63:
+    if isinstance(node, int) and not _fits(node):
         raise ValueError(_TOO_LONG)
     children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     for child in children:
         _check_numbers(child)
+
+
+def _fits(value: int) -> bool:
+    return -(2**63) <= value < 2**63
 
 
 def check_keys(tree: Mapping[str, Any], name: str) -> None:
@@ -196,6 +200,8 @@ def _a(noun: str) -> str:
 
 
 def _plain(value: Any, wanted: type) -> Any:
+    if isinstance(value, int) and not _fits(value):
+        raise _TooLongError("a whole number of at most 64 bits", value)
     if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise _ExpectedError("a finite number", value)
@@ -210,6 +216,10 @@ def _plain(value: Any, wanted: type) -> Any:
 class _ExpectedError(ValueError):
     def __init__(self, expected: str, value: object) -> None:
         super().__init__(f"expected {expected}, got {json.dumps(value, default=repr)}")
+
+
+class _TooLongError(_ExpectedError):
+    """Of a number that torch cannot take."""
 
 
 @lru_cache(maxsize=4)
@@ -232,6 +242,8 @@ def _converter(registry: Registry) -> cattrs.Converter:
         constraint = next(mark for mark in type_.__metadata__ if isinstance(mark, Constraint))
         try:
             plain = converter.structure(value, get_args(type_)[0])
+        except _TooLongError:
+            raise
         except (ValueError, TypeError):
             raise _ExpectedError(constraint.expected, value) from None
         if not constraint.holds(plain):
