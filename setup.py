@@ -36,7 +36,6 @@ setup(
         "pillow>=10",
         "platformdirs>=4",
         "pluggy>=1.5",
-        "pyDOE3>=1.3",
         "pyarrow>=16",
         "rich>=13",
         "safetensors>=0.4",

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import attrs
 import numpy as np
 
-from zoo.data import cache_dir, load
+from zoo.data import Options, cache_dir, load
 from zoo.registry import Registry
 
 
@@ -40,7 +40,7 @@ class Shelf:
         data = load(name, self.registry)
         resized = side is not None and data.shape[1:] != (side, side)
         if resized:
-            data = load(name, self.registry, resize=side)
+            data = load(name, self.registry, Options(resize=side))
         all_taken = (train is None or train >= len(data.train)) and (test is None or test >= len(data.test))
         if all_taken and not resized:
             return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -21,6 +22,11 @@ from snippets import ROOT, Block, anchors, blocks, links, prose, sections, table
 import zoo
 from zoo import spec
 from zoo.cli import main
+from zoo.lab.findings import Findings
+from zoo.lab.lab import Lab
+from zoo.lab.shown import ShownPlan
+from zoo.lab.studies import StudyWork
+from zoo.lab.table import Table
 from zoo.registry import default_registry, hookspecs
 from zoo.registry.hookspecs import KINDS
 from zoo.report.frames import EPOCH_COLUMNS, ROW_COLUMNS, RUN_COLUMNS, VERDICT_COLUMNS
@@ -260,6 +266,25 @@ def test_python_md_has_every_public_name(public):
     found = sections(DOCS / "reference/python.md")
     cells = {row[0] for tokens in found.values() for row in table(tokens)}
     assert f"zoo.{public}" in found.keys() | cells, f"docs/reference/python.md has no heading or row zoo.{public}"
+
+
+@pytest.mark.parametrize(
+    ("section", "cls"),
+    {
+        "zoo.Lab": Lab,
+        "Plans": ShownPlan,
+        "zoo.Table": Table,
+        "Studies that are open": StudyWork,
+        "zoo.Findings": Findings,
+    }.items(),
+)
+def test_python_md_has_every_public_member(section, cls):
+    members = {name for name in dir(cls) if not name.startswith("_")}
+    if not attrs.has(cls):
+        members |= set(re.findall(r"self\.([a-z]\w*)", inspect.getsource(cls.__init__)))
+    named = " ".join(row[0] for row in table(sections(DOCS / "reference/python.md")[section]))
+    absent = members - set(re.findall(r"\w+", named))
+    assert not absent, f"docs/reference/python.md, {section}: the tables lack {', '.join(sorted(absent))}"
 
 
 @pytest.mark.parametrize(

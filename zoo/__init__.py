@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from zoo.execution.contract import Work
     from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
     from zoo.export.network import load_exported
+    from zoo.export.predict import Prediction, predict
     from zoo.lab.findings import Findings
     from zoo.lab.lab import Lab
     from zoo.lab.open_study import OpenStudy, load_study
@@ -67,6 +68,7 @@ __all__ = [
     "Parts",
     "PositiveFloat",
     "PositiveInt",
+    "Prediction",
     "Probability",
     "Register",
     "RegisterSpec",
@@ -93,6 +95,7 @@ __all__ = [
     "hookimpl",
     "load_exported",
     "load_study",
+    "predict",
     "resolve",
 ]
 
@@ -112,6 +115,8 @@ _LATER = {
     "Lost": "zoo.execution.events",
     "Started": "zoo.execution.events",
     "load_exported": "zoo.export.network",
+    "Prediction": "zoo.export.predict",
+    "predict": "zoo.export.predict",
     "Lab": "zoo.lab.lab",
     "Table": "zoo.lab.table",
     "TrainedEpoch": "zoo.lab.training",

@@ -110,7 +110,7 @@ def option(name: str, value: object = None) -> str:
     """Return an option as whoever reads of it gave it: "--device gpu", or "device='gpu'" in Python."""
     if _dashed.get():
         return f"--{name}" if value is None else f"--{name} {value}"
-    name = "format_" if name == "format" else name
+    name = "format_" if name == "format" else name.replace("-", "_")
     return name if value is None else f"{name}={value!r}"
 
 

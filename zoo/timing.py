@@ -28,12 +28,14 @@ from zoo.train.machine import make_deterministic, provenance
 from zoo.train.precision import Precision, set_policy
 from zoo.train.training import EVALUATION_BATCH, Training
 
-WARM_UP = 5
-"""Rounds that are not counted, in which memory is allocated and kernels are chosen."""
-BLOCKS = 20
-"""How many blocks the rounds are put in for an interval; Schmeiser finds no use for more than 30."""
-FEWEST = 2 * BLOCKS
+BLOCKS = 10
+"""How often all networks are built anew. More narrow an interval little; fewer than ten widen it."""
+WARM_UP = 2
+"""Rounds of a block that are not counted, in which memory is allocated and kernels are chosen."""
+FEWEST = 40
 """Rounds that are made at least, however short the time."""
+Blocks = Sequence[Sequence[float]]
+"""Seconds, by block."""
 BUSY = 0.5
 """Load average for each core above which times say more about the machine than about the network."""
 
@@ -79,7 +81,7 @@ class Timings:
         dataset: the name of the data set.
         device_name: the model of the device.
         precision: of all of them.
-        rounds: how many were counted.
+        rounds: how many were counted; as many as asked for, made up to whole cycles in each block.
         load: of each core before, as `load` returns it.
     """
 
@@ -131,15 +133,19 @@ def measure(
 ) -> Timings:
     """Time steps of training and batches of evaluation of several specs, side by side.
 
-    In each round every spec makes one step on its next batch, then evaluates one batch of test images, in an order that
-    is shuffled anew. Times are taken with the device synchronized, on a CPU with one thread, as runs are trained.
+    In each round every spec makes one step on its next batch, then evaluates one batch of test images, in the orders of
+    `cycle`. Before both, the one that comes last does the same work without being timed, so that whoever is first comes
+    after the same kind of work as all others. The network that was built first was up to a percent slower than copies
+    of it, whatever the order of the rounds; why is not known. So all are built anew for each of `BLOCKS` blocks, in an
+    order that is drawn anew.
+    Times are taken with the device synchronized, on a CPU with one thread, as runs are trained.
 
     Args:
         specs: what to time, on one data set; the first is the reference.
         registry: where variants are looked up.
         device: such as "cpu", "cuda:0" or "mps".
         precision: of all of them.
-        rounds: how many are counted, at least `FEWEST`.
+        rounds: how many are counted, at least `FEWEST`; made up to whole cycles in each block.
         seconds: go on for this long instead, but for `FEWEST` rounds at least.
 
     Raises:
@@ -152,37 +158,32 @@ def measure(
     before = load()
     make_deterministic(device)
     set_policy(precision)
-    contestants = [_Contestant(spec, registry, device, precision) for spec in specs]
     shuffler = random.Random(0)
-    with streams.seeded(0, "timing", device=device):
-        for _ in range(WARM_UP):
-            _round(contestants, shuffler)
-        for contestant in contestants:
-            contestant.steps.clear()
-            contestant.evaluations.clear()
-        start, counted = time.perf_counter(), 0
-        while counted < rounds if seconds is None else counted < FEWEST or time.perf_counter() - start < seconds:
-            _round(contestants, shuffler)
-            counted += 1
-    reference = contestants[0]
+    least = -(-(FEWEST if seconds is not None else rounds) // (BLOCKS * len(specs)))
+    steps: list[list[list[float]]] = [[] for _ in specs]
+    evaluations: list[list[list[float]]] = [[] for _ in specs]
+    for _ in range(BLOCKS):
+        contestants = _built(specs, registry, device, precision, shuffler)
+        _block(contestants, shuffler, cycles=least, seconds=(seconds or 0.0) / BLOCKS)
+        for index, contestant in enumerate(contestants):
+            steps[index].append(contestant.steps)
+            evaluations[index].append(contestant.evaluations)
     timings = [
         Timing(
             spec=own.spec.name,
-            training=_pace(own.steps, own.batch, None if own is reference else (reference.steps, reference.batch)),
+            training=_pace(steps[index], own.batch, (steps[0], contestants[0].batch) if index else None),
             evaluation=_pace(
-                own.evaluations,
-                own.evaluated,
-                None if own is reference else (reference.evaluations, reference.evaluated),
+                evaluations[index], own.evaluated, (evaluations[0], contestants[0].evaluated) if index else None
             ),
         )
-        for own in contestants
+        for index, own in enumerate(contestants)
     ]
     return Timings(
         specs=tuple(timings),
         dataset=specs[0].data.dataset,
         device_name=provenance(device)["device_name"],
         precision=precision,
-        rounds=counted,
+        rounds=sum(map(len, steps[0])),
         load=before,
     )
 
@@ -207,7 +208,7 @@ class _Contestant:
     """A spec in training, and the seconds that each of its steps and evaluated batches took."""
 
     def __init__(self, spec: Spec, registry: Registry, device: str, precision: Precision) -> None:
-        self.spec, self._device = spec, device
+        self.spec, self.device = spec, device
         data = dataset(spec, registry, device)
         self._training = Training(spec, 0, data, device=device, registry=registry, precision=precision)
         self._augmenting = streams.generator(device, 0, "timing", "augmentation")
@@ -228,11 +229,11 @@ class _Contestant:
         self.evaluations.append(self._seconds(lambda: self._training.predict(self._images), "evaluated"))
 
     def _seconds(self, work: Callable[[], object], doing: str) -> float:
-        _synchronize(self._device)
+        _synchronize(self.device)
         start = time.perf_counter()
         try:
             work()
-            _synchronize(self._device)
+            _synchronize(self.device)
         except (ZooError, KeyboardInterrupt):
             raise
         except (Exception, SystemExit) as error:
@@ -246,10 +247,60 @@ def _whole_batches(training: Training, size: int) -> Iterator[tuple[Tensor, Tens
         yield from (batch for batch in training.batches(epoch) if len(batch[1]) == size)
 
 
-def _round(contestants: Sequence[_Contestant], shuffler: random.Random) -> None:
-    for work in (_Contestant.step, _Contestant.evaluate):
-        for contestant in shuffler.sample(contestants, len(contestants)):
-            work(contestant)
+def cycle(contestants: int, number: int, shuffler: random.Random) -> list[list[int]]:
+    """Return the orders of a cycle of rounds, as many as there are contestants.
+
+    In a cycle each contestant is once in each place. Over a cycle, or two where their number is odd, it comes equally
+    often after each of the others (Williams, 1949, Experimental designs balanced for the estimation of residual effects
+    of treatments). So neither who is first nor who is before whom can favour any of them, as drawing lots can.
+
+    Args:
+        contestants: how many there are.
+        number: of the cycle, from 0; with an odd number of contestants every other one is reversed.
+        shuffler: draws in which order the rounds are made, so that nothing that recurs meets the same round each time.
+    """
+    zigzag = [step // 2 if step % 2 == 0 else contestants - 1 - step // 2 for step in range(contestants)]
+    orders = [[(place + first) % contestants for place in zigzag] for first in range(contestants)]
+    if contestants % 2 and number % 2:
+        orders = [order[::-1] for order in orders]
+    return shuffler.sample(orders, contestants)
+
+
+def _built(
+    specs: Sequence[Spec], registry: Registry, device: str, precision: Precision, shuffler: random.Random
+) -> list[_Contestant]:
+    """Return the contestants, built in an order that is drawn."""
+    order = shuffler.sample(range(len(specs)), len(specs))
+    built = {index: _Contestant(specs[index], registry, device, precision) for index in order}
+    return [built[index] for index in range(len(specs))]
+
+
+def _block(contestants: Sequence[_Contestant], shuffler: random.Random, *, cycles: int, seconds: float) -> None:
+    """Make rounds of so many cycles at least, for so many seconds at least."""
+    with streams.seeded(0, "timing", device=contestants[0].device):
+        for _ in range(WARM_UP):
+            _round(contestants)
+        for contestant in contestants:
+            contestant.steps.clear()
+            contestant.evaluations.clear()
+        start, number = time.perf_counter(), 0
+        while number < cycles or time.perf_counter() - start < seconds:
+            for order in cycle(len(contestants), number, shuffler):
+                _round([contestants[index] for index in order])
+            number += 1
+
+
+def _round(contestants: Sequence[_Contestant]) -> None:
+    """Have each contestant make a step, then each evaluate, in this order, after an untimed go of the last."""
+    last = contestants[-1]
+    last.step()
+    last.steps.pop()
+    for contestant in contestants:
+        contestant.step()
+    last.evaluate()
+    last.evaluations.pop()
+    for contestant in contestants:
+        contestant.evaluate()
 
 
 def _synchronize(device: str) -> None:
@@ -259,32 +310,31 @@ def _synchronize(device: str) -> None:
         torch.mps.synchronize()
 
 
-def _pace(seconds: Sequence[float], images: int, reference: tuple[Sequence[float], int] | None) -> Pace:
-    median = float(np.median(seconds))
+def _pace(blocks: Blocks, images: int, reference: tuple[Blocks, int] | None) -> Pace:
+    median = float(np.median(np.concatenate(blocks)))
     pace = Pace(milliseconds=median * 1000, images_per_second=images / median)
     if reference is None:
         return pace
     theirs, their_images = reference
-    ratio, low, high = ratio_interval([s / images for s in seconds], [s / their_images for s in theirs])
+    scale = their_images / images
+    ratio, low, high = (scale * bound for bound in ratio_interval(blocks, theirs))
     return attrs.evolve(pace, ratio=ratio, low=low, high=high)
 
 
-def ratio_interval(times: Sequence[float], reference: Sequence[float]) -> tuple[float, float, float]:
+def ratio_interval(times: Blocks, reference: Blocks) -> tuple[float, float, float]:
     """Return the geometric mean of the ratios of paired times, and its 95% interval.
 
-    The interval is Student's t interval of the means of the logarithms over `BLOCKS` successive blocks of equally many
-    pairs (batch means: Conway, 1963, Some tactical problems in digital simulation; number of blocks: Schmeiser, 1982,
-    Batch size effects in the analysis of simulation output). Pairs that follow each other are not independent, since
-    what disturbs one often disturbs the next; means of blocks nearly are. Pairs at the beginning that fill no block are
-    left out.
+    The interval is Student's t interval of the means of the logarithms over blocks (batch means: Conway, 1963, Some
+    tactical problems in digital simulation; number of blocks: Schmeiser, 1982, Batch size effects in the analysis of
+    simulation output). Pairs that follow each other are not independent, since what disturbs one often disturbs the
+    next, and what was built once is as fast as it was built. Means of blocks nearly are, where each is of whole cycles
+    and of networks that were built anew.
 
     Args:
-        times: above 0, at least `FEWEST`.
-        reference: as many.
+        times: above 0, at least two blocks.
+        reference: as many in each block.
     """
-    logarithms = np.log(np.asarray(times)) - np.log(np.asarray(reference))
-    size = len(logarithms) // BLOCKS
-    blocks = logarithms[-size * BLOCKS :].reshape(BLOCKS, size).mean(axis=1)
-    mean, half = mean_interval(blocks.tolist())
+    logarithms = [np.log(own).mean() - np.log(theirs).mean() for own, theirs in zip(times, reference, strict=True)]
+    mean, half = mean_interval(logarithms)
     assert half is not None
     return math.exp(mean), math.exp(mean - half), math.exp(mean + half)

@@ -86,6 +86,23 @@ def zoo_run_finished(run: zoo.Run) -> None:
     watched.client.set_terminated(watched.run_id, "FAILED" if run.status == "failed" else "FINISHED")
 
 
+@zoo.hookimpl
+def zoo_write_runs(runs: list[zoo.Run], to: str, place: str) -> str | None:
+    """Log stored runs to the tracking URI `place` as if they were watched."""
+    if to != "mlflow":
+        return None
+    import mlflow
+
+    if place:
+        mlflow.set_tracking_uri(place)
+    for run in runs:
+        zoo_run_started(run)
+        for epoch in run.epochs:
+            zoo_epoch_finished(run, epoch)
+        zoo_run_finished(run)
+    return f"MLflow: {len(runs)} runs written to {mlflow.get_tracking_uri()}."
+
+
 def figures(epoch: zoo.EpochRecord) -> dict[str, float]:
     """Return the figures of an epoch by name, such as "recall/test": shares from 0 to 1, seconds, and the loss."""
     from zoo.train.metrics import accuracy, macro_recall

@@ -71,6 +71,28 @@ def zoo_run_finished(run: zoo.Run) -> None:
     _close(run.key)
 
 
+@zoo.hookimpl
+def zoo_write_runs(runs: list[zoo.Run], to: str, place: str) -> str | None:
+    """Write stored runs to the folder `place` as if they were watched; those that are there already are left alone."""
+    if to != "tensorboard":
+        return None
+    before = os.environ.get(LOGDIR_VARIABLE)
+    os.environ[LOGDIR_VARIABLE] = place = place or before or DEFAULT_LOGDIR
+    try:
+        new = [run for run in runs if not folder(run).exists()]
+        for run in new:
+            zoo_run_started(run)
+            for epoch in run.epochs:
+                zoo_epoch_finished(run, epoch)
+            zoo_run_finished(run)
+    finally:
+        if before is None:
+            del os.environ[LOGDIR_VARIABLE]
+        else:
+            os.environ[LOGDIR_VARIABLE] = before
+    return f"TensorBoard: {len(new)} runs written to {place}; {len(runs) - len(new)} were there already."
+
+
 def folder(run: zoo.Run) -> Path:
     """Return the folder of a run: the same for the same run, and another for any other."""
     name = re.sub(r'[<>:"|?*\\\s]+', "_", run.name)

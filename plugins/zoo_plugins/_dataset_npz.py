@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zoo.data import Arrays, files_fingerprint
 from zoo.errors import DataError
 
-_REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
+_VALIDATION = ("val", "validation")
 _CHANNELS = (1, 3)
 
 
@@ -25,7 +25,8 @@ class Npz:
 
     Images are uint8 and (images, height, width) or (images, height, width, channels) or (images, channels, height,
     width), where channels is 1 or 3. Labels are integers (images,) or (images, 1). `classes` holds names; without
-    it, classes are called by their labels. Pickled objects are refused.
+    it, classes are called by their labels. There may be `val_images` and `val_labels`, and no test images. Pickled
+    objects are refused.
     """
 
     path: str
@@ -56,19 +57,49 @@ class Npz:
             DataError: it is no .npz file, an array is missing, holds objects, or has a shape that is none of the above.
         """
         arrays = self._read()
-        absent = [name for name in _REQUIRED if name not in arrays]
+        prefixes = {"train": "train", "test": "test" if "test_images" in arrays or "test_labels" in arrays else None}
+        prefixes["validation"] = self._validation(tuple(arrays))
+        used = [f"{prefix}_{what}" for prefix in prefixes.values() if prefix for what in ("images", "labels")]
+        absent = [name for name in used if name not in arrays]
         if absent:
             raise DataError(f"{self.path}: it has no array {absent[0]!r}; it has {', '.join(arrays) or 'none'}")
-        unused = [name for name in arrays if name not in (*_REQUIRED, "classes")]
-        train_labels, test_labels = (self._labels(name, arrays[name]) for name in ("train_labels", "test_labels"))
+        unused = [name for name in arrays if name not in (*used, "classes")]
+        parts = {
+            part: (
+                self._channels_first(f"{prefix}_images", arrays[f"{prefix}_images"]),
+                self._labels(f"{prefix}_labels", arrays[f"{prefix}_labels"]),
+            )
+            for part, prefix in prefixes.items()
+            if prefix
+        }
+        train_images, train_labels = parts["train"]
+        test_images, test_labels = parts.get("test", (train_images[:0], train_labels[:0]))
+        validation = parts.get("validation", (None, None))
         return Arrays(
-            self._channels_first("train_images", arrays["train_images"]),
+            train_images,
             train_labels,
-            self._channels_first("test_images", arrays["test_images"]),
+            test_images,
             test_labels,
             self._classes(arrays.get("classes"), train_labels),
             notes=(f"not used: {', '.join(unused)}",) if unused else (),
+            validation_images=validation[0],
+            validation_labels=validation[1],
         )
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether it has val_images or validation_images."""
+        try:
+            with zipfile.ZipFile(self.path) as file:
+                names = tuple(name.removesuffix(".npy") for name in file.namelist())
+        except (OSError, zipfile.BadZipFile):  # which reading it will tell
+            return False
+        return self._validation(names) is not None
+
+    @staticmethod
+    def _validation(names: tuple[str, ...]) -> str | None:
+        """Return what the names of the arrays of a validation part begin with, if there is one."""
+        return next((prefix for prefix in _VALIDATION if f"{prefix}_images" in names), None)
 
     def _read(self) -> dict[str, NDArray[Any]]:
         # Opened here, for numpy.load leaves a file open that it cannot read.

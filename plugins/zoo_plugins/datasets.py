@@ -21,6 +21,8 @@ def zoo_register_datasets(register: Register) -> None:
     register("svhn", svhn)
     register("folder", folder)
     register("npz", npz)
+    register("csv", csv)
+    register("parquet", parquet)
 
 
 def digits() -> Source:
@@ -88,7 +90,7 @@ def svhn() -> Source:
 
 
 def folder(*, path: str = "") -> Source:
-    """Image files in train/<class>/* and test/<class>/* below a folder: `folder:PATH`."""
+    """Image files in train/<class>/* and test/<class>/*, or in <class>/*, below a folder: `folder:PATH`."""
     from zoo_plugins._dataset_folder import Folder
 
     return Folder(path)
@@ -99,3 +101,17 @@ def npz(*, path: str = "") -> Source:
     from zoo_plugins._dataset_npz import Npz
 
     return Npz(path)
+
+
+def csv(*, path: str = "") -> Source:
+    """Image files that a CSV file lists in the columns file and label, maybe part and others: `csv:PATH`."""
+    from zoo_plugins._dataset_csv import Csv
+
+    return Csv(path)
+
+
+def parquet(*, path: str = "") -> Source:
+    """Parquet files with columns of images and labels, as Hugging Face's hub has them: `parquet:PATH`."""
+    from zoo_plugins._dataset_parquet import Parquet
+
+    return Parquet(path)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from zoo import Fraction, PositiveFloat, Register, hookimpl
+from zoo import LATER, Fraction, PositiveFloat, Register, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,16 +18,28 @@ def zoo_register_losses(register: Register) -> None:
     register("multi_margin", multi_margin)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, *, label_smoothing: Fraction = 0.0) -> Tensor:
-    """Cross-entropy of the softmax of the logits, in nats, with label smoothing on request.
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    class_sizes: Tensor | None = None,
+    *,
+    label_smoothing: Fraction = 0.0,
+    class_weights: Annotated[Literal["none", "balanced"], LATER] = "none",
+) -> Tensor:
+    """Cross-entropy of the softmax of the logits, in nats, with label smoothing and class weights on request.
 
-    With label smoothing s the target is 1 - s for the true class plus s / classes for every class.
+    With label smoothing s the target is 1 - s for the true class plus s / classes for every class. With balanced class
+    weights an image's loss is multiplied by images / (classes * images of its class), counted in the training set, so
+    that over an epoch each class counts the same (King and Zeng, 2001, Logistic regression in rare events data).
 
     Paper: Szegedy et al., 2016, Rethinking the Inception architecture for computer vision (arXiv:1512.00567).
     """
     from torch.nn import functional as F
 
-    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    if class_weights == "none":
+        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    of_each = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
+    return _balanced(of_each, labels, class_sizes)
 
 
 def cross_entropy_of_softmax(logits: Tensor, labels: Tensor) -> Tensor:
@@ -43,13 +55,32 @@ def cross_entropy_of_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits.softmax(1), labels)
 
 
-def multi_margin(logits: Tensor, labels: Tensor, *, power: Literal[1, 2] = 1, margin: PositiveFloat = 1.0) -> Tensor:
+def multi_margin(
+    logits: Tensor,
+    labels: Tensor,
+    class_sizes: Tensor | None = None,
+    *,
+    power: Literal[1, 2] = 1,
+    margin: PositiveFloat = 1.0,
+    class_weights: Annotated[Literal["none", "balanced"], LATER] = "none",
+) -> Tensor:
     """Multi-class hinge loss: each wrong class should score at least `margin` below the true one.
 
     max(0, margin - true logit + wrong logit) ** power, summed over the wrong classes and divided by the number of all.
+    Class weights are those of `cross_entropy`.
 
     Paper: Weston and Watkins, 1999, Support vector machines for multi-class pattern recognition.
     """
     from torch.nn import functional as F
 
-    return F.multi_margin_loss(logits, labels, p=power, margin=margin)
+    if class_weights == "none":
+        return F.multi_margin_loss(logits, labels, p=power, margin=margin)
+    return _balanced(F.multi_margin_loss(logits, labels, p=power, margin=margin, reduction="none"), labels, class_sizes)
+
+
+def _balanced(of_each: Tensor, labels: Tensor, class_sizes: Tensor | None) -> Tensor:
+    """Return the mean of each image's loss, weighted so that classes count the same."""
+    if class_sizes is None:
+        raise ValueError("class weights need the sizes of the classes")
+    weights = class_sizes.sum() / (len(class_sizes) * class_sizes)
+    return (of_each * weights[labels]).mean()

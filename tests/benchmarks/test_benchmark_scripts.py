@@ -17,6 +17,7 @@ import pytest
 import ray_overhead
 import scaling
 import study
+import times
 import vs_plain_loop
 from _zoo import changed, train
 from click.testing import CliRunner
@@ -44,7 +45,7 @@ def carry_out(script, tmp_path, *arguments):
 
 
 @pytest.mark.parametrize(
-    "name", ["vs_plain_loop", "study", "overhead", "scaling", "precision", "gpu", "executors", "ray_overhead"]
+    "name", ["vs_plain_loop", "study", "overhead", "scaling", "precision", "gpu", "executors", "ray_overhead", "times"]
 )
 def test_help(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
@@ -66,6 +67,16 @@ def test_precision(tmp_path):
         assert written["verdicts"][name]["difference"] == pytest.approx(mean)
         assert name in output
     assert "margin 0.005; bf16 minus fp32" in output
+
+
+def test_times(tmp_path):
+    output, written = carry_out(times, tmp_path, "--images", "100", "--seeds", "1", "--copies", "2", "--rounds", "40")
+    assert written["rounds"] == 40
+    for kind in ("training", "evaluation"):
+        ((ratio, low, high),) = written[kind]["intervals"]
+        assert low < ratio < high
+        assert written[kind]["leave_out_1"] == (not low <= 1 <= high)
+        assert f"{written[kind]['leave_out_1']} of 1" in output
 
 
 def test_vs_plain_loop(tmp_path):

@@ -99,6 +99,18 @@ def test_a_plugin_is_checked_whole(zoo: Zoo) -> None:
     assert "skipped: options_usable: it has no options with values to try (schedule constant)" in result.stdout
 
 
+def test_several_names_and_patterns_are_checked_once_each(zoo: Zoo) -> None:
+    arguments = ["schedule:cosine", "schedule:[cs]*", "zoo_plugins.sch*", "starter/4[cd]"]
+    found = json.loads(zoo("check", *arguments, "--json").stdout)
+    names = [record["name"] for record in found]
+    assert names[0] == "cosine"
+    assert names[-2:] == ["starter/4c", "starter/4d"]
+    assert len(set(names)) == len(names) > 4
+    missing = zoo("check", "schedule:cosine", "schedule:z*")
+    assert (missing.exit_code, missing.stdout) == (2, "")
+    assert missing.stderr == "Error: nothing that can be checked matches 'schedule:z*'; `zoo list` shows all\n"
+
+
 def test_json_has_everything(zoo: Zoo) -> None:
     (record,) = json.loads(zoo("check", "schedule:cosine", "--json").stdout)
     assert (record["kind"], record["name"]) == ("schedule", "cosine")

@@ -29,7 +29,7 @@ def complete(*words: str, shell: str = "bash") -> list[str]:
 
 def test_commands() -> None:
     assert complete("") == list(COMMANDS)
-    assert sorted(complete("data", "")) == ["get", "info", "list", "remove"]
+    assert sorted(complete("data", "")) == ["get", "info", "list", "remove", "show"]
     assert {"install", "list", "lock", "show", "uninstall"} < set(complete("plugins", ""))
     assert sorted(complete("study", "")) == ["list", "plan", "report", "run", "show"]
 

@@ -1,4 +1,4 @@
-"""Ctrl-C while `zoo benchmark` trains: what is stored stays, no process is left, and the same command goes on."""
+"""Ctrl-C and SIGTERM while commands train: what is stored stays, no process is left, and the same command goes on."""
 
 from __future__ import annotations
 
@@ -46,10 +46,16 @@ def begin(command: list[str], environment: Mapping[str, str]) -> subprocess.Pope
     )
 
 
-def interrupt(process: subprocess.Popen[str]) -> tuple[str, str, float]:
-    """Do what Ctrl-C does; return what was printed, and how many seconds it took to end."""
+def interrupt(
+    process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT, *, alone: bool = False
+) -> tuple[str, str, float]:
+    """Do what Ctrl-C does, or what a batch system does, which may signal the command alone.
+
+    Returns:
+        What was printed, and how many seconds it took to end.
+    """
     before = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT)
+    (os.kill if alone else os.killpg)(process.pid, number)
     try:
         output, errors = process.communicate(timeout=LONGEST)
     except subprocess.TimeoutExpired:
@@ -72,29 +78,51 @@ def processes_of(group: int) -> list[str]:
     return found
 
 
+BENCHMARK = ["benchmark", "starter/default", "--epochs", "2", "--seeds", "60", "--yes"]
+STUDY = ["study", "run", "--base", "starter/default", "--change", "mish:activation=mish", "--epochs", "2"]
+STUDY += ["--seeds", "30", "--select", "test", "--yes"]
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_ctrl_c_stops_cleanly(
-    zoo: Callable[..., Result], script: str, process_environment: Mapping[str, str], folder: Path, jobs: str
+@pytest.mark.parametrize(
+    ("command", "number", "alone"),
+    [
+        ([*BENCHMARK, "--jobs", "1"], signal.SIGINT, False),
+        ([*BENCHMARK, "--jobs", "2"], signal.SIGINT, False),
+        ([*BENCHMARK, "--jobs", "2"], signal.SIGTERM, False),
+        ([*STUDY, "--jobs", "2"], signal.SIGTERM, True),
+    ],
+    ids=["Ctrl-C, here", "Ctrl-C, processes", "SIGTERM to all", "SIGTERM to a study"],
+)
+def test_a_command_stops_cleanly(
+    zoo: Callable[..., Result],
+    script: str,
+    process_environment: Mapping[str, str],
+    folder: Path,
+    command: list[str],
+    number: signal.Signals,
+    alone: bool,
 ) -> None:
-    command = ["benchmark", "starter/default", "--epochs", "2", "--seeds", "60", "--jobs", jobs, "--yes"]
     ledger = folder / "zoo.sqlite"
 
     def stored() -> int:
         if not ledger.exists():
             return 0
         with Ledger(ledger) as opened:
+            assert {run.status for run in opened.runs()} <= {"finished"}
             return len(opened.runs())
 
     process = begin([script, *command], process_environment)
     wait_for(lambda: stored() >= 2, process)
-    output, errors, seconds = interrupt(process)
+    output, errors, seconds = interrupt(process, number, alone=alone)
     assert process.returncode == 130
     assert output == "", "no table of half a benchmark"
     assert "Traceback" not in errors
     assert seconds < 20, "it is to stop at once; this allows for a loaded machine"
     match = re.search(
-        r"\nStopped: (\d+) of 60 runs stored in zoo.sqlite.\nThe same command goes on from there.\n", errors
+        r"\nStopped: (\d+) of 60 runs stored in zoo.sqlite.\nThe same command goes on from there.\n"
+        r"(starter/.* seed \d+: .*\n)*$",
+        errors,
     )
     assert match, errors
     assert int(match[1]) == stored() < 60
@@ -102,25 +130,33 @@ def test_ctrl_c_stops_cleanly(
     while left := processes_of(process.pid):
         assert time.monotonic() < deadline, f"these still run: {left}"
         time.sleep(0.05)
-    planned = zoo(*command, "--plan", "--json")
-    assert json.loads(planned.stdout)[0]["stored"] == stored()
+    if command[0] == "benchmark":
+        planned = zoo(*command, "--plan", "--json")
+        assert json.loads(planned.stdout)[0]["stored"] == stored()
 
 
-@pytest.mark.parametrize("after", [0.3, 2.0])
+def takes_signals(process: subprocess.Popen[str]) -> bool:
+    """Whether a command has come so far that it takes signals: before, Python itself is still starting."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    match = re.search(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)
+    return match is not None and bool(int(match[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks for signals in /proc")
+@pytest.mark.parametrize("after", [0.0, 0.5, 2.0])
 def test_ctrl_c_many_times_is_one_message(
     script: str, process_environment: Mapping[str, str], folder: Path, after: float
 ) -> None:
-    command = ["benchmark", "starter/default", "--epochs", "2", "--seeds", "60", "--jobs", "2", "--yes"]
-    process = begin([script, *command], process_environment)
+    process = begin([script, *BENCHMARK, "--jobs", "2"], process_environment)
+    wait_for(lambda: takes_signals(process), process)
     time.sleep(after)
     for _ in range(20):
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.02)
     output, errors, _ = interrupt(process)
     assert "Traceback" not in errors
-    if after >= 1:  # before, Python itself may still be starting
-        assert (process.returncode, output) == (130, "")
-        assert errors.count("Stopped") == 1
+    assert (process.returncode, output) == (130, "")
+    assert errors.count("Stopped") == 1
 
 
 def test_ctrl_c_while_plugins_load(

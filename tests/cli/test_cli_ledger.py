@@ -84,15 +84,35 @@ def test_info_says_who_trains(zoo: Zoo, old: Path) -> None:
 def test_runs_are_listed(zoo: Zoo, old: Path) -> None:
     lines = zoo("ledger", "runs", "starter/4?").stdout.splitlines()
     assert [line.split() for line in lines if not line.startswith("-")] == [
-        ["run", "spec", "seed", "data", "set", "status", "recall", "training", "started"],
-        ["2", "starter/4c", "0", "digits", "finished", "0.5992", "0.20", "s", "2026-11-27", "02:41"],
-        ["4", "starter/4c", "1", "digits", "finished", "0.6521", "0.18", "s", "2026-11-27", "02:41"],
-        ["7", "starter/4e", "0", "digits", "cut", "short"],
+        ["run", "spec", "seed", "epochs", "data", "set", "status", "recall", "training", "started"],
+        ["2", "starter/4c", "0", "2", "digits", "finished", "0.5992", "0.20", "s", "2026-11-27", "02:41"],
+        ["4", "starter/4c", "1", "2", "digits", "finished", "0.6521", "0.18", "s", "2026-11-27", "02:41"],
+        ["7", "starter/4e", "0", "50", "digits", "cut", "short"],
     ]
     assert listed(zoo) == list(range(1, 8))
     assert listed(zoo, "--status", "diverged", "--status", "cut short") == [6, 7]
     assert listed(zoo, "--failed") == []
     assert zoo("ledger", "runs", "--failed").stdout == "No runs.\n"
+
+
+@pytest.mark.parametrize("command", [["runs"], ["remove", "--dry-run"]])
+def test_runs_that_look_alike_are_told_apart(zoo: Zoo, old: Path, command: list[str]) -> None:
+    first = stored(old)[0]
+
+    def like(identity: str, sets: dict[str, dict[str, object]], **key: str) -> Run:
+        spec = {**first.spec, **{section: {**first.spec[section], **values} for section, values in sets.items()}}
+        return attrs.evolve(first, key=attrs.evolve(first.key, spec=identity * 64, **key), spec=spec)
+
+    store(old, like("a", {"training": {"epochs": 3}}))
+    store(old, like("b", {"training": {"epochs": 3, "batch_size": 9}}))
+    store(old, like("b", {"training": {"epochs": 3, "batch_size": 9}}, precision="bf16"))
+    store(old, like("b", {"training": {"epochs": 3, "batch_size": 9}}, dataset="d" * 64))
+    store(old, like("b", {"training": {"epochs": 3, "batch_size": 9}}, source="e" * 64))
+    lines = zoo("ledger", *command, "starter/default").stdout.splitlines()[2:]
+    shown = [line[: line.index(" finished")].split(maxsplit=1)[1] for line in lines if " finished" in line]
+    assert len(set(shown)) == len(shown) == 7
+    assert "batch_size=9" in shown[3]
+    assert "2 of 3" in shown[2]
 
 
 @pytest.mark.parametrize("command", [["runs"], ["runs", "--json"], ["remove", "--yes"], ["remove", "--dry-run"]])

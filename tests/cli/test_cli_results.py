@@ -158,3 +158,31 @@ def test_an_unknown_format_or_column_is_wrong_usage(zoo: Zoo, option: list[str])
     result = zoo("results", *option)
     assert result.exit_code == 2
     assert f"is called '{option[1]}'; did you mean " in result.stderr
+
+
+WRITES = """
+import zoo
+
+
+@zoo.hookimpl
+def zoo_write_runs(runs, to, place):
+    if to != "nowhere":
+        return None
+    if place == "breaks":
+        raise OSError("no room")
+    return f"{len(runs)} runs with {sum(len(run.epochs) for run in runs)} epochs at {place}"
+"""
+
+
+def test_stored_runs_are_written_elsewhere(zoo: Zoo, folder: Path) -> None:
+    (folder / "writes.py").write_text(WRITES)
+    assert zoo("benchmark", "starter/default", "--epochs", "1", "--jobs", "1", "--seeds", "2").exit_code == 0
+    result = zoo("--plugin", "writes.py", "results", "--to", "nowhere:a:b")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.endswith("2 runs with 2 epochs at a:b\n")
+    result = zoo("results", "--to", "tensorbord:x")
+    assert result.exit_code == 2
+    assert "--to tensorbord:x: no plugin has written runs to 'tensorbord'" in result.stderr
+    result = zoo("--plugin", "writes.py", "results", "--to", "nowhere:breaks")
+    assert result.exit_code == 2
+    assert "its hook zoo_write_runs raised OSError: no room" in result.stderr

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from data_fakes import FakeSource, arrays
 
-from zoo.data import cache_dir, data_dir, discard, holdings, load, named, scratch, size_on_disk
+from zoo.data import Options, cache_dir, data_dir, discard, holdings, load, named, scratch, size_on_disk
 from zoo.data.prepare import content_digest
 from zoo.errors import DataError
 from zoo.registry import Registry
@@ -40,10 +40,10 @@ def test_an_entry_is_decoded_once(fake: FakeSource, registry: Registry, cache: P
     assert first.digest == second.digest
     np.testing.assert_array_equal(first.train.images, second.train.images)
     assert len(entries(cache)) == 1
-    load("fake", registry, resize=3)
+    load("fake", registry, Options(resize=3))
     assert fake.decoded == 2
-    load("fake", registry, validation=0.25)
-    load("fake", registry, validation=0.5)
+    load("fake", registry, Options(validation=0.25))
+    load("fake", registry, Options(validation=0.5))
     assert fake.decoded == 2, "a validation part is split off the entry that is there"
     assert len(entries(cache)) == 4
 
@@ -106,7 +106,7 @@ def flipped(position: int) -> Callable[[bytes], bytes]:
 def test_other_content_of_the_same_size_is_damage_and_said(
     name: str, damage: Callable[[bytes], bytes], fake: FakeSource, registry: Registry, cache: Path
 ) -> None:
-    before = load("fake", registry, validation=0.25)
+    before = load("fake", registry, Options(validation=0.25))
     assert before.notes == ()
     for entry in entries(cache):
         content = (entry / name).read_bytes()
@@ -114,12 +114,12 @@ def test_other_content_of_the_same_size_is_damage_and_said(
         (entry / name).write_bytes(damage(content))
         assert (entry / name).read_bytes() != content
     assert [held.dataset for held in holdings()]
-    after = load("fake", registry, validation=0.25)
+    after = load("fake", registry, Options(validation=0.25))
     assert fake.decoded == 2
     assert after.digest == before.digest
     assert after.notes == ("its copy in the cache was damaged, and was decoded anew",)
     np.testing.assert_array_equal(before.train.labels, after.train.labels)
-    assert load("fake", registry, validation=0.25).notes == ()
+    assert load("fake", registry, Options(validation=0.25)).notes == ()
     assert fake.decoded == 2
 
 
@@ -206,7 +206,7 @@ def test_a_killed_process_leaves_no_entry_and_its_rest_is_removed_later(
     assert rest.exists(), "it may be in use by another process"
     two_days_ago = time.time() - 2 * 24 * 3600
     os.utime(rest, (two_days_ago, two_days_ago))
-    load("fake", registry, resize=3)
+    load("fake", registry, Options(resize=3))
     assert not rest.exists()
 
 
@@ -235,7 +235,7 @@ def test_size_on_disk_counts_downloads_and_entries(fake: FakeSource, registry: R
 def test_what_the_cache_holds(fake: FakeSource, registry: Registry, cache: Path) -> None:
     assert holdings() == []
     before = time.time() - 1
-    data = load("fake", registry, validation=0.25)
+    data = load("fake", registry, Options(validation=0.25))
     held = {holding.digest: holding for holding in holdings()}
     assert len(held) == 2, "whole, and with a part held out"
     assert {holding.dataset for holding in held.values()} == {"fake"}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from data_fakes import FakeSource, arrays
 
-from zoo.data import load
+from zoo.data import Options, load
 from zoo.errors import DataError
 from zoo.registry import Registry
 
@@ -33,7 +33,7 @@ def test_a_data_set_is_what_was_decoded(fake: FakeSource, registry: Registry) ->
 
 
 def test_tensors_are_put_on_the_device(fake: FakeSource, registry: Registry) -> None:
-    data = load("fake", registry, validation=0.25, device="meta")
+    data = load("fake", registry, Options(validation=0.25), device="meta")
     assert data.validation
     for split in (data.train, data.test, data.validation):
         assert split.images.device.type == split.labels.device.type == "meta"
@@ -49,11 +49,11 @@ def test_images_in_any_memory_layout_become_contiguous(fake: FakeSource, registr
 
 
 def test_resizing_comes_before_the_validation_part(fake: FakeSource, registry: Registry) -> None:
-    data = load("fake", registry, resize=6, validation=0.25)
+    data = load("fake", registry, Options(resize=6, validation=0.25))
     assert data.shape == (1, 6, 6)
     assert data.validation
     assert (len(data.train), len(data.validation), len(data.test)) == (9, 3, 6)
-    whole = load("fake", registry, resize=6)
+    whole = load("fake", registry, Options(resize=6))
     both = torch.cat([data.train.images, data.validation.images]).flatten(1)
     assert sorted(both.tolist()) == sorted(whole.train.images.flatten(1).tolist())
 
@@ -65,6 +65,18 @@ def test_resizing_comes_before_the_validation_part(fake: FakeSource, registry: R
 def test_order_by_class_is_told(labels: list[int], is_sorted: bool, fake: FakeSource, registry: Registry) -> None:
     fake.content = arrays(train_images=np.zeros((6, 1, 4, 5), np.uint8), train_labels=np.array(labels))
     assert load("fake", registry).sorted_by_class is is_sorted
+
+
+def test_classes_that_differ_much_in_size_are_said(fake: FakeSource, registry: Registry) -> None:
+    labels = np.array([0] * 8 + [1] * 2 + [2] * 2)
+    fake.content = arrays(train_labels=labels)
+    assert load("fake", registry).notes == ()
+    labels[8] = 0
+    fake.content, fake.version = arrays(train_labels=labels), "2"
+    assert load("fake", registry).notes == (
+        "classes have from 1 ('bee') to 9 ('ant') training images, and recall is macro: each counts the same; "
+        "training.sampling, or class_weights of the loss, lets each count the same in training, too",
+    )
 
 
 def test_what_is_missing_is_said(fake: FakeSource, registry: Registry) -> None:
@@ -92,6 +104,6 @@ def test_too_little_memory_is_said(fake: FakeSource, registry: Registry) -> None
 
 def test_arguments_are_checked(fake: FakeSource, registry: Registry) -> None:
     with pytest.raises(DataError, match="resize must be a positive number of pixels, got 0"):
-        load("fake", registry, resize=0)
+        load("fake", registry, Options(resize=0))
     with pytest.raises(DataError, match="validation must be a share from 0 up to, but not including, 1, got 1"):
-        load("fake", registry, validation=1.0)
+        load("fake", registry, Options(validation=1.0))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as some_array
 from PIL import Image
 
-from zoo.data import load, resized
-from zoo.data.prepare import hold_out, prepare
+from zoo.data import Options, load, resized
+from zoo.data.prepare import prepare
+from zoo.data.splits import split_off
 from zoo.errors import DataError
 from zoo.registry import Registry
 
@@ -90,8 +91,68 @@ def test_resizing_one_image_does_not_depend_on_the_others(monkeypatch: pytest.Mo
     images = np.random.default_rng(0).integers(0, 256, (7, 3, 9, 8), np.uint8)
     together = resized(images, 5)
     np.testing.assert_array_equal(together, np.concatenate([resized(image[None], 5) for image in images]))
-    monkeypatch.setattr("zoo.data.prepare._RESIZED_AT_ONCE", 3)
+    monkeypatch.setattr("zoo.data.resizing._RESIZED_AT_ONCE", 3)
     np.testing.assert_array_equal(together, resized(images, 5))
+
+
+def test_what_becomes_of_another_shape() -> None:
+    images = np.arange(2 * 6, dtype=np.uint8).reshape(1, 1, 2, 6) * 20
+    np.testing.assert_array_equal(resized(images, 2, "crop"), images[:, :, :, 2:4])
+    padded = resized(images, 6, "pad")
+    np.testing.assert_array_equal(padded[:, :, 2:4], images)
+    assert padded[:, :, [0, 1, 4, 5]].sum() == 0
+    np.testing.assert_array_equal(resized(images, (4, 6), "pad")[:, :, 1:3], images)
+    np.testing.assert_array_equal(resized(images, (1, 3), "crop"), resized(images, (1, 3)))
+    for fit in ("stretch", "pad", "crop"):
+        assert resized(images, (3, 5), fit).shape == (1, 1, 3, 5)
+        np.testing.assert_array_equal(resized(images, (2, 6), fit), images)
+    tall = np.ascontiguousarray(images.transpose(0, 1, 3, 2))
+    np.testing.assert_array_equal(resized(tall, 6, "pad"), padded.transpose(0, 1, 3, 2))
+
+
+def test_images_that_a_source_leaves_alone_are_cropped_afterwards(fake: FakeSource, registry: Registry) -> None:
+    content = fake.content = arrays()
+    data = load("fake", registry, Options(resize=4, fit="crop"))
+    np.testing.assert_array_equal(data.test.images, content.test_images[:, :, :, :4])
+    with pytest.raises(DataError, match=r"data.fit = pad says how images are resized, so that data.resize is needed"):
+        Options(fit="pad")
+    with pytest.raises(DataError, match=r"Fake: it is not read file by file, so that data.skip_damaged has no meaning"):
+        load("fake", registry, Options(skip_damaged=True))
+    with pytest.raises(DataError, match=r"Fake: it has neither columns nor files, so that data.group_by names nothing"):
+        load("fake", registry, Options(group_by="x"))
+
+
+def test_a_limit_keeps_some_of_each_class_in_order(fake: FakeSource, registry: Registry) -> None:
+    content = fake.content = arrays()
+    data = load("fake", registry, Options(limit=6))
+    assert np.bincount(data.train.labels).tolist() == [2, 2, 2]
+    places = [
+        next(i for i in range(12) if (content.train_images[i] == image.numpy()).all()) for image in data.train.images
+    ]
+    assert places == sorted(places)
+    assert (len(data.test), data.notes) == (6, ("limited to 6 of 12 training images, drawn by class in equal shares",))
+    assert load("fake", registry, Options(limit=12)).digest == load("fake", registry).digest
+    with pytest.raises(DataError, match=r"Fake: data.limit is 13, but there are 12 training images"):
+        load("fake", registry, Options(limit=13))
+    with pytest.raises(DataError, match=r"Fake: data.limit = 2 cannot be drawn by class from 12 training images of 3 "):
+        load("fake", registry, Options(limit=2))
+    with pytest.raises(
+        DataError, match=r"Fake: it has a test part of its own, of 6 images, so that data.test = 0.2 has"
+    ):
+        load("fake", registry, Options(test=0.2))
+
+
+def test_images_in_two_parts_are_said(fake: FakeSource, registry: Registry) -> None:
+    sound = arrays()
+    test = sound.test_images.copy()
+    test[1], test[5] = sound.train_images[4], sound.train_images[3]
+    fake.content = arrays(test_images=test)
+    data = load("fake", registry)
+    assert data.notes == (
+        "leak: 2 of 6 test images are training images, too, pixel for pixel, 1 of them with another label, so that "
+        "test recall is not that of new images",
+    )
+    assert load("fake", registry).notes == data.notes
 
 
 def test_resizing_accepts_read_only_images() -> None:
@@ -123,7 +184,7 @@ def test_a_held_out_part_is_a_stratified_partition_in_order(counts: list[int], s
         "Fake",
         None,
     )
-    parts = hold_out(whole, share, "Fake").parts
+    parts = split_off(whole, share, "validation", "Fake").parts
     kept, held_out = (parts[part][0].ravel().tolist() for part in ("train", "validation"))
     assert sorted(kept + held_out) == list(range(total))
     assert kept == sorted(kept)
@@ -140,7 +201,7 @@ def test_a_share_that_leaves_a_class_out_is_refused(share: float) -> None:
     labels = np.array([0] * 40 + [1] * 40 + [2])
     whole = prepare(arrays(train_images=np.zeros((81, 1, 4, 5), np.uint8), train_labels=labels), "Fake", None)
     with pytest.raises(DataError) as error:
-        hold_out(whole, share, "Fake")
+        split_off(whole, share, "validation", "Fake")
     assert str(error.value) == (
         f"Fake: a validation share of {share} cannot be held out: the class 'cat' has 1 training images, and some must "
         "go to either part; set another data.validation, or 0"
@@ -151,7 +212,7 @@ def test_a_class_with_too_few_images_for_the_share_is_named() -> None:
     labels = np.array([0] * 40 + [1] * 40 + [2, 2])
     whole = prepare(arrays(train_images=np.zeros((82, 1, 4, 5), np.uint8), train_labels=labels), "Fake", None)
     with pytest.raises(DataError, match="the class 'cat' has 2 training images"):
-        hold_out(whole, 0.1, "Fake")
+        split_off(whole, 0.1, "validation", "Fake")
 
 
 def test_the_digest_follows_all_that_is_trained_on() -> None:
@@ -167,7 +228,7 @@ def test_the_digest_follows_all_that_is_trained_on() -> None:
     ]
     first = prepare(sound, "Fake", None)
     digests = [prepare(content, "Fake", None).digest for content in changed]
-    digests += [prepare(sound, "Fake", 3).digest, hold_out(first, 0.25, "Fake").digest, first.digest]
+    digests += [prepare(sound, "Fake", 3).digest, split_off(first, 0.25, "validation", "Fake").digest, first.digest]
     assert len(set(digests)) == len(digests)
     assert prepare(arrays(notes=("said",), train_labels=LABELS.astype(np.uint8)), "Other", None).digest == first.digest
 

@@ -15,7 +15,8 @@ from zoo.registry import Registry
 def test_a_path_after_a_colon_becomes_the_option(registry: Registry) -> None:
     assert source("folder:/a:b", registry).title == "folder:/a:b"
     assert source("npz:~/x.npz", registry).title == "npz:" + str(Path.home() / "x.npz")
-    assert {name for name, variant in registry.variants("dataset").items() if takes_path(variant)} == {"folder", "npz"}
+    with_path = {name for name, variant in registry.variants("dataset").items() if takes_path(variant)}
+    assert with_path == {"folder", "npz", "csv", "parquet"}
 
 
 @pytest.mark.parametrize(

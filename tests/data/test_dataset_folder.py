@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import struct
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.data import load, resized, source
+from zoo.data import Options, has_validation, load, resized, source
 from zoo.errors import DataError
 from zoo.registry import Registry
 
 ARCHIVE = Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.tar.xz"
 SIDE = 4
+LAYOUT = "images are read from train/<class>/* and test/<class>/*, or from <class>/*"
 TURNS = "sorted by file name, each class's images stand together, so that classes take turns instead"
 
 
@@ -33,7 +36,7 @@ def images(tmp_path: Path) -> Path:
         for index in range(count):
             folder = root / part / ("cat", "ant")[index % 2]
             folder.mkdir(parents=True, exist_ok=True)
-            picture(index).save(folder / f"{index}.png")
+            picture(index + (100 if part == "test" else 0)).save(folder / f"{index}.png")
     return root
 
 
@@ -80,7 +83,7 @@ def test_numbers_that_begin_anew_in_each_class_are_in_turns_as_they_are(images: 
 def test_what_lies_elsewhere_is_said_with_its_count(images: Path, registry: Registry) -> None:
     before = load(f"folder:{images}", registry).digest
     (images / "train/cat/.#0.png").symlink_to("somebody@host.4711:17")
-    for path in ("val/cat/0.png", "val/ant/1.png", "train/cat/more/even/2.png", "train/cat/more/3.png"):
+    for path in ("old/cat/0.png", "old/ant/1.png", "train/cat/more/even/2.png", "train/cat/more/3.png"):
         (images / path).parent.mkdir(parents=True, exist_ok=True)
         picture(0).save(images / path)
     data = load(f"folder:{images}", registry)
@@ -88,17 +91,109 @@ def test_what_lies_elsewhere_is_said_with_its_count(images: Path, registry: Regi
     assert data.notes == (
         f"files skipped, being no image in a class folder: 1, such as {images}/train/cat/.#0.png",
         f"files skipped in folders below a class: 2, such as {images}/train/cat/more/3.png",
-        f"not used: the 2 files in {images}/val, for images are read from train and test only",
+        f"not used: the 2 files in {images}/old, for images are read from train and test only",
     )
 
 
-def test_orientation_tags_are_said(images: Path, registry: Registry) -> None:
+def test_a_validation_folder_is_used_and_said(images: Path, registry: Registry) -> None:
+    for index in range(4):
+        folder = images / "val" / ("cat", "ant")[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        picture(200 + index).save(folder / f"{index}.png")
+    data = load(f"folder:{images}", registry)
+    assert data.validation
+    np.testing.assert_array_equal(data.validation.images[1].permute(1, 2, 0), np.asarray(picture(201)))
+    assert data.notes == ("its own validation part is used: 4 images",)
+    assert has_validation(f"folder:{images}", registry)
+    with pytest.raises(DataError) as error:
+        load(f"folder:{images}", registry, Options(validation=0.5))
+    assert str(error.value) == (
+        f"folder:{images}: it has a validation part of its own, of 4 images, so that data.validation = 0.5 has no "
+        "meaning; leave it out"
+    )
+    (images / "val").rename(images / "valid")
+    assert load(f"folder:{images}", registry).digest == data.digest
+    (images / "validation").mkdir()
+    assert refusal(images, registry) == (
+        f"{images}: both {images}/valid and {images}/validation hold validation images; keep one"
+    )
+
+
+def test_a_folder_of_classes_is_split(images: Path, registry: Registry) -> None:
+    remove_test(images)
+    data = load(f"folder:{images}", registry, Options(test=0.34))
+    other = f"folder:{images}/train"
+    same = load(other, registry, Options(test=0.34))
+    assert (len(same.train), len(same.test), same.digest) == (3, 3, data.digest)
+    assert same.notes == ("3 of 6 training images became the test part, by class in equal shares",)
+    assert not has_validation(other, registry)
+    with pytest.raises(DataError, match=r"it has no test images; `sets=\{'data.test': 0.2\}` splits a fifth"):
+        load(other, registry)
+
+
+def test_images_of_one_group_stay_together(tmp_path: Path, registry: Registry) -> None:
+    for index in range(40):
+        folder = tmp_path / ("cat", "ant")[index % 2]
+        folder.mkdir(exist_ok=True)
+        picture(index).save(folder / f"p{index // 4:02}_{index}.png")
+    data = load(f"folder:{tmp_path}", registry, Options(test=0.2, validation=0.25, group_by=r"(p\d+)_"))
+    groups = {part: {name.partition("/")[2][:3] for name in names} for part, names in data.names.items()}
+    assert {part: len(found) for part, found in groups.items()} == {"train": 6, "test": 2, "validation": 2}
+    assert len(set.union(*groups.values())) == 10
+    assert data.notes == (
+        "8 of 40 training images became the test part: 2 of 10 groups, each whole (asked for: 20%)",
+        "8 of 32 training images became the validation part: 2 of 8 groups, each whole (asked for: 25%)",
+    )
+    for pattern, text in (
+        (r"(p\d)\d_(", "is no regular expression: missing ), unterminated subpattern at position 8"),
+        (r"p\d+", "must have one pair of parentheses, around what tells groups apart, as in 'patient(\\d+)_'"),
+        (r"(q\d+)", "is not found in cat/p00_0.png"),
+    ):
+        with pytest.raises(DataError) as error:
+            load(f"folder:{tmp_path}", registry, Options(test=0.2, group_by=pattern))
+        assert str(error.value).endswith(f"data.group_by = {pattern!r} {text}")
+    with pytest.raises(DataError, match="the class 'ant' is in 4 of 4 groups, and some must go to either part"):
+        load(f"folder:{tmp_path}", registry, Options(test=0.2, group_by="p0?([0-3])"))
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_damaged_files_are_left_out_and_listed(number: int, images: Path, registry: Registry) -> None:
+    damaged = sorted(images.glob("train/*/*.png"), key=lambda path: path.name)[number]
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    assert refusal(images, registry).startswith(f"{damaged} cannot be read as an image: ")
+    data = load(f"folder:{images}", registry, Options(skip_damaged=True))
+    assert (len(data.train), len(data.names["train"])) == (5, 5)
+    for name, image in zip(data.names["train"], data.train.images, strict=True):
+        np.testing.assert_array_equal(image.permute(1, 2, 0), np.asarray(Image.open(images / name)))
+    said, _, file = data.notes[0].rpartition(" ")
+    assert said == "files left out because they cannot be read: 1, listed in"
+    assert Path(file).read_text(encoding="utf-8").startswith(f"{damaged} cannot be read as an image: ")
+
+
+def test_sixteen_bits_for_each_colour_become_eight_and_it_is_said(images: Path, registry: Registry) -> None:
+    # Pillow cannot write such a file: two pixels of red 0x1234, green 0xff00, blue 0x00ff.
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + struct.pack(">HHH", 0x1234, 0xFF00, 0x00FF) * SIDE for _ in range(SIDE))
+    header = struct.pack(">IIBBBBB", SIDE, SIDE, 16, 2, 0, 0, 0)
+    content = [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    (images / "train" / "cat" / "0.png").write_bytes(b"".join(content))
+    data = load(f"folder:{images}", registry)
+    assert data.notes == ("images of 16 bits for each colour, of which the upper 8 were taken: 1",)
+    assert data.train.images[0, :, 0, 0].tolist() == [0x12, 0xFF, 0x00]
+
+
+def test_images_are_turned_as_orientation_tags_say_and_it_is_said(images: Path, registry: Registry) -> None:
     exif = Image.Exif()
     for index, value in enumerate((1, 6)):
         exif[0x0112] = value
         picture(index).save(images / "train" / ("cat", "ant")[index] / f"{index}.png", exif=exif)
     data = load(f"folder:{images}", registry)
-    assert data.notes == ("images with a camera's orientation tag, left as they are stored: 1",)
+    assert data.notes == ("images turned as their camera's orientation tag says: 1",)
+    np.testing.assert_array_equal(data.train.images[0].permute(1, 2, 0), np.asarray(picture(0)))
+    # 6: what was the top stands at the right.
+    np.testing.assert_array_equal(data.train.images[1].permute(1, 2, 0), np.rot90(np.asarray(picture(1)), -1))
 
 
 def test_all_grey_images_have_one_channel(images: Path, registry: Registry) -> None:
@@ -201,8 +296,7 @@ def truncate(root: Path) -> None:
     [
         (
             remove_test,
-            "the data set folder:{root} is not at hand: there is no folder {root}/test (images are read from "
-            "train/<class>/* and test/<class>/*)",
+            "folder:{root}: it has no test images; `sets={{'data.test': 0.2}}` splits a fifth of all off",
         ),
         (flatten, "{root}/train holds no folder; images are read from {root}/train/<class>/*"),
         (
@@ -243,7 +337,7 @@ def test_a_single_class_is_refused(tmp_path: Path, registry: Registry) -> None:
 
 def test_a_missing_folder_is_named(tmp_path: Path, registry: Registry) -> None:
     origin = source(f"folder:{tmp_path}/no", registry)
-    missing = f"there is no folder {tmp_path}/no (images are read from train/<class>/* and test/<class>/*)"
+    missing = f"there is no folder {tmp_path}/no ({LAYOUT})"
     assert origin.missing() == missing
     with pytest.raises(DataError) as error:
         origin.get(lambda done, total: None)
@@ -257,7 +351,7 @@ def test_getting_a_folder_that_is_there_does_nothing(images: Path, registry: Reg
 def test_images_of_mixed_sizes_can_be_resized(images: Path, registry: Registry) -> None:
     odd = images / "train" / "cat" / "0.png"
     picture(0, size=(9, 5)).save(odd)
-    data = load(f"folder:{images}", registry, resize=6)
+    data = load(f"folder:{images}", registry, Options(resize=6))
     assert data.shape == (3, 6, 6)
     pixels = np.asarray(Image.open(odd)).transpose(2, 0, 1)[np.newaxis]
     np.testing.assert_array_equal(data.train.images[:1], resized(np.ascontiguousarray(pixels), 6))
@@ -305,7 +399,7 @@ def cifar10_jpegs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_cifar10_jpegs_are_in_the_original_order(cifar10_jpegs: Path, registry: Registry) -> None:
-    data = load(f"folder:{cifar10_jpegs}", registry, validation=0.2)
+    data = load(f"folder:{cifar10_jpegs}", registry, Options(validation=0.2))
     assert data.shape == (3, 32, 32)
     assert data.validation
     assert (len(data.train), len(data.validation), len(data.test)) == (120, 30, 150)

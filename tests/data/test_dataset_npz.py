@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zoo.data import load, source
+from zoo.data import Options, has_validation, load, source
 from zoo.errors import DataError
 from zoo.registry import Registry
 
@@ -15,7 +15,7 @@ TRAIN = np.random.default_rng(0).integers(0, 256, (6, 4, 5), np.uint8)
 SOUND: dict[str, Any] = {
     "train_images": TRAIN,
     "train_labels": np.arange(6) % 2,
-    "test_images": TRAIN[:2],
+    "test_images": 255 - TRAIN[:2],
     "test_labels": np.arange(2),
 }
 
@@ -39,7 +39,7 @@ def test_channels_come_second_or_last(channels: int, tmp_path: Path, registry: R
     first = np.ascontiguousarray(last.transpose(0, 3, 1, 2))
     digests = set()
     for images in (first, last):
-        data = load(save(tmp_path, train_images=images, test_images=images[:2]), registry)
+        data = load(save(tmp_path, train_images=images, test_images=255 - images[:2]), registry)
         np.testing.assert_array_equal(data.train.images, first)
         digests.add(data.digest)
     assert len(digests) == 1
@@ -47,11 +47,27 @@ def test_channels_come_second_or_last(channels: int, tmp_path: Path, registry: R
 
 def test_classes_columns_of_labels_and_unused_arrays(tmp_path: Path, registry: Registry) -> None:
     labels = (np.arange(6) % 2).astype(np.uint8)[:, None]
-    name = save(tmp_path, train_labels=labels, classes=np.array(["no", "yes"]), val_images=TRAIN)
+    name = save(tmp_path, train_labels=labels, classes=np.array(["no", "yes"]), extra=TRAIN)
     data = load(name, registry)
     assert data.classes == ("no", "yes")
     assert data.train.labels.tolist() == [0, 1, 0, 1, 0, 1]
-    assert data.notes == ("not used: val_images",)
+    assert data.notes == ("not used: extra",)
+
+
+def test_a_validation_part_of_its_own_is_used_and_a_test_part_may_be_split_off(
+    tmp_path: Path, registry: Registry
+) -> None:
+    name = save(tmp_path, val_images=TRAIN[:2] // 2, val_labels=np.arange(2), test_images=None, test_labels=None)
+    assert has_validation(name, registry)
+    data = load(name, registry, Options(test=0.34))
+    assert data.validation
+    np.testing.assert_array_equal(data.validation.images[:, 0], TRAIN[:2] // 2)
+    assert (len(data.train), len(data.test)) == (3, 3)
+    assert data.notes == (
+        "its own validation part is used: 2 images",
+        "3 of 6 training images became the test part, by class in equal shares",
+    )
+    assert not has_validation(save(tmp_path), registry)
 
 
 @pytest.mark.parametrize(

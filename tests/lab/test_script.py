@@ -48,14 +48,25 @@ def test_the_script_of_the_page_has_it(tmp_path):
     assert stored(tmp_path) == [("finished", "compare.py")] * 6
 
 
+MESSAGE = (
+    "a worker process ended with exit code 1 before its first message: it imports the script that commands it, which "
+    'must not do its work when it is imported: begin work under `if __name__ == "__main__":`, or take jobs=1\n'
+)
+
+
 @pytest.mark.parametrize("work", UNGUARDED)
 def test_a_script_without_the_guard_ends_in_one_message(work, tmp_path):
-    done = carried_out(tmp_path, f"try:\n    {UNGUARDED[work]}\nexcept zoo.ZooError as error:\n    print(error)\n")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == (
-        "a worker process ended with exit code 1 before its first message: it imports the script that commands it, "
-        'which must not do its work when it is imported: begin work under `if __name__ == "__main__":`, or take '
-        "jobs=1\n"
-    )
+    done = carried_out(tmp_path, UNGUARDED[work])
+    assert done.returncode == 1
+    lines = done.stderr.splitlines(keepends=True)
+    assert lines[-1] == f"Error: {MESSAGE}"
     assert "Traceback" not in done.stderr
-    assert stored(tmp_path) == []
+    assert sum("Error" in line for line in lines) == 1
+    assert not list(tmp_path.glob("zoo.sqlite*")), "nothing was stored"
+
+
+def test_a_script_without_the_guard_can_catch_it(tmp_path):
+    work = f"try:\n    {UNGUARDED['benchmark']}\nexcept zoo.ZooError as error:\n    print(error)\n"
+    done = carried_out(tmp_path, f"{work}1 / 0\n")
+    assert done.stdout == MESSAGE
+    assert done.stderr.endswith("ZeroDivisionError: division by zero\n"), "all else has its traceback"

@@ -741,3 +741,33 @@ def test_lookups_by_key_use_an_index(path: Path) -> None:
             query = f"EXPLAIN QUERY PLAN SELECT * FROM run WHERE {KEY} AND {condition}"
             (step,) = ledger.file.connection.execute(query, [""] * 5).fetchall()
             assert "USING INDEX run_" in step["detail"], step["detail"]
+
+
+def test_a_file_that_was_made_and_not_used_is_removed(path: Path) -> None:
+    with Ledger(path, keep_unused=False) as ledger:
+        attempt = begin(ledger, make_run(0))
+        assert path.exists()
+        ledger.release(attempt)
+    assert not list(path.parent.iterdir())
+    with Ledger(path):
+        pass
+    with Ledger(path, keep_unused=False):
+        pass
+    assert path.exists(), "another one made it"
+
+
+def test_a_file_that_another_has_open_is_not_removed(path: Path) -> None:
+    with Ledger(path, keep_unused=False) as first:
+        other = Ledger(path, keep_unused=False)
+        first.release(begin(first, make_run(0)))
+    with other:
+        record(other, make_run(0))
+    assert len(read(path)) == 1
+    with Ledger(path) as ledger:
+        assert ledger.file.pragma("user_version") == VERSION
+
+
+def test_a_file_that_is_used_stays(path: Path) -> None:
+    with Ledger(path, keep_unused=False) as ledger:
+        record(ledger, make_run(0))
+    assert len(read(path)) == 1

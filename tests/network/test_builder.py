@@ -218,7 +218,7 @@ def test_a_shape_that_shrinks_to_nothing_is_reported_with_layer_and_sizes(regist
     assert "3" in text.partition("24x2x2")[2], "it does not say how large the window is"
 
 
-HEAD = "from torch import nn\nfrom zoo import hookimpl\n"
+HEAD = "import torch\nfrom torch import nn\nfrom zoo import hookimpl\n"
 
 
 def single(install: Install, **bodies: str) -> Registry:
@@ -239,7 +239,11 @@ PLACE = "(unnamed): network.features[1].activation: mine"
     ("body", "error", "expected"),
     [
         ("raise ValueError('an  odd\\n map')", BuildError, f"{PLACE} does not fit its input of 48x12x12: an odd map"),
-        ("raise RuntimeError('bad')", BuildError, f"{PLACE} does not fit its input of 48x12x12: bad"),
+        ("raise RuntimeError('bad')", PluginError,
+            f"{PLACE}: plugin mine (mine, FILE): its factory raised RuntimeError: bad"),
+        ("return torch.zeros(2, 3)", PluginError, f"{PLACE}: plugin mine (mine, FILE) raised TypeError: its factory "
+            "must return a torch.nn.Module, not a tensor of 2x3; what it computes on a batch belongs into the module's "
+            "forward"),
         ("return nn.Conv2d(1, 1, 1)", BuildError, f"{PLACE} does not fit its input of 48x12x12: Given groups=1"),
         ("return nn.Flatten()", BuildError,
             f"{PLACE} does not fit its input of 48x12x12: it makes 1x6912 of a batch of 1x48x12x12"),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import hinge_loss, log_loss
+from sklearn.utils.class_weight import compute_class_weight
 
 from zoo_plugins.losses import cross_entropy, cross_entropy_of_softmax, multi_margin
 
@@ -86,3 +87,31 @@ def test_a_step_down_the_gradient_lowers_the_loss(loss):
     before = loss(logits, labels)
     before.backward()
     assert loss(logits - 0.1 * logits.grad, labels) < before
+
+
+@settings(deadline=None, max_examples=30)
+@given(batches(), st.sampled_from([(cross_entropy, {}), (multi_margin, {"power": 2}), (multi_margin, {})]))
+def test_with_balanced_weights_each_class_counts_the_same(batch, loss):
+    logits, labels = batch
+    factory, options = loss
+    sizes = np.bincount(labels, minlength=logits.shape[1])
+    if (sizes == 0).any():
+        return
+    weighted = factory(
+        *map(torch.from_numpy, (logits, labels, sizes.astype(float))), class_weights="balanced", **options
+    ).item()
+    of_classes = [value(factory, logits[labels == one], labels[labels == one], **options) for one in range(len(sizes))]
+    assert weighted == pytest.approx(np.mean(of_classes), abs=1e-9)
+    # The weights are those that scikit-learn calls balanced.
+    weights = compute_class_weight("balanced", classes=np.arange(len(sizes)), y=labels)
+    each = [value(factory, logits[[i]], labels[[i]], **options) * weights[labels[i]] for i in range(len(labels))]
+    assert weighted == pytest.approx(np.mean(each), abs=1e-9)
+
+
+def test_equal_classes_have_equal_weights():
+    logits, labels = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3
+    sizes = torch.full((3,), 2.0)
+    torch.testing.assert_close(
+        cross_entropy(logits, labels, sizes, class_weights="balanced", label_smoothing=0.1),
+        cross_entropy(logits, labels, label_smoothing=0.1),
+    )

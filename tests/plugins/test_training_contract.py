@@ -162,13 +162,14 @@ def test_a_loss_is_a_finite_scalar_that_prefers_the_true_class(variant, scale):
     labels = torch.tensor([0, 1, 2, 3])
     right = torch.eye(4) * scale
     logits = right.clone().requires_grad_()
-    loss = make(variant, logits=logits, labels=labels)
+    given = {"labels": labels, "class_sizes": torch.ones(4)}
+    loss = make(variant, logits=logits, **given)
     assert loss.shape == ()
     assert loss.isfinite(), f"{label(variant)}: {loss} for logits of {scale}"
     loss.backward()
     assert logits.grad.isfinite().all(), f"{label(variant)}: the gradient is not finite for logits of {scale}"
     if scale:
-        wrong = make(variant, logits=right.roll(1, dims=1), labels=labels)
+        wrong = make(variant, logits=right.roll(1, dims=1), **given)
         assert loss < wrong, f"{label(variant)}: wrong logits cost less ({wrong}) than right ones ({loss})"
 
 

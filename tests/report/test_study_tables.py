@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_results import CHANGES, SEEDS, factorial, one_at_a_time, stepwise
+from made_results import CHANGES, FRESH, SEEDS, factorial, one_at_a_time, stepwise
 from tabulate import tabulate
 
 from zoo.errors import ZooError
@@ -21,8 +21,8 @@ from zoo.report.study import tables
 from zoo.report.study.tables import frame, parquet, render, runs
 from zoo.report.text import column_width, difference, fit, pieces, probability, seed_span
 from zoo.statistics.intervals import mean_interval
-from zoo.statistics.results import Comparison
-from zoo.study.result import StudyResult
+from zoo.statistics.results import Comparison, Losses
+from zoo.study.result import Arrival, StudyResult
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,6 @@ def test_a_claim_has_all_that_its_verdict_rests_on(single: StudyResult) -> None:
             "against": "",
             "verdict": tables.said(c),
             "difference [corrected]": difference(c.difference, c.low, c.high),
-            "bootstrap": f"[{c.bca_low:+.4f}, {c.bca_high:+.4f}]",
             "p": probability(c.p_adjusted),
             "d": f"{c.effect_size:+.2f}",
             "seeds": str(c.n),
@@ -91,11 +90,30 @@ def test_a_claim_has_all_that_its_verdict_rests_on(single: StudyResult) -> None:
 
 def test_an_undecided_claim_says_what_would_decide_it() -> None:
     open_ = Comparison(
-        n=2, difference=0.1, low=-1.0, high=1.2, p=0.5, p_adjusted=1.0, verdict="undecided", more_seeds=4
+        n=4, difference=0.1, low=-1.0, high=1.2, p=0.5, p_adjusted=1.0, verdict="undecided", more_seeds=4
     )
     assert tables.said(open_) == "undecided (about 4 more seeds)"
     assert tables.said(attrs.evolve(open_, more_seeds=1)) == "undecided (about 1 more seed)"
     assert tables.said(attrs.evolve(open_, more_seeds=None)) == "undecided"
+    assert tables.said(attrs.evolve(open_, n=2)) == "undecided (fewer than 3 seeds)"
+
+
+def test_lost_runs_have_a_verdict_of_their_own(single: StudyResult) -> None:
+    lost = Losses(with_change=(5, 5), without_change=(0, 5), p=0.008, p_adjusted=0.04, verdict="loses more runs")
+    result = attrs.evolve(single, losses={"slow": lost})
+    table = tables.verdicts(result)[-1]
+    assert [cell.text for cell in table.rows[0].values()] == ["slow", "loses more runs", "5 of 5", "0 of 5", "0.0400"]
+    assert tables.answer(result).endswith(". slow loses more runs.")
+
+
+def test_a_verdict_that_signs_do_not_bear_out_is_said(single: StudyResult) -> None:
+    first = single.claims[0]
+    odd = attrs.evolve(first.comparison, n=10, p=0.2, p_signs=0.001, level=0.05)
+    result = attrs.evolve(single, claims=(attrs.evolve(first, comparison=odd),))
+    assert tables.verdicts(result)[0].below[-1] == (
+        "leaky: a test of signs tells otherwise whether there is a difference (p 0.0010, t test 0.2000, neither "
+        "corrected). Its differences are far from normal: take more seeds."
+    )
 
 
 def test_claims_without_pairs_have_empty_cells(single: StudyResult) -> None:
@@ -104,7 +122,15 @@ def test_claims_without_pairs_have_empty_cells(single: StudyResult) -> None:
     )
     claim = attrs.evolve(single.claims[0], comparison=nothing)
     (table,) = tables.verdicts(attrs.evolve(single, claims=(claim,)))
-    assert [cell.text for cell in table.rows[0].values()] == ["leaky", "", "undecided", "", "", "", "", "0"]
+    assert [cell.text for cell in table.rows[0].values()] == [
+        "leaky",
+        "",
+        "undecided (fewer than 3 seeds)",
+        "",
+        "",
+        "",
+        "0",
+    ]
 
 
 def test_an_interval_of_one_claim_is_called_95_and_those_of_several_corrected(single: StudyResult) -> None:
@@ -141,10 +167,10 @@ def test_interactions_are_said_in_words_and_figures(crossed: StudyResult) -> Non
 
 def test_aliases_have_a_column_where_there_are_any(crossed: StudyResult) -> None:
     first, *others = crossed.effects
-    aliased = attrs.evolve(crossed, effects=(attrs.evolve(first, aliases=("bn x size",)), *others))
+    aliased = attrs.evolve(crossed, effects=(attrs.evolve(first, aliases=("-1/2 bn x size",)), *others))
     text = render(aliased, format_="tsv")
-    assert "also holds: what this design cannot tell from the effect." in text
-    assert re.search(r"^leaky\s.*\tbn x size", text, re.MULTILINE)
+    assert "also holds: what this design cannot tell from the effect, of up to three changes, and how much of" in text
+    assert re.search(r"^leaky\s.*\t-1/2 bn x size", text, re.MULTILINE)
     assert "also holds" not in render(crossed)
 
 
@@ -152,13 +178,8 @@ def test_test_recall_is_shown_of_the_base_and_the_chosen_only(single: StudyResul
     rows = tables.arms_table(single).rows
     shown = {row["arm"].text for row in rows if row["test recall"].text}
     assert shown == {"base", f"{single.chosen} (chosen)"}
-    others = [
-        mean_interval(list(arm.recalls["test"].values()))[0]
-        for arm in single.arms
-        if arm.name not in ("base", single.chosen)
-    ]
-    text = render(single)
-    assert not [f"{mean:.4f} ±" for mean in others if f"{mean:.4f} ±" in text]
+    shown = runs(single, {}).groupby("arm")["test_recall"].count()
+    assert {arm for arm, count in shown.items() if count} == {"base", single.chosen}
 
 
 def test_an_arm_s_recall_is_the_mean_over_the_seeds_that_count(single: StudyResult) -> None:
@@ -176,10 +197,33 @@ def test_what_was_chosen_is_confirmed_on_test(single: StudyResult) -> None:
     chosen, confirmed = tables.selection(single)
     assert chosen == "Chosen by validation recall: bn."
     mean, half = mean_interval(list(single.arm("bn").recalls["test"].values()))
-    assert confirmed.startswith(f"On test: {mean:.4f} ± {half:.4f} against ")
+    assert confirmed.startswith(f"On test, with fresh seeds (1000 to 1004): {mean:.4f} ± {half:.4f} against ")
     assert confirmed.endswith(": helps.")
     (nothing,) = tables.selection(attrs.evolve(single, chosen="base", confirmation=None))
     assert nothing == "Chosen by validation recall: base, without a change."
+    _, open_ = tables.selection(attrs.evolve(single, confirmation=None, unconfirmed=10))
+    assert open_ == (
+        "Not confirmed: 10 runs with fresh seeds (1000 to 1004) are missing. `zoo study run` trains them, with the "
+        "same options; the test images are looked at then."
+    )
+
+
+def test_where_simpler_designs_would_have_arrived_is_said_with_an_interval(crossed: StudyResult) -> None:
+    assert tables.arrivals(crossed) == ["Greedy, the best first: would have arrived there, too."]
+    other = Arrival(design="Stepwise", arm="leaky")
+    assert tables.arrivals(attrs.evolve(crossed, found_by=(other,))) == ["Stepwise: would have arrived at leaky."]
+    compared = Comparison(
+        n=5, difference=-0.001, low=-0.004, high=0.002, p=0.5, p_adjusted=1.0, verdict="undecided", more_seeds=4
+    )
+    result = attrs.evolve(crossed, found_by=(attrs.evolve(other, comparison=compared),))
+    assert tables.arrivals(result) == [
+        "Stepwise: would have arrived at leaky, with fresh seeds -0.0010 [-0.0040, +0.0020] in validation recall to "
+        "what was chosen: not distinguishable."
+    ]
+    row = frame(result).iloc[-1]
+    assert (row["kind"], row["name"], row["treatment"], row["control"]) == (
+        "arrival", "Stepwise", "leaky", crossed.chosen,
+    )  # fmt: skip
 
 
 def test_a_study_that_selects_on_test_shows_it_of_all(registry: Registry) -> None:
@@ -224,7 +268,9 @@ def test_ranks_and_the_pareto_front_are_shown(single: StudyResult) -> None:
         assert line in tables.fronts(single)
     assert "training" in tables.arms_table(single).columns
     shared = attrs.evolve(single, pareto={"parameters": single.pareto["parameters"]})
-    assert "training (shared)" in tables.arms_table(shared).columns, "times of runs that shared the machine say so"
+    assert "training (not compared)" in tables.arms_table(shared).columns, (
+        "times of runs that shared the machine say so"
+    )
     assert "training time" not in " ".join(tables.fronts(shared))
     many = attrs.evolve(single.ranks[0], tied=("a", "b", "c", "d", "e"))
     (table,) = tables.ranks(attrs.evolve(single, ranks=(many,)))
@@ -268,7 +314,6 @@ def test_tables_fit_the_terminal(width: int, single: StudyResult, crossed: Study
         assert "difference [corrected]" in text
         if width >= 120:
             assert "No room for" not in text
-            assert ("bootstrap" in text) is bool(result.claims)
 
 
 def test_csv_json_and_parquet_are_the_frame(single: StudyResult, crossed: StudyResult) -> None:
@@ -301,7 +346,12 @@ def test_the_frame_has_a_row_for_each_claim_or_effect_and_the_confirmation(
 
 def test_runs_have_a_row_for_each_arm_and_seed(single: StudyResult) -> None:
     numbers = {run.key: number for number, run in enumerate(single.arms[1].runs)}
-    table = runs(single, numbers)
+    whole = runs(single, numbers)
+    assert whole.groupby("use").size().to_dict() == {
+        "selection": len(single.arms) * len(SEEDS),
+        "confirmation": len(single.arms) * len(FRESH),
+    }
+    table = whole[whole["use"] == "selection"]
     assert table["run"].dropna().tolist() == list(numbers.values())
     assert len(table) == len(single.arms) * len(SEEDS)
     assert set(table.columns) >= {f"change.{name}" for name in CHANGES}
@@ -312,7 +362,9 @@ def test_runs_have_a_row_for_each_arm_and_seed(single: StudyResult) -> None:
     assert list(slow["status"]) == ["finished", "diverged", "failed", "finished", "finished"]
     assert set(slow["change.slow"]) == {"slow"}
     assert set(slow["change.bn"]) == {"base"}
-    assert slow["test_recall"].isna().sum() == 1
+    assert slow["test_recall"].isna().all()
+    fresh = whole[(whole["use"] == "confirmation") & (whole["arm"] == "base")]
+    assert dict(zip(fresh["seed"], fresh["test_recall"], strict=True)) == single.arms[0].recalls["test"]
 
 
 @pytest.mark.parametrize(

@@ -388,6 +388,8 @@ def test_folding_loses_nothing_but_space(text: str, width: int) -> None:
         (190, "3 min 10 s", "3 min"),
         (3599.7, "1 h 0 min", "1 h 0 min"),
         (7500, "2 h 5 min", "2 h 5 min"),
+        (48 * 3600, "48 h 0 min", "48 h 0 min"),
+        (76 * 3600, "3 d 4 h", "3 d 4 h"),
     ],
 )
 def test_durations_are_written_for_people(seconds: float, exact: str, rough: str) -> None:
@@ -397,7 +399,7 @@ def test_durations_are_written_for_people(seconds: float, exact: str, rough: str
 
 @given(st.floats(0.5, 1e6))
 def test_a_rough_duration_is_about_right(seconds: float) -> None:
-    units = {"s": 1, "min": 60, "h": 3600}
+    units = {"s": 1, "min": 60, "h": 3600, "d": 86400}
     words = rough_duration(seconds).split()
     read = sum(int(number) * units[unit] for number, unit in zip(words[::2], words[1::2], strict=True))
     assert read == pytest.approx(seconds, rel=0.5, abs=0.51)
@@ -428,3 +430,24 @@ def test_a_recall_is_written_with_its_interval() -> None:
 )
 def test_a_size(count: int, text: str) -> None:
     assert byte_size(count) == text
+
+
+def about(**changes: str) -> dict[str, str]:
+    return {"device_name": "A Processor", "torch": "2.9", "zoo": "0.1", "engine": "sequential", **changes}
+
+
+def test_seeds_of_several_versions_in_one_mean_are_said() -> None:
+    runs = [run(provenance=about()), run(seed=1, provenance=about(torch="2.10"))]
+    assert "a/default: one mean over seeds of several versions: torch 2.9 and 2.10." in render(runs)
+    assert json.loads(render(runs, format_="json"))[0]["versions"] == "torch 2.9 and 2.10"
+    assert "several versions" not in render(runs[:1])
+
+
+def test_times_of_unlike_runs_in_one_column_are_said() -> None:
+    runs = [run(provenance=about()), run("b", provenance=about(engine="captured", runs_at_once="4"))]
+    said = (
+        "Training times are of runs that differ, and not to be compared: engine sequential and captured; runs at once 1"
+    )
+    assert f"{said} and 4." in render(runs)
+    alike = [run(provenance=about()), run("b", provenance=about())]
+    assert "not to be compared" not in render(alike)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import attrs
+import numpy as np
 import pytest
 from made_results import _run as made_run
+from scipy import stats
 
 from zoo.registry import default_registry
 from zoo.report.verdict import judged, verdicts
@@ -34,17 +36,17 @@ def test_each_value_is_compared_with_the_first(gain: float, verdict: str) -> Non
     made = runs(gain, seconds=3.0)
     note, line = verdicts(judged(made, [[FIRST, SECOND]]))
     assert line.startswith(f"  {SECOND} against {FIRST}: ")
-    assert f"8 seeds: {verdict}; 1.50x the training time" in line
+    assert f"8 seeds: {verdict}; 1.50x [1.50, 1.50] the training time" in line
     by = {(run.name, run.key.seed): measured(run, "test") for run in made}
-    (expected,) = compare({"": [by[SECOND, s] - by[FIRST, s] for s in range(8)]}).values()
+    (expected,) = compare({"": [by[SECOND, s] - by[FIRST, s] for s in range(8)]}, level=0.04).values()
     assert f"{expected.difference:+.4f} [{expected.low:+.4f}, {expected.high:+.4f}]" in line
-    assert note == "Paired by seed, difference in test recall [95% interval]:"
+    assert note == "Paired by seed, on these images and this split, difference in test recall [96% interval]:"
 
 
 def test_images_held_out_are_used() -> None:
     made = runs(0.05, validation=0.2)
     note, line = verdicts(judged(made, [[FIRST, SECOND]]))
-    assert note == "Paired by seed, difference in validation recall [95% interval]:"
+    assert note == "Paired by seed, on these images and this split, difference in validation recall [96% interval]:"
     by = {(run.name, run.key.seed): measured(run, "validation") for run in made}
     mean = sum(by[SECOND, s] - by[FIRST, s] for s in range(8)) / 8
     assert f": {mean:+.4f} [" in line
@@ -64,10 +66,98 @@ def test_several_comparisons_are_corrected_and_say_how_to_choose() -> None:
     assert choosing == "To choose among them, hold images out: sets={'data.validation': 0.25}."
 
 
+def test_lost_runs_are_counted_apart_and_hide_no_difference() -> None:
+    made = [
+        attrs.evolve(run, status="diverged", epochs=()) if run.name == SECOND and run.key.seed == 3 else run
+        for run in runs(0.05)
+    ]
+    line = verdicts(judged(made, [[FIRST, SECOND]]))[1]
+    assert "7 seeds: helps; 1 of 8 runs lost against 0 of 8 (p = 1.0000: undecided)" in line
+
+
 def test_without_pairs_nothing_is_claimed() -> None:
     made = [run for run in runs(0.05) if run.name == FIRST or run.key.seed == 0]
     _, line = verdicts(judged(made, [[FIRST, SECOND]]))
-    assert "1 seed: undecided" in line
+    assert "1 seed: undecided (no claim is made from fewer than 3 seeds)" in line
     failed = [attrs.evolve(run, status="failed", epochs=()) if run.name == SECOND else run for run in made]
-    assert verdicts(judged(failed, [[FIRST, SECOND]]))[1] == f"  {SECOND} against {FIRST}: no pair of runs"
+    assert verdicts(judged(failed, [[FIRST, SECOND]]))[1].startswith(f"  {SECOND} against {FIRST}: no pair of runs")
     assert verdicts(judged(made, [[FIRST]])) == []
+
+
+def test_a_ratio_of_times_has_an_interval_paired_by_seed() -> None:
+    made = [
+        attrs.evolve(
+            run,
+            epochs=tuple(attrs.evolve(e, seconds_training=e.seconds_training * (1 + run.key.seed)) for e in run.epochs),
+        )
+        for run in runs(0.05, seconds=3.0)
+    ]
+    factors = [1.0, 1.1, 0.9, 1.2, 1.0, 0.8, 1.0, 1.05]
+    made = [
+        attrs.evolve(
+            run,
+            epochs=tuple(
+                attrs.evolve(e, seconds_training=e.seconds_training * factors[run.key.seed]) for e in run.epochs
+            ),
+        )
+        if run.name == SECOND
+        else run
+        for run in made
+    ]
+    (one,) = judged(made, [[FIRST, SECOND]])
+    logs = np.log(1.5 * np.array(factors))
+    low, high = np.exp(stats.t.interval(0.95, 7, logs.mean(), logs.std(ddof=1) / np.sqrt(8)))
+    assert (one.time_ratio, one.time_low, one.time_high) == pytest.approx((np.exp(logs.mean()), low, high))
+    assert f"{one.time_ratio:.2f}x [{low:.2f}, {high:.2f}] the training time" in str(one)
+
+
+def test_a_single_seed_has_a_ratio_without_an_interval() -> None:
+    (one,) = judged(runs(0.05, seeds=1, seconds=3.0), [[FIRST, SECOND]])
+    assert str(one).endswith("; 1.50x the training time")
+
+
+def changed(made: list[Run], **about: str) -> list[Run]:
+    """Return the runs with other provenance for those of the second spec."""
+    return [attrs.evolve(r, provenance={**r.provenance, **about}) if r.name == SECOND else r for r in made]
+
+
+def test_recall_is_not_compared_between_data_sets() -> None:
+    made = [
+        attrs.evolve(run, dataset="folder:d", key=attrs.evolve(run.key, dataset="other")) if run.name == SECOND else run
+        for run in runs(0.05)
+    ]
+    (one,) = judged(made, [[FIRST, SECOND]])
+    expected = f"{SECOND} against {FIRST}: not compared, the runs differ in more: data digits and folder:d"
+    assert str(one) == expected
+    assert (one.comparison.n, one.comparison.p, one.time_ratio) == (0, None, None)
+
+
+def test_recall_is_not_compared_between_measures() -> None:
+    made = [
+        attrs.evolve(run, spec={**run.spec, "evaluation": {**run.spec["evaluation"], "measure": "eq2425"}})
+        if run.name == SECOND
+        else run
+        for run in runs(0.05)
+    ]
+    assert str(judged(made, [[FIRST, SECOND]])[0]).endswith("differ in more: measure final and eq2425")
+
+
+def test_what_is_not_compared_is_no_claim_to_be_corrected_for() -> None:
+    made = runs(0.05)
+    elsewhere = [
+        attrs.evolve(run, name="elsewhere", key=attrs.evolve(run.key, dataset="other"), dataset="folder:d")
+        for run in made
+        if run.name == SECOND
+    ]
+    note, *lines = verdicts(judged([*made, *elsewhere], [[FIRST, SECOND, "elsewhere"]]))
+    assert note.endswith("[96% interval]:")
+    assert lines[0] == verdicts(judged(made, [[FIRST, SECOND]]))[1]
+    assert "not compared" in lines[1]
+
+
+def test_times_of_unlike_runs_are_not_compared_and_several_versions_are_said() -> None:
+    (one,) = judged(changed(runs(0.05), device_name="H100", torch="0.1"), [[FIRST, SECOND]])
+    assert one.time_ratio is None
+    assert one.comparison.n == 8
+    assert "helps; times are not compared, of runs that differ: device" in str(one)
+    assert "; of several versions: torch " in str(one)

@@ -149,7 +149,7 @@ def test_a_set_that_changes_nothing_is_an_error(registry: Registry, default: Spe
         ("training.epochs.x", "training.epochs has no 'x'. It has nothing below it."),
         ("network.defaults.activation", "defaults are written into the blocks when a spec is read; set "
             "`network.features.*` instead."),
-        ("fliter.size", "nothing in the spec is called 'fliter'; did you mean filter or filters?"),
+        ("fliter.size", "nothing in the spec is called 'fliter'; did you mean filter or filters or fit?"),
         ("filter.sise", "filter has no 'sise'; did you mean size or stride? It has name, size, stride,"),
         ("learnin_rate", "nothing in the spec is called 'learnin_rate'; did you mean learning_rate?"),
         ("description", "nothing in the spec is called 'description'; did you mean"),

@@ -77,7 +77,18 @@ def test_every_default_is_written_out(registry: Registry) -> None:
     ]  # fmt: skip
     assert tree["network"]["classifier"] == []
     assert (tree["training"]["batch_size"], tree["training"]["shuffle"], tree["training"]["warmup"]) == (64, True, 0.0)
-    assert tree["data"] == {"dataset": "digits", "resize": None, "validation": 0.0, "mean": 0.5, "std": 1.0}
+    assert tree["data"] == {
+        "dataset": "digits",
+        "resize": None,
+        "fit": "stretch",
+        "skip_damaged": False,
+        "test": 0.0,
+        "group_by": None,
+        "limit": None,
+        "validation": 0.0,
+        "mean": 0.5,
+        "std": 1.0,
+    }
     assert tree["evaluation"] == {"every": 1, "measure": "final"}
 
 
@@ -258,8 +269,8 @@ def test_all_that_is_wrong_is_listed(registry: Registry) -> None:
         "  network.features[1].activation: no activation is called 'no'; did you mean none? "
         f"`zoo list --kind activation` shows all {len(registry.variants('activation'))}.",
         "  training.epochs: required, but not there",
-        "  training: unknown option 'epoch'; did you mean epochs? It takes epochs, batch_size, shuffle, optimizer, "
-        "schedule, warmup, loss, augmentation.",
+        "  training: unknown option 'epoch'; did you mean epochs? It takes epochs, batch_size, shuffle, sampling, "
+        "optimizer, schedule, warmup, loss, augmentation.",
         "  data: required, but not there",
     ]
 
@@ -448,6 +459,7 @@ OTHER_VALUES: dict[str, Any] = {
     "training.epochs": 2,
     "training.batch_size": 65,
     "training.shuffle": False,
+    "training.sampling": "balanced",
     "training.optimizer": "adam",
     "training.optimizer.learning_rate": 0.5,
     "training.schedule": "cosine",
@@ -455,6 +467,11 @@ OTHER_VALUES: dict[str, Any] = {
     "training.loss": "multi_margin",
     "training.augmentation": ["horizontal_flip"],
     "data.resize": 16,
+    "data.fit": "pad",
+    "data.skip_damaged": True,
+    "data.test": 0.25,
+    "data.group_by": "patient",
+    "data.limit": 100,
     "data.validation": 0.5,
     "data.mean": 0.25,
     "data.std": 0.5,

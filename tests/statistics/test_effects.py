@@ -15,6 +15,7 @@ from statsmodels.stats.anova import AnovaRM
 from statsmodels.stats.multitest import multipletests
 
 from zoo.statistics.effects import factorial_effects
+from zoo.statistics.fractions import Aliases
 from zoo.statistics.results import Effect
 from zoo.statistics.sequential import Sequential
 
@@ -97,8 +98,7 @@ def test_of_two_levels_p_values_are_those_of_repeated_measures(random: int) -> N
 def test_a_seed_counts_for_the_effects_that_its_runs_suffice_for() -> None:
     runs = table(TWO, seeds=4)
     both = (runs.a == "x") & (runs.b == "x")
-    with pytest.raises(ValueError, match="do not tell 3 effects apart"):
-        factorial_effects(runs[~both], TWO)
+    assert {effect.comparison.n for effect in factorial_effects(runs[~both], TWO)} == {0}
     three = runs[~(both & (runs.seed == 2))]
     assert {effect.comparison.n for effect in factorial_effects(three, TWO)} == {3}
     factors = {name: [name] for name in "ABC"}
@@ -178,8 +178,8 @@ def test_runs_that_do_not_scatter_have_no_interval() -> None:
 def test_combinations_that_are_missing_make_effects_inestimable() -> None:
     runs = table(TWO)
     runs = runs[(runs.a == "base") | (runs.b == "base")]
-    with pytest.raises(ValueError, match="9 runs do not tell 3 effects apart: combinations of levels are missing"):
-        factorial_effects(runs, TWO)
+    for effect in factorial_effects(runs, TWO):
+        assert (effect.comparison.n, effect.comparison.verdict, effect.comparison.low) == (0, "undecided", None)
 
 
 def test_recalls_must_be_finite() -> None:
@@ -196,22 +196,23 @@ def test_levels_must_be_known() -> None:
 
 def half_fraction(
     random: int = 0,
-) -> tuple[pd.DataFrame, dict[str, list[str]], dict[tuple[int, ...], list[tuple[int, ...]]]]:
+) -> tuple[pd.DataFrame, dict[str, list[str]], Aliases]:
     """2^(4-1) of resolution IV, S = PQR: main effects are clear, and interactions aliased in pairs."""
     factors = {name: [name] for name in "PQRS"}
     runs = table(factors, random=random)
     signs = {name: np.where(runs[name] == name, 1, -1) for name in factors}
     runs = runs[signs["S"] == signs["P"] * signs["Q"] * signs["R"]].reset_index(drop=True)
-    pairs: dict[tuple[int, ...], list[tuple[int, ...]]] = {(0, 1): [(2, 3)], (0, 2): [(1, 3)], (0, 3): [(1, 2)]}
-    return runs, factors, {**{(f,): [] for f in range(4)}, **pairs}
+    triples: Aliases = {(f,): {tuple(g for g in range(4) if g != f): 0.25} for f in range(4)}
+    pairs: Aliases = {(0, 1): {(2, 3): 1.0}, (0, 2): {(1, 3): 1.0}, (0, 3): {(1, 2): 1.0}}
+    return runs, factors, {**triples, **pairs}
 
 
 def test_a_fraction_has_one_effect_for_each_group_of_aliases() -> None:
     runs, factors, groups = half_fraction()
     effects = named(factorial_effects(runs, factors, groups=groups))
     assert list(effects) == ["P", "Q", "R", "S", "P x Q", "P x R", "P x S"]
-    assert effects["P"].aliases == ()
-    assert effects["P x Q"].aliases == ("R x S",)
+    assert effects["P"].aliases == ("+1/4 Q x R x S",)
+    assert effects["P x Q"].aliases == ("+ R x S",)
     mean = runs.groupby("S")["recall"].mean()
     assert effects["S"].comparison.difference == close(mean["S"] - mean["base"], abs=1e-12)
     codes = runs.assign(**{name: np.where(runs[name] == name, 0.5, -0.5) for name in factors})
@@ -222,8 +223,7 @@ def test_a_fraction_has_one_effect_for_each_group_of_aliases() -> None:
 
 def test_without_its_groups_a_fraction_cannot_be_estimated() -> None:
     runs, factors, _ = half_fraction()
-    with pytest.raises(ValueError, match="24 runs do not tell 10 effects apart"):
-        factorial_effects(runs, factors)
+    assert 0 in {effect.comparison.n for effect in factorial_effects(runs, factors)}
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_a_main_effect_in_words() -> None:
 
 
 def test_undecided_effects_say_how_many_more_seeds_they_take() -> None:
-    effects = factorial_effects(table(TWO, lambda a, b: 0.5 + 0.006 * (a == "x"), seeds=2), TWO)
+    effects = factorial_effects(table(TWO, lambda a, b: 0.5 + 0.006 * (a == "x"), seeds=3), TWO)
     compared = named(effects)["a=x"].comparison
     assert compared.verdict == "undecided"
     assert compared.more_seeds is not None

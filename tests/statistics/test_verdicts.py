@@ -57,7 +57,7 @@ def test_no_claims_no_verdicts() -> None:
 
 
 def test_seeds_that_agree_on_zero_show_no_practical_difference() -> None:
-    (compared,) = judge([estimate([0.0, 0.0])], level=0.0001)
+    (compared,) = judge([estimate([0.0, 0.0, 0.0])], level=0.0001)
     assert compared.verdict == "no practical difference"
     assert (compared.p, compared.low, compared.high, compared.effect_size) == (1, None, None, None)
 
@@ -130,7 +130,7 @@ def test_so_many_more_seeds_have_the_power_and_one_fewer_has_not(
 
 
 def test_how_many_more_seeds_is_unknown_where_they_do_not_vary() -> None:
-    for values in ([], [0.1], [0.1, 0.1]):
+    for values in ([], [0.1], [0.1, 0.1], [0.1, 0.1, 0.1]):
         assert more_seeds(estimate(values), claims=1, margin=0.005, level=0.05) is None
 
 
@@ -157,7 +157,7 @@ def test_an_interval_leaves_out_0_exactly_where_the_difference_is_shown(statisti
 
 @pytest.mark.parametrize("images", [270, 10_000])
 @pytest.mark.parametrize("scatter", [0.05, 0.7, 2.0], ids=lambda scatter: f"{scatter} images")
-@pytest.mark.parametrize("seeds", [2, 3, 8])
+@pytest.mark.parametrize("seeds", [3, 8])
 def test_recalls_that_agree_by_rounding_decide_nothing_falsely(images: int, scatter: float, seeds: int) -> None:
     """The true difference is the margin, so that "no practical difference" is false; recalls are shares of images."""
     generator, margin, tables = np.random.default_rng(0), 0.005, 400

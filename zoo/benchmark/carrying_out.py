@@ -60,7 +60,7 @@ def carry_out(
             hoped for, and when another command trains some of them.
         engine: see `zoo.train.engines`.
     """
-    books = _Books(ledger, registry, say, registry.variant("executor", executor.name))
+    books = _Books(ledger, registry, say, registry.variant("executor", executor.name), plan.asked)
     open_ = deque(plan.missing)
     try:
         while open_:
@@ -88,8 +88,11 @@ def carry_out(
 class _Books:
     """What is written while runs are trained."""
 
-    def __init__(self, ledger: Ledger, registry: Registry, say: Callable[[str], None], executor: Variant) -> None:
+    def __init__(
+        self, ledger: Ledger, registry: Registry, say: Callable[[str], None], executor: Variant, asked: str
+    ) -> None:
         self._ledger, self._registry, self._say, self._executor = ledger, registry, say, executor
+        self._asked = {"seeds": asked} if asked else {}
         self._reported: set[str] = set()
         self._given: set[RunKey] = set()
         self._over: set[RunKey] = set()
@@ -173,7 +176,7 @@ class _Books:
                 if not over or (run.status == "finished" and told != epochs):
                     raise self._broken(run, f"ended as {run.status} after {told} of {epochs} epochs")
                 # Of this process, which was commanded: a worker has been started by it.
-                about = {"runs_at_once": str(self._at_once.get(key, 1)), "command": command()}
+                about = {"runs_at_once": str(self._at_once.get(key, 1)), "command": command(), **self._asked}
                 run = attrs.evolve(run, provenance={**run.provenance, **about})
                 self._ledger.finish(self._attempts[key], run)
                 self._forget(key)
@@ -309,6 +312,8 @@ def _required(hook: str, result: object) -> object:
         isinstance(result, list) and all(isinstance(section, str) for section in result)
     ):
         raise TypeError(f"it must return a list of str, not {result!r:.80}")
+    if hook == "zoo_write_runs" and not isinstance(result, str):
+        raise TypeError(f"it must return a str or None, not {result!r:.80}")
     return result
 
 

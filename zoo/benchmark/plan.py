@@ -39,6 +39,7 @@ class Plan:
         costs: estimated seconds of each missing run; 0 where a plugin raised, which the run itself will tell.
         jobs: how many are trained at once; None where the executor decides.
         families: names of specs that differ in nothing but what is varied; the others are judged against the first.
+        asked: with how many seeds, in the words that the runs hold; see `zoo.study.looks`.
         remarks: lines on what was left out or cut down before there was a plan.
     """
 
@@ -51,6 +52,7 @@ class Plan:
     jobs: int | None
     families: tuple[tuple[str, ...], ...] = ()
     remarks: tuple[str, ...] = ()
+    asked: str = ""
 
     @property
     def stored(self) -> int:

@@ -101,16 +101,16 @@ def benchmark_command(
     format_ = "json" if as_json else format_
     check(format_, sort)
     lab: Lab = plugins.lab(ledger=ledger_path, **trained_on)
-    selection = lab.select(*patterns, sets=read_sets(sets, data=data, epochs=epochs), vary=read_variations(variations))
-    lab.require_data(selection, of_all=data is not None)
+    changes = {"sets": read_sets(sets), "vary": read_variations(variations)}
+    selection = lab.select(*patterns, epochs=epochs, data=data, **changes)
 
     # From here on torch is needed.
     from zoo.report.plan import render
 
     if not plan_only:
         lab.warm_up()
-    plan = lab.plan_selected(selection, seeds=seeds, budget=budget, shard=shard)
-    for line in lab.remarks(plan):
+    plan = lab.plan(selection, seeds=seeds, budget=budget, shard=shard)
+    for line in plan.lines:
         say(line)
     refused = [name for name in plan.unfit if name in selection.named]
     if plan_only:

@@ -118,12 +118,22 @@ def show_command(
         record = _variant_record(registry.variant(kind, variant))
         click.echo(json.dumps(record, indent=2) if as_json else _variant_text(registry.variant(kind, variant)))
         return
+    kinds = [kind for kind in KINDS if name in registry.variants(kind)]
+    if kinds and name not in registry.specs:
+        raise UnknownNameError(
+            f"{name} is no spec but {' and '.join(f'{_a(kind)} {kind}' for kind in kinds)}: "
+            + " or ".join(f"`zoo show {kind}:{name}`" for kind in kinds)
+        )
     spec = overridden(resolve(name, registry=registry), read_sets(sets, data=data), registry=registry)
     if as_spec:
         tree = unstructure(spec)
         click.echo(json.dumps({**tree, "identity": spec.identity}, indent=2))
         return
     _show_layers(spec, registry, as_json)
+
+
+def _a(kind: str) -> str:
+    return "an" if kind[0] in "aeiou" else "a"
 
 
 def _variant_text(variant: Variant) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli.common import Duration
 from zoo.cli.completion import complete_shown
 from zoo.cli.main import Plugins
 from zoo.errors import WORK_FAILED
@@ -22,40 +23,45 @@ _RESULTS: tuple[Result, ...] = ("passed", "failed", "expected failure", "skipped
 
 
 @click.command()
-@click.argument("name", metavar="NAME", shell_complete=complete_shown)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=complete_shown)
 @click.option("--slow", is_flag=True, help="Make those checks too that take seconds.")
+@click.option(
+    "--limit", type=Duration(), default="60s", show_default=True, help="Stop a check that takes longer: 90s, 10m."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def check_command(plugins: Plugins, name: str, slow: bool, as_json: bool) -> None:
-    """Check that a variant does what its kind must do.
+def check_command(plugins: Plugins, names: tuple[str, ...], slow: bool, limit: float, as_json: bool) -> None:
+    """Check that variants do what their kind must do.
 
-    NAME is a variant (swishish, or activation:swishish), a spec, a single-file plugin (swishish.py), or a plugin or a
-    distribution, of which all that it registers is checked.
+    NAME is a variant (swishish, or activation:swishish), a spec, a shell pattern such as 'activation:*', a single-file
+    plugin (swishish.py), or a plugin or a distribution, of which all that it registers is checked.
 
     \b
     Examples:
-      zoo check mish
+      zoo check mish 'loss:*'
       zoo check swishish.py
       zoo check zoo_plugins.dropouts
       zoo check normalization:batch --slow --json
     """
-    if name.endswith(".py") and Path(name) not in plugins.files:
-        plugins.files = (*plugins.files, Path(name))
+    for name in names:
+        if name.endswith(".py") and Path(name) not in plugins.files:
+            plugins.files = (*plugins.files, Path(name))
     registry = plugins.registry()
-
-    from rich.progress import track
 
     from zoo.testing import suite  # imports torch
     from zoo.testing.check import run
 
-    found = suite.find(name, registry)
+    found = suite.find_all(names, registry)
     reasons = [suite.expected(subject, {}) for subject in found]
+    work = [(subject, expected, suite.checks(subject)) for subject, expected in zip(found, reasons, strict=True)]
     outcomes: list[tuple[Subject, list[Outcome]]] = []
-    console = layout.progress_console()
-    work = list(zip(found, reasons, strict=True))
-    for subject, expected in track(work, "Checking", console=console, transient=True, disable=not console.is_terminal):
-        made = [run(check, subject, expected=expected, slow=slow) for check in suite.checks(subject)]
-        outcomes.append((subject, made))
+    with _Progress(sum(len(checks) for _, _, checks in work)) as progress:
+        for subject, expected, checks in work:
+            made = []
+            for check in checks:
+                progress.show(f"{subject}: {check.name}")
+                made.append(run(check, subject, expected=expected, slow=slow, limit=limit))
+            outcomes.append((subject, made))
     failed = [(subject, outcome) for subject, made in outcomes for outcome in made if outcome.result == "failed"]
     if as_json:
         click.echo(json.dumps([_record(subject, made) for subject, made in outcomes], indent=2))
@@ -66,6 +72,31 @@ def check_command(plugins: Plugins, name: str, slow: bool, as_json: bool) -> Non
         click.echo("\n" + layout.paragraph(_summary(outcomes)))
     if failed:
         raise click.exceptions.Exit(WORK_FAILED)
+
+
+class _Progress:
+    """Shows which check is being made, and how many have been; a context manager."""
+
+    def __init__(self, checks: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        console = layout.progress_console()
+        columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._progress.add_task("", total=checks)
+        self._begun = 0
+
+    def __enter__(self) -> _Progress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._progress.stop()
+
+    def show(self, check: str) -> None:
+        """Show that the next check begins."""
+        self._progress.update(self._task, completed=self._begun, description=check)
+        self._begun += 1
 
 
 def _one(subject: Subject, outcomes: list[Outcome]) -> str:

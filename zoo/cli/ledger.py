@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from tabulate import tabulate
 
 from zoo.cli.asking import may_remove
 from zoo.cli.common import Group, ledger_option, say
@@ -16,7 +15,8 @@ from zoo.cli.completion import complete_dataset, complete_spec
 from zoo.cli.main import Plugins
 from zoo.errors import WORK_FAILED
 from zoo.report import layout
-from zoo.report.text import byte_size, counted, duration, fit
+from zoo.report.entries import render
+from zoo.report.text import byte_size, counted, duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +115,7 @@ def runs_command(
     if as_json:
         click.echo(json.dumps([_record(entry) for entry in found], indent=2))
         return
-    click.echo(_table(found))
+    click.echo(render(found))
 
 
 def _statuses(statuses: Sequence[str], failed: bool) -> list[str]:
@@ -124,37 +124,6 @@ def _statuses(statuses: Sequence[str], failed: bool) -> list[str]:
 
 def _record(entry: Entry) -> dict[str, Any]:
     return {**entry.columns, "trained_by": str(entry.owner) if entry.owner else None}
-
-
-def _table(found: Sequence[Entry]) -> str:
-    if not found:
-        return "No runs."
-    rows = [entry.columns for entry in found]
-    cells = {
-        "run": [str(row["id"]) for row in rows],
-        "spec": [row["spec"] for row in rows],
-        "seed": [str(row["seed"]) for row in rows],
-        "data set": [row["dataset"] for row in rows],
-        "status": [row["status"] for row in rows],
-        "recall": ["" if row["recall"] is None else f"{row['recall']:.4f}" for row in rows],
-        "training": ["" if row["seconds"] is None else duration(row["seconds"]) for row in rows],
-        "started": [(row["started"] or "")[:16].replace("T", " ") for row in rows],
-    }
-    below = []
-    width = layout.terminal_width()
-    if width is not None:
-        left_out = fit(cells, width, folding=("spec", "data set"), left_out_first=("started", "training", "data set"))
-        if left_out:
-            below = ["", textwrap.fill(f"No room for: {', '.join(left_out)}; --json has all.", width)]
-    right = ("run", "seed", "recall", "training")
-    table = tabulate(
-        list(zip(*cells.values(), strict=True)),
-        headers=list(cells),
-        tablefmt="simple",
-        colalign=["right" if title in right else "left" for title in cells],
-        disable_numparse=True,
-    )
-    return "\n".join([table, *below])
 
 
 @ledger_command.command("show")
@@ -248,7 +217,7 @@ def remove_command(
         found = chosen(
             ledger, patterns=patterns, dataset=data, statuses=_statuses((), failed), ids=ids, stale_for=registry
         )
-    click.echo(_table(found))
+    click.echo(render(found))
     if dry_run or not found or not (yes or may_remove(f"{counted(len(found), 'run')} from {ledger.path}")):
         return
     with _open(ledger_path, write=True) as ledger:

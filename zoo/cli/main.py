@@ -30,9 +30,10 @@ COMMANDS = {
     "results": ("zoo.cli.results", "Print the table of the runs in the ledger, without training."),
     "ledger": ("zoo.cli.ledger", "Look into a ledger of runs, merge several, take runs out."),
     "export": ("zoo.cli.export", "Write a network of the ledger to a file, with a model card."),
+    "predict": ("zoo.cli.predict", "Say which classes image files are of, by an exported network."),
     "list": ("zoo.cli.catalog", "List specs and variants."),
     "show": ("zoo.cli.catalog", "Show a spec's layers, or one variant's options."),
-    "check": ("zoo.cli.check", "Check that a variant does what its kind must do."),
+    "check": ("zoo.cli.check", "Check that variants do what their kind must do."),
     "new-plugin": ("zoo.cli.new_plugin", "Make a plugin to fill in: a distribution with tests."),
     "plugins": ("zoo.cli.plugins", "List plugins, what each registered, and why one failed."),
     "data": ("zoo.cli.data", "List data sets, get those that are not at hand, and look after the cache."),
@@ -98,7 +99,7 @@ def _prepare_streams() -> None:
 
 
 class _Interrupts:
-    """Ctrl-C, where several in quick succession count as one: what the first ends is not ended halfway."""
+    """Ctrl-C and SIGTERM, where several in quick succession count as one: what the first ends is not ended halfway."""
 
     quiet_seconds = 2.0
 
@@ -119,12 +120,18 @@ _interrupts = _Interrupts()
 
 
 def _prepare_signals() -> None:
-    """Take Ctrl-C, unless the process is another program's or told otherwise what Ctrl-C means."""
-    own = sys.stdout is sys.__stdout__ and threading.current_thread() is threading.main_thread()
-    if own and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupts)
-        # At its very end Python puts the system's default back, which would say that the signal ended it.
-        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    """Take Ctrl-C and SIGTERM, unless the process is another program's or told otherwise what they mean."""
+    if sys.stdout is not sys.__stdout__ or threading.current_thread() is not threading.main_thread():
+        return
+    for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is default:
+            signal.signal(number, _interrupts)
+            # At its very end Python puts the system's default back, which would say that the signal ended it.
+            atexit.register(signal.signal, number, signal.SIG_IGN)
+
+
+_BEFORE = {"--plugin": "FILE.py ", "-p": "no:NAME ", "--strict-plugins": ""}
+"""The options of `zoo` itself, which its commands do not take."""
 
 
 def _failure(error: ZooError) -> click.ClickException:
@@ -160,6 +167,12 @@ class _Group(click.Group):
         try:
             with on_command_line():
                 return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            name = error.option_name
+            if name not in _BEFORE:
+                raise
+            where = f"{name} goes before the command: zoo {name} {_BEFORE[name]}{ctx.invoked_subcommand} ..."
+            raise click.UsageError(where, error.ctx) from None
         except ZooError as error:
             raise _failure(error) from error
         except MemoryError as error:

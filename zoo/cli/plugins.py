@@ -32,7 +32,7 @@ from zoo.registry.source import plugin_source
 from zoo.report import layout
 
 OWN_DISTRIBUTION = "layer-zoo"
-WATCHING = ("zoo_run_started", "zoo_epoch_finished", "zoo_run_finished", "zoo_report_sections")
+WATCHING = ("zoo_run_started", "zoo_epoch_finished", "zoo_run_finished", "zoo_report_sections", "zoo_write_runs")
 
 
 class _Group(Group):

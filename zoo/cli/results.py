@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.common import ledger_option, print_table, table_options
+from zoo.cli.common import ledger_option, print_table, say, table_options
 from zoo.cli.completion import complete_dataset, complete_spec
 from zoo.cli.main import Plugins
+from zoo.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from zoo.lab.lab import Lab
+    from zoo.registry import Registry
     from zoo.train.run import Run
 
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--failed", is_flag=True, help="Instead of the table: the runs that failed or diverged, and why, with the trace."
 )
+@click.option("--to", metavar="NAME:PLACE", help="Instead of the table: write the runs there, as in tensorboard:DIR.")
 @ledger_option
 @table_options
 @click.pass_obj
@@ -33,6 +36,7 @@ def results_command(
     patterns: tuple[str, ...],
     data: str | None,
     failed: bool,
+    to: str | None,
     ledger_path: Path | None,
     format_: str,
     sort: str | None,
@@ -49,6 +53,7 @@ def results_command(
       zoo results 'eq2425/*' --sort recall
       zoo results --format csv > results.csv
       zoo results --failed
+      zoo results --to tensorboard:runs
     """
     from zoo.report.table import check
 
@@ -59,7 +64,29 @@ def results_command(
     if failed:
         click.echo(_reasons([run for run in table.all if run.status != "finished"], as_json=format_ == "json"))
         return
+    if to is not None:
+        _write(table.all, to, lab.registry)
+        return
     print_table(table, lab.registry, format_=format_, sort=sort)
+
+
+def _write(runs: Sequence[Run], to: str, registry: Registry) -> None:
+    """Let the plugin that `to` names write the runs.
+
+    Raises:
+        UnknownNameError: none did.
+    """
+    from zoo.benchmark import tell
+
+    name, _, place = to.partition(":")
+    lines = tell(registry, "zoo_write_runs", say, runs=list(runs), to=name, place=place)
+    if not lines:
+        raise UnknownNameError(
+            f"--to {to}: no plugin has written runs to {name!r}; the plugins zoo-tensorboard and zoo-mlflow write to "
+            "tensorboard:DIR and mlflow:URI"
+        )
+    for line in lines:
+        say(line)
 
 
 def _reasons(runs: Sequence[Run], *, as_json: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,15 +28,15 @@ from zoo.cli.completion import complete_dataset, complete_spec, complete_study, 
 from zoo.cli.main import Plugins
 from zoo.errors import WORK_FAILED, SpecError, ZooError, near_misses
 from zoo.report import layout
-from zoo.report.text import counted, quantity, rough_duration
+from zoo.report.text import counted
 from zoo.spec.paths import parse_values
 from zoo.study.definition import Study, design_names, read_study, study_tree
 
 if TYPE_CHECKING:
     from zoo.lab.lab import Lab
+    from zoo.lab.shown import ShownStudyPlan
     from zoo.lab.studies import StudyWork
     from zoo.registry import Registry
-    from zoo.study.plan import StudyPlan
     from zoo.study.result import StudyResult
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -185,18 +186,26 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
 @click.pass_obj
 def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
     """Say what a study would train, how long that takes, and how small a difference it could detect; train nothing."""
+    from zoo.report.study.plan import prices
+
     with _work(plugins, options) as work:
-        found = work.plan(work.first_seeds)
+        found = work.plan()
         if as_json:
             record = {
-                **{k: v for k, v in attrs.asdict(found, recurse=False).items() if k != "plan"},
+                **{k: v for k, v in attrs.asdict(found, recurse=False).items() if k not in ("plan", "lines")},
+                "detectable": _finite(found.detectable),
+                "prices": [_finite(attrs.asdict(price)) for price in found.prices],
                 "missing": len(found.plan.missing),
                 "stored": found.plan.stored,
             }
             click.echo(json.dumps(record, indent=2))
         else:
-            for line in _described(work, found, work.first_seeds):
+            for line in found.lines:
                 click.echo(line)
+            click.echo(
+                "\nThe same changes by each design, if all were trained anew and no choice confirmed:\n\n"
+                + prices(found)
+            )
         fail_if_refused(work.refused)
 
 
@@ -239,13 +248,13 @@ def run_command(
         if shard:
             runs = work.run_shard(*shard)
             say(f"Shard {shard[0]}/{shard[1]}: {counted(len(runs), 'run')} in {work.ledger.path}.")
-            say("When all shards are there: `zoo ledger merge`, then `zoo study report`.")
+            say("When all shards are there: `zoo ledger merge`, then `zoo study run`, which confirms what it chooses.")
             _fail_if_any(any(run.status == "failed" for run in runs))
             fail_if_refused(work.refused)
             return
 
-        def approve(found: StudyPlan, seeds: Sequence[int]) -> None:
-            for line in _described(work, found, seeds):
+        def approve(found: ShownStudyPlan) -> None:
+            for line in found.lines:
                 say(line)
             remedy = "--budget 10m, --epochs or --seeds"
             if not yes and not ask_if_long(found.seconds, cut_by="--budget, --epochs and --seeds", remedy=remedy):
@@ -253,7 +262,8 @@ def run_command(
 
         findings = work.run(budget=budget, approve=approve)
         _show(findings.result, output, format_)
-        _fail_if_any(any(arm.failed for arm in findings.result.arms))
+        arms = findings.result.arms
+        _fail_if_any(any(run.status == "failed" for arm in arms for run in (*arm.runs, *arm.fresh)))
         fail_if_refused(work.refused)
 
 
@@ -356,33 +366,13 @@ def _changes(texts: Sequence[str]) -> dict[str, Any]:
     return changes
 
 
-def _described(work: StudyWork, found: StudyPlan, seeds: Sequence[int]) -> list[str]:
-    """Say in lines what a study will do and what it can show."""
-    study, path = work.study, work.ledger.path
-    plan = found.plan
-    held = plan.stored
-    most = "at most " if found.is_most else ""
-    lines = [
-        f"{study.name}: {study.design.design}, {counted(len(study.factors), 'change')} of {study.base.name}, "
-        f"{most}{counted(found.combinations, 'combination')} with {counted(len(seeds), 'seed')}: "
-        f"{most}{counted(found.runs, 'run')}; {held} {'is' if held == 1 else 'are'} in {path} already.",
-        f"Time: {most}about {rough_duration(found.seconds)}, "
-        f"{counted(plan.jobs, 'run') if plan.jobs else 'as many runs as there is room for'} at once; "
-        f"memory: about {quantity(found.memory * (plan.jobs or 1))}B beside the data.",
-    ]
-    lines += [f"Note: {note}." for note in plan.notes]
-    lines += [f"Left out: {reason}" for reason in plan.unfit.values()]
-    if found.deviation is None:
-        can = ", ".join(f"{value:.2g} standard deviations for {what}" for what, value in found.detectable.items())
-        known = "of a paired difference, which is not known yet"
-    else:
-        can = ", ".join(f"{value:.4f} for {what}" for what, value in found.detectable.items())
-        known = f"standard deviation of a paired difference: {found.deviation:.4f}, from runs in the ledger"
-    lines.append(
-        f"Smallest difference in recall found with a power of 80%, {counted(found.claims, 'claim')} corrected for: "
-        f"{can} ({known})."
-    )
-    return lines
+def _finite(node: Any) -> Any:
+    """Return data with None for numbers that JSON does not have."""
+    if isinstance(node, dict):
+        return {key: _finite(value) for key, value in node.items()}
+    if isinstance(node, tuple):
+        return [_finite(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
 
 
 _ENDINGS = {

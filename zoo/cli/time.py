@@ -67,8 +67,8 @@ def time_command(
 ) -> None:
     """Compare how long training steps and evaluation take.
 
-    The first spec is the reference. All make their steps in turn, so that what slows the machine down slows all of them
-    down; a ratio is of steps in the same round.
+    The first spec is the reference. All make their steps in turn, each equally often first, so that what slows the
+    machine down slows all of them down; a ratio is of steps in the same round.
 
     \b
     Examples:
@@ -83,11 +83,14 @@ def time_command(
     if rounds is not None and seconds is not None:
         raise click.UsageError("--rounds and --seconds both say when to stop; give one of them")
     lab: Lab = plugins.lab(device=device, precision=precision)
-    selection = lab.select(*patterns, sets=read_sets(sets, data=data), vary=read_variations(variations))
-
-    for line in selection.broken:
-        say(line)
-    timings = lab.time_selected(selection, rounds=ROUNDS if rounds is None else rounds, seconds=seconds)
+    timings = lab.time(
+        *patterns,
+        rounds=ROUNDS if rounds is None else rounds,
+        seconds=seconds,
+        data=data,
+        sets=read_sets(sets),
+        vary=read_variations(variations),
+    )
     click.echo(render(timings, format_=format_, width=layout.terminal_width()))
     for line in remarks(timings):
         say(line)

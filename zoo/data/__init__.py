@@ -1,28 +1,49 @@
 """A data set by name: decoded once, kept memory-mapped in a cache, moved to the device once as uint8."""
 
 from zoo.data.cache import Holding, cache_dir, data_dir, discard, holdings, named, scratch, size_on_disk
-from zoo.data.dataset import Dataset, Split, load
-from zoo.data.prepare import resized
-from zoo.data.sources import Arrays, Described, Source, files_fingerprint, source, takes_path, why_missing
+from zoo.data.dataset import Dataset, Split, load, read
+from zoo.data.images import ImageFile, decode_files, is_image
+from zoo.data.options import Options
+from zoo.data.resizing import resized
+from zoo.data.sources import (
+    Arrays,
+    Described,
+    Parted,
+    Source,
+    files_fingerprint,
+    has_validation,
+    source,
+    takes_path,
+    why_missing,
+)
+from zoo.data.splits import split
 
 __all__ = [
     "Arrays",
     "Dataset",
     "Described",
     "Holding",
+    "ImageFile",
+    "Options",
+    "Parted",
     "Source",
     "Split",
     "cache_dir",
     "data_dir",
+    "decode_files",
     "discard",
     "files_fingerprint",
+    "has_validation",
     "holdings",
+    "is_image",
     "load",
     "named",
+    "read",
     "resized",
     "scratch",
     "size_on_disk",
     "source",
+    "split",
     "takes_path",
     "why_missing",
 ]

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -24,6 +24,9 @@ from zoo.errors import DataError, near_misses
 
 CACHE_VARIABLE = "ZOO_CACHE"
 _INDEX = "entry.json"
+_ABOUT = "images.json"
+DAMAGED = "damaged.txt"
+"""The file of an entry that lists what was left out because it cannot be read."""
 _SCRATCH = ".new-"
 _LEFT_OVER_AFTER = 24 * 3600.0
 _ENTRY = re.compile(r"(?P<variant>.+)-[0-9a-f]{32}(?:-.+)?")
@@ -56,6 +59,8 @@ class Holding:
         bytes: how much room it takes.
         last_used: in seconds since 1970; None where that is not known.
         digest: that of the images, as runs have it; None for a download.
+        shape: of an image, (channels, height, width), as it was brought to a size; None where that is not known.
+        share: of the training images that is held out for validation; None likewise.
     """
 
     path: Path
@@ -64,6 +69,8 @@ class Holding:
     bytes: int
     last_used: float | None
     digest: str | None
+    shape: tuple[int, ...] | None = None
+    share: float | None = None
 
 
 def holdings() -> list[Holding]:
@@ -115,12 +122,18 @@ def _bytes(folder: Path) -> int:
 
 def _holding(folder: Path) -> Holding:
     match = _ENTRY.fullmatch(folder.name)
-    name, digest, last_used = match["variant"] if match else folder.name, None, None
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # a damaged one
+    damaged = Holding(folder, match["variant"] if match else folder.name, "decoded", _bytes(folder), None, None)
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-        name, digest = str(index["name"]), str(index["digest"])
-        last_used = (folder / _INDEX).stat().st_mtime
-    return Holding(folder, name, "decoded", _bytes(folder), last_used, digest)
+        return attrs.evolve(
+            damaged,
+            dataset=str(index["name"]),
+            digest=str(index["digest"]),
+            last_used=(folder / _INDEX).stat().st_mtime,
+            shape=np.load(folder / "train_images.npy", mmap_mode="r").shape[1:],
+            share=float(index["share"]),
+        )
+    return damaged
 
 
 @contextmanager
@@ -175,6 +188,11 @@ def cached(key: str, make: Callable[[], Prepared], *, name: str) -> Prepared:
     return attrs.evolve(_read(folder) or made, was_damaged=was_damaged)
 
 
+def entry_folder(key: str) -> Path:
+    """Return the folder of the entry under `key`."""
+    return _entries() / key
+
+
 def by_content(digest: str) -> Prepared | None:
     """Return the entry whose content has this digest, memory-mapped, whatever it was made from; None where none has."""
     for index in _entries().glob(f"*/{_INDEX}"):
@@ -194,12 +212,17 @@ def _write(prepared: Prepared, folder: Path, name: str) -> None:
     for part, (images, labels) in prepared.parts.items():
         np.save(folder / f"{part}_images.npy", images)
         np.save(folder / f"{part}_labels.npy", labels)
+    about = {"names": prepared.names, "groups": prepared.groups, "damaged": prepared.damaged}
+    (folder / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
+    if prepared.damaged:
+        (folder / DAMAGED).write_text("".join(f"{line}\n" for line in prepared.damaged), encoding="utf-8")
     index = {
         "name": name,
         "parts": list(prepared.parts),
         "sizes": {file.name: file.stat().st_size for file in folder.iterdir()},
         "classes": prepared.classes,
         "notes": prepared.notes,
+        "leaks": prepared.leaks,
         "digest": prepared.digest,
         "share": prepared.share,
     }
@@ -220,10 +243,25 @@ def _read(folder: Path) -> Prepared | None:
             for part in index["parts"]
         }
         classes, notes = tuple(index["classes"]), tuple(map(str, index["notes"]))
-        found = Prepared(parts, classes, notes, index["digest"], index["share"])
+        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+        found = Prepared(
+            parts,
+            classes,
+            notes,
+            index["digest"],
+            index["share"],
+            names=_by_part(about["names"]),
+            groups=_by_part(about["groups"]),
+            damaged=tuple(map(str, about["damaged"])),
+            leaks=tuple(map(str, index["leaks"])),
+        )
         return found if _is_whole(folder, found) else None
     except Exception:  # the header of a damaged .npy file may raise anything
         return None
+
+
+def _by_part(texts: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    return {part: tuple(map(str, of_images)) for part, of_images in texts.items()}
 
 
 _whole: set[tuple[object, ...]] = set()

@@ -5,22 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 
-from zoo.data import prepare
-from zoo.data.cache import cached
-from zoo.data.prepare import Prepared
-from zoo.data.sources import Images, Labels, Source, kind_of, source
+from zoo.data import duplicates, images, listed, prepare, resizing, splits
+from zoo.data.cache import DAMAGED, cached, entry_folder
+from zoo.data.options import Options
+from zoo.data.prepare import LEAK, Prepared
+from zoo.data.sources import Images, Labels, Source, decode, kind_of, source
 from zoo.errors import DataError, lacks_memory, text_of
 from zoo.registry import Registry
 
 if TYPE_CHECKING:
     import torch
 
+_AS_IT_IS = Options()
+_READING = (prepare, resizing, images, listed, splits, duplicates)
+"""What decides, beside a source's own code, what an entry of the cache holds."""
+_MUCH = 5
+"""How many times larger than another a class is that this is said of."""
 _DAMAGED = "its copy in the cache was damaged, and was decoded anew"
 
 
@@ -50,6 +57,8 @@ class Dataset:
         digest: SHA-256 of images, labels, classes and the validation share; equal for equal content.
         notes: what was found in the files and handled, for people.
         sorted_by_class: each class's training images stand together, so that training needs shuffling.
+        names: of each part the name of each image's file, where images are files.
+        leaks: those of the notes that say that images stand in two parts.
     """
 
     name: str
@@ -61,6 +70,14 @@ class Dataset:
     digest: str
     notes: tuple[str, ...]
     sorted_by_class: bool
+    names: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    leaks: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, Split]:
+        """The parts that there are, by name."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {part: split for part, split in parts.items() if split is not None}
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -69,15 +86,12 @@ class Dataset:
         return channels, height, width
 
     def __repr__(self) -> str:
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        sizes = ", ".join(f"{len(split)} {part}" for part, split in parts.items() if split is not None)
+        sizes = ", ".join(f"{len(split)} {part}" for part, split in self.parts.items())
         shape = "x".join(map(str, self.shape))
         return f"Dataset({self.name}: {sizes} images of {shape}, {len(self.classes)} classes)"
 
 
-def load(
-    name: str, registry: Registry, *, resize: int | None = None, validation: float = 0.0, device: str = "cpu"
-) -> Dataset:
+def load(name: str, registry: Registry, options: Options = _AS_IT_IS, *, device: str = "cpu") -> Dataset:
     """Return a data set by name, decoding it if the cache does not hold it yet.
 
     On "cpu" the tensors are views of the cache's files, mapped copy-on-write and shared between processes.
@@ -85,25 +99,40 @@ def load(
     Args:
         name: a registered data set (`digits`), or one with a path (`folder:PATH`).
         registry: where data sets are looked up.
-        resize: side in pixels that images are brought to.
-        validation: share of the training images that is held out, stratified, the same for every run.
+        options: how it is read, split and resized.
         device: where the tensors are put.
 
     Raises:
         UnknownNameError: no data set is registered under that name.
         DataError: it is not at hand, cannot be read or is not usable, or the cache cannot be written.
     """
-    if resize is not None and resize < 1:
-        raise DataError(f"resize must be a positive number of pixels, got {resize}")
-    if not 0 <= validation < 1:
-        raise DataError(f"validation must be a share from 0 up to, but not including, 1, got {validation}")
     origin = source(name, registry)
+    key, prepared = _whole(name, origin, options)
+    if how := _split_key(options, prepared):
+        whole, key = prepared, f"{key}-{how}"
+        prepared = cached(key, lambda: _with_leaks(splits.split(whole, options, origin.title)), name=name)
+        prepared = attrs.evolve(prepared, was_damaged=prepared.was_damaged or whole.was_damaged)
+    return on_device(_with_damaged(prepared, key), name, origin.title, device)
+
+
+def read(name: str, registry: Registry, options: Options) -> Prepared:
+    """Return a data set in the parts that it has itself, for `splits.split`; there may be no test part.
+
+    Raises:
+        UnknownNameError, DataError: see `load`.
+    """
+    key, prepared = _whole(name, source(name, registry), options)
+    return _with_damaged(prepared, key)
+
+
+def _whole(name: str, origin: Source, options: Options) -> tuple[str, Prepared]:
+    """Return a data set in its own parts, and the key of its entry in the cache."""
     reason = origin.missing()
     if reason:
         raise DataError(f"the data set {name} is not at hand: {reason}")
     try:
-        key = _key(name, origin, resize)
-        prepared = cached(key, lambda: prepare.prepare(origin.decode(resize), origin.title, resize), name=name)
+        key = _key(name, origin, options)
+        return key, cached(key, lambda: _with_leaks(_decoded(origin, options)), name=name)
     except OSError as error:
         raise DataError(f"the data set {name} cannot be read: {error}") from error
     except (MemoryError, RuntimeError) as error:
@@ -112,11 +141,30 @@ def load(
         raise DataError(
             f"the data set {name} does not fit into memory: {text_of(error)}. A smaller data.resize may do."
         ) from error
-    if validation:
-        whole = prepared
-        prepared = cached(f"{key}-{validation}", lambda: prepare.hold_out(whole, validation, origin.title), name=name)
-        prepared = attrs.evolve(prepared, was_damaged=prepared.was_damaged or whole.was_damaged)
-    return on_device(prepared, name, origin.title, device)
+
+
+def _with_damaged(prepared: Prepared, key: str) -> Prepared:
+    if not prepared.damaged:
+        return prepared
+    where = entry_folder(key) / DAMAGED
+    note = f"files left out because they cannot be read: {len(prepared.damaged)}, listed in {where}"
+    return attrs.evolve(prepared, notes=(*prepared.notes, note))
+
+
+def _decoded(origin: Source, options: Options) -> Prepared:
+    return prepare.prepare(decode(origin, options), origin.title, options.resize, options.fit)
+
+
+def _with_leaks(prepared: Prepared) -> Prepared:
+    return attrs.evolve(prepared, leaks=tuple(duplicates.said(prepared)))
+
+
+def _split_key(options: Options, prepared: Prepared) -> str:
+    """Return what tells apart the entries of one data set that is split in several ways; empty where it is not."""
+    others = [options.test, options.group_by, options.limit]
+    if others == [0.0, None, None] and "test" in prepared.parts:
+        return f"{options.validation}" if options.validation else ""
+    return hashlib.sha256(json.dumps([*others, options.validation]).encode()).hexdigest()[:16]
 
 
 def on_device(prepared: Prepared, name: str, title: str, device: str) -> Dataset:
@@ -130,16 +178,32 @@ def on_device(prepared: Prepared, name: str, title: str, device: str) -> Dataset
         test=splits["test"],
         validation=splits.get("validation"),
         digest=prepared.digest,
-        notes=(*prepared.notes, *([_DAMAGED] if prepared.was_damaged else [])),
+        notes=(*prepared.notes, *_unequal(prepared), *prepared.leaks, *([_DAMAGED] if prepared.was_damaged else [])),
         sorted_by_class=_sorted_by_class(prepared.parts["train"][1], len(prepared.classes)),
+        names=prepared.names,
+        leaks=(*(note for note in prepared.notes if note.startswith(LEAK)), *prepared.leaks),
     )
 
 
-def _key(name: str, origin: Source, resize: int | None) -> str:
+def _unequal(prepared: Prepared) -> list[str]:
+    """Say by how much classes differ in size, where it is much."""
+    sizes = np.bincount(prepared.parts["train"][1], minlength=len(prepared.classes))
+    least, most = int(sizes.argmin()), int(sizes.argmax())
+    if sizes[most] < _MUCH * sizes[least]:
+        return []
+    return [
+        f"classes have from {sizes[least]:,} ({prepared.classes[least]!r}) to {sizes[most]:,} "
+        f"({prepared.classes[most]!r}) training images, and recall is macro: each counts the same; "
+        "training.sampling, or class_weights of the loss, lets each count the same in training, too"
+    ]
+
+
+def _key(name: str, origin: Source, options: Options) -> str:
     """Name the cache entry: by content, and by the code that reads it, so that mending a source takes effect."""
     kind = kind_of(origin)
-    code = [_code(kind.__module__), _code(prepare.__name__)]
-    content = json.dumps([kind.__qualname__, origin.fingerprint(), resize, code])
+    code = [_code(kind.__module__), *(_code(module.__name__) for module in _READING)]
+    reading = [options.resize, options.fit, options.skip_damaged, options.group_by]
+    content = json.dumps([kind.__qualname__, origin.fingerprint(), reading, code])
     return f"{name.partition(':')[0]}-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
 
 

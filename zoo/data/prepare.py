@@ -1,4 +1,4 @@
-"""From decoded images to those that are trained on: checked, resized, a validation part held out, and their digest."""
+"""From what was decoded to images that can be trained on: checked, resized, and their digest."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from collections.abc import Mapping
 import attrs
 import numpy as np
 
+from zoo.data.resizing import Fit, resized
 from zoo.data.sources import Arrays, Images, Labels
 from zoo.errors import DataError, setting
 
-_VALIDATION_SEED = 0
-_RESIZED_AT_ONCE = 1000
+LEAK = "leak: "
+"""What a note begins with that says that images stand in two parts."""
 
 
 @attrs.frozen(eq=False)
@@ -22,12 +23,17 @@ class Prepared:
     """Data as it is trained on.
 
     Attributes:
-        parts: images (images, channels, height, width) and labels (images,) of "train", "test" and maybe "validation".
+        parts: images (images, channels, height, width) and labels (images,) of "train", "test" and maybe "validation";
+            "test" is not there before it was split off.
         classes: the name of each class, by label.
         notes: what was found and handled, for people.
         digest: SHA-256 of the parts, the classes and the share held out for validation.
         share: that was held out for validation.
         was_damaged: the cache had a damaged copy, which this has taken the place of.
+        names: of each part the name of each image's file, where images are files.
+        groups: of each part the group of each image, where groups are kept together.
+        damaged: of each file that was left out because it cannot be read, why.
+        leaks: what is said of images that stand in two parts.
     """
 
     parts: Mapping[str, tuple[Images, Labels]]
@@ -36,87 +42,64 @@ class Prepared:
     digest: str
     share: float = 0.0
     was_damaged: bool = False
+    names: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    damaged: tuple[str, ...] = ()
+    leaks: tuple[str, ...] = ()
 
 
-def prepare(arrays: Arrays, title: str, resize: int | None) -> Prepared:
+def prepare(arrays: Arrays, title: str, resize: int | None, fit: Fit = "stretch") -> Prepared:
     """Check what was decoded, and bring it to `resize` x `resize` pixels.
 
     Raises:
         DataError: types, shapes or labels are not what `Arrays` says, there are fewer than two classes, or one of
-            them has no image in train or test.
+            them has no image in a part.
     """
-    parts = {
-        "train": (arrays.train_images, arrays.train_labels),
-        "test": (arrays.test_images, arrays.test_labels),
-    }
+    parts = _parts(arrays)
     _check_classes(arrays.classes, title)
     for part, (images, labels) in parts.items():
         _check_part(part, images, labels, arrays.classes, title)
-    train_shape, test_shape = (images.shape[1:] for images, _ in parts.values())
-    if train_shape != test_shape and (resize is None or train_shape[0] != test_shape[0]):
-        raise DataError(
-            f"{title}: images must have one shape (channels, height, width), but train has {train_shape} and test "
-            f"{test_shape}; `{setting('data.resize', 32)}` brings all to 32x32 pixels, but not to the same channels"
-        )
-    return _prepared(
-        {
-            part: (
-                np.require(images if resize is None else resized(images, resize), requirements=("C", "W")),
-                labels.astype("<i8"),
+        for what, known in (("names", arrays.names), ("groups", arrays.groups)):
+            if part in known and len(known[part]) != len(labels):
+                raise DataError(
+                    f"{title}: there are {len(labels)} {part} images, but {len(known[part])} {what} of them"
+                )
+    train_shape = arrays.train_images.shape[1:]
+    for part, (images, _) in parts.items():
+        shape = images.shape[1:]
+        if shape != train_shape and (resize is None or shape[0] != train_shape[0]):
+            raise DataError(
+                f"{title}: images must have one shape (channels, height, width), but train has {train_shape} and "
+                f"{part} {shape}; `{setting('data.resize', 32)}` brings all to 32x32 pixels, but not to the same "
+                "channels"
             )
-            for part, (images, labels) in parts.items()
-        },
+    resized_parts = {
+        part: (
+            np.require(images if resize is None else resized(images, resize, fit), requirements=("C", "W")),
+            labels.astype("<i8"),
+        )
+        for part, (images, labels) in parts.items()
+    }
+    own = [f"its own validation part is used: {len(parts['validation'][1])} images"] if "validation" in parts else []
+    return Prepared(
+        resized_parts,
         arrays.classes,
-        arrays.notes,
-        share=0.0,
+        (*arrays.notes, *own),
+        content_digest(resized_parts, arrays.classes, 0.0),
+        names=arrays.names,
+        groups=arrays.groups,
+        damaged=arrays.damaged,
     )
 
 
-def resized(images: Images, side: int) -> Images:
-    """Return images (images, channels, height, width) at `side` x `side` pixels: bilinear, antialiased, rounded.
-
-    Every image is resized by itself: the result does not depend on what else is in the batch.
-    """
-    if images.shape[2:] == (side, side):
-        return images
-    import torch
-    from torch.nn.functional import interpolate
-
-    result = np.empty((*images.shape[:2], side, side), np.uint8)
-    for start in range(0, len(images), _RESIZED_AT_ONCE):
-        batch = torch.from_numpy(np.require(images[start : start + _RESIZED_AT_ONCE], requirements=("C", "W")))
-        small = interpolate(batch, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-        result[start : start + _RESIZED_AT_ONCE] = small.numpy()
-    return result
-
-
-def hold_out(prepared: Prepared, share: float, title: str) -> Prepared:
-    """Move a share of the training images to "validation": stratified by class, the same for every run, order kept.
-
-    Raises:
-        DataError: a class would have no image in one of the two parts.
-    """
-    from sklearn.model_selection import train_test_split
-
-    images, labels = prepared.parts["train"]
-    counts = np.bincount(labels, minlength=len(prepared.classes))
-    try:
-        indices = train_test_split(
-            np.arange(len(labels)), test_size=share, stratify=labels, random_state=_VALIDATION_SEED
-        )
-    except ValueError as error:
-        raise _too_few(prepared, counts, int(counts.argmin()), share, title) from error
-    kept, held_out = (np.sort(part) for part in indices)
-    for part in (kept, held_out):
-        empty = np.flatnonzero(np.bincount(labels[part], minlength=len(counts)) == 0)
-        if len(empty):
-            raise _too_few(prepared, counts, int(empty[0]), share, title)
-    parts = {
-        "train": (images[kept], labels[kept]),
-        "test": prepared.parts["test"],
-        "validation": (images[held_out], labels[held_out]),
-    }
-    return _prepared(parts, prepared.classes, prepared.notes, share)
+def _parts(arrays: Arrays) -> dict[str, tuple[Images, Labels]]:
+    """Return the parts that there are; training images always are."""
+    parts = {"train": (arrays.train_images, arrays.train_labels)}
+    if len(arrays.test_images) or len(arrays.test_labels):
+        parts["test"] = (arrays.test_images, arrays.test_labels)
+    if arrays.validation_images is not None and arrays.validation_labels is not None:
+        parts["validation"] = (arrays.validation_images, arrays.validation_labels)
+    return parts
 
 
 def _check_classes(classes: tuple[str, ...], title: str) -> None:
@@ -151,19 +134,6 @@ def _check_part(part: str, images: Images, labels: Labels, classes: tuple[str, .
         raise DataError(
             f"{title}: the class {classes[empty[0]]!r} (label {empty[0]}) has no {part} image; each needs one"
         )
-
-
-def _too_few(prepared: Prepared, counts: Labels, label: int, share: float, title: str) -> DataError:
-    return DataError(
-        f"{title}: a validation share of {share} cannot be held out: the class {prepared.classes[label]!r} has "
-        f"{counts[label]} training images, and some must go to either part; set another data.validation, or 0"
-    )
-
-
-def _prepared(
-    parts: Mapping[str, tuple[Images, Labels]], classes: tuple[str, ...], notes: tuple[str, ...], share: float
-) -> Prepared:
-    return Prepared(parts, classes, notes, content_digest(parts, classes, share), share)
 
 
 def content_digest(parts: Mapping[str, tuple[Images, Labels]], classes: tuple[str, ...], share: float) -> str:

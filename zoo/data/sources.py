@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,7 +13,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.errors import DataError, PluginError, ZooError, described, is_interruption, lacks_memory
+from zoo.data.options import Options
+from zoo.errors import DataError, PluginError, UnknownNameError, ZooError, described, is_interruption, lacks_memory
 from zoo.registry import Registry, Variant
 
 Images = NDArray[np.uint8]
@@ -26,10 +28,15 @@ class Arrays:
     Attributes:
         train_images: (images, channels, height, width), uint8.
         train_labels: (images,), from 0 to the number of classes less one.
-        test_images: like `train_images`, of the same channels, height and width.
+        test_images: like `train_images`, of the same channels, height and width; none where there is no test part.
         test_labels: like `train_labels`.
         classes: the name of each class, by label.
         notes: what was found and handled, for people: "3 grey images were made colour".
+        validation_images: like `test_images`.
+        validation_labels: like `train_labels`.
+        names: of each part ("train", "test", "validation") the name of each image's file, where they are files.
+        groups: of each part the group of each image, as `group_by` of `decode` names them.
+        damaged: of each file that was left out because it cannot be read, why.
     """
 
     train_images: Images
@@ -38,6 +45,11 @@ class Arrays:
     test_labels: Labels
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    validation_images: Images | None = None
+    validation_labels: Labels | None = None
+    names: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    damaged: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -69,6 +81,10 @@ class Source(Protocol):
         `zoo.data.resized` while it reads, where `resize` is given. Any other leaves `resize` alone: what is not yet
         of that size is resized afterwards.
 
+        It may take more keywords, each of which it is given where a spec states it: `fit: str`, where it resizes
+        itself; `skip_damaged: bool`, to leave out files that cannot be read; `group_by: str`, the column that says
+        which images belong together.
+
         Raises:
             DataError: the content is not usable; names the file.
         """
@@ -87,6 +103,15 @@ class Described(Protocol):
         """How many classes there are."""
 
 
+@runtime_checkable
+class Parted(Protocol):
+    """A source that tells, without reading images, whether it has a validation part of its own."""
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether it has one."""
+
+
 def takes_path(variant: Variant) -> bool:
     """Tell whether a data set's variant is written with a path, as in `folder:PATH`."""
     return "path" in attrs.fields_dict(variant.options)
@@ -102,7 +127,10 @@ def source(name: str, registry: Registry) -> Source:
             `ZooError`, an OSError and a lack of memory; so is a result of another type.
     """
     variant_name, colon, path = name.partition(":")
-    variant = registry.variant("dataset", variant_name)
+    try:
+        variant = registry.variant("dataset", variant_name)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error}{_if_a_path(name)}") from None
     if takes_path(variant) and not path:
         raise DataError(f"the data set {variant_name!r} needs a path: write {variant_name}:PATH")
     if colon and not takes_path(variant):
@@ -113,6 +141,15 @@ def source(name: str, registry: Registry) -> Source:
     if isinstance(made, Described):
         return _GuardedDescribed(variant, made)
     return _Guarded(variant, made)
+
+
+def _if_a_path(name: str) -> str:
+    """Say how a path that is there is written as a data set."""
+    if os.path.isdir(os.path.expanduser(name)):
+        return f" There is a folder {name}: write folder:{name}"
+    if name.endswith(".npz") and os.path.isfile(os.path.expanduser(name)):
+        return f" There is a file {name}: write npz:{name}"
+    return ""
 
 
 def why_missing(name: str, registry: Registry) -> str | None:
@@ -128,6 +165,43 @@ def why_missing(name: str, registry: Registry) -> str | None:
         return str(error)
 
 
+def has_validation(name: str, registry: Registry) -> bool:
+    """Return whether a data set at hand has a validation part of its own, as far as is known before it is read."""
+    try:
+        origin = source(name, registry)
+        made = origin.made if isinstance(origin, _Guarded) else origin
+        if not isinstance(made, Parted) or origin.missing() is not None:
+            return False
+        return bool(origin._ask("has_validation", bool) if isinstance(origin, _Guarded) else made.has_validation)
+    except (ZooError, OSError):  # which reading it will tell
+        return False
+
+
+def decode(origin: Source, options: Options) -> Arrays:
+    """Read all images of a source; what it does not resize as the options say is left as it is.
+
+    Raises:
+        DataError: the content is not usable, or the source cannot do what the options say.
+    """
+    made = origin.made if isinstance(origin, _Guarded) else origin
+    taken = inspect.signature(made.decode).parameters
+    resize = options.resize
+    further: dict[str, object] = {}
+    if options.fit != "stretch":
+        if "fit" in taken:
+            further["fit"] = options.fit
+        else:  # resized afterwards
+            resize = None
+    if options.skip_damaged:
+        if "skip_damaged" not in taken:
+            raise DataError(f"{origin.title}: it is not read file by file, so that data.skip_damaged has no meaning")
+        further["skip_damaged"] = True
+    if options.group_by is not None and "group_by" in taken:
+        further["group_by"] = options.group_by
+    read: Callable[..., Arrays] = origin.decode
+    return read(resize, **further)
+
+
 def kind_of(origin: Source) -> type:
     """Return the class of what a data set's factory returned."""
     return type(origin.made if isinstance(origin, _Guarded) else origin)
@@ -139,11 +213,11 @@ class _Guarded:
     def __init__(self, variant: Variant, made: Any) -> None:
         self._variant, self.made = variant, made
 
-    def _ask(self, what: str, expected: type | tuple[type, ...], *arguments: object) -> Any:
+    def _ask(self, what: str, expected: type | tuple[type, ...], *arguments: object, **named: object) -> Any:
         with _blaming(self._variant, what):
             found = getattr(self.made, what)
             if callable(found):
-                found = found(*arguments)
+                found = found(*arguments, **named)
             if not isinstance(found, expected):
                 names = " or ".join(
                     "None" if kind is type(None) else kind.__name__
@@ -166,8 +240,8 @@ class _Guarded:
     def fingerprint(self) -> str:
         return str(self._ask("fingerprint", str))
 
-    def decode(self, resize: int | None = None) -> Arrays:
-        arrays: Arrays = self._ask("decode", Arrays, resize)
+    def decode(self, resize: int | None = None, **further: Any) -> Arrays:
+        arrays: Arrays = self._ask("decode", Arrays, resize, **further)
         with _blaming(self._variant, "decode"):
             _check_types(arrays)
         return arrays

@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import attrs
@@ -46,6 +47,27 @@ class NoWorkersError(ZooError):
     """No worker process can be started."""
 
     exit_code = WORK_FAILED
+
+
+class UnguardedScriptError(NoWorkersError):
+    """A script works when it is imported, so that its workers never begin. A script that ends by it prints its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        if not isinstance(sys.excepthook, _Untraced):
+            sys.excepthook = _Untraced(sys.excepthook)
+
+
+class _Untraced:
+    """A hook for uncaught exceptions, which prints of this one no more than its text, and leaves all else as it was."""
+
+    def __init__(self, otherwise: Callable[..., object]) -> None:
+        self._otherwise = otherwise
+
+    def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> object:
+        if isinstance(error, UnguardedScriptError):
+            return print(f"Error: {error}", file=sys.stderr)
+        return self._otherwise(kind, error, trace)
 
 
 def warm_up() -> None:
@@ -148,7 +170,7 @@ class _Worker:
         """Return what the worker sent, or why it is gone; None where it only says that it has begun.
 
         Raises:
-            NoWorkersError: it ended by itself before it had begun.
+            UnguardedScriptError: it ended by itself before it had begun.
         """
         try:
             outcome: EpochRecord | Run | str = self.connection.recv()
@@ -156,7 +178,7 @@ class _Worker:
             self._process.join()
             code = self._process.exitcode or 0
             if code >= 0 and not self._has_begun:
-                raise NoWorkersError(
+                raise UnguardedScriptError(
                     f"a worker process ended with exit code {code} before its first message: it imports the script "
                     "that commands it, which must not do its work when it is imported: begin work under "
                     f'`if __name__ == "__main__":`, or take {option("jobs", 1)}'

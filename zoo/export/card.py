@@ -12,7 +12,7 @@ from zoo.export.formats import INPUT, OUTPUT
 from zoo.registry import SINGLE_FILE, Registry
 from zoo.report.markup import code, markdown
 from zoo.report.text import counted, quantity, seed_span, with_interval
-from zoo.spec import Spec
+from zoo.spec import DataSpec, Spec
 from zoo.statistics.intervals import mean_interval
 from zoo.train.run import Run
 
@@ -61,8 +61,7 @@ def _about(chosen: Chosen, data: Dataset, file: str) -> str:
 
 def _use(spec: Spec, data: Dataset, format_: str, file: str, registry: Registry) -> str:
     shape = ", ".join(map(str, data.shape))
-    side = spec.data.resize
-    resized = f"\n\n{_resizing(side)}" if side else ""
+    resized = f"\n\n{_resizing(spec.data)}" if spec.data.resize else ""
     plugins, quoted = _registry(spec, registry), _quoted(file)
     lines = {
         "safetensors": (
@@ -96,13 +95,21 @@ def _quoted(file: str) -> str:
     return json.dumps(file, ensure_ascii=False)
 
 
-def _resizing(side: int) -> str:
+def _resizing(data: DataSpec) -> str:
     """Say how images of another size become those of the network, with the line that does the same (`resized`)."""
+    side = data.resize
+    if data.fit != "stretch":
+        shape = {"pad": "centred between black bars", "crop": "cut to the largest square in the middle"}[data.fit]
+        return (
+            f"Images of another size were brought to {side}x{side} pixels, {shape}, by bilinear interpolation with "
+            f'antialiasing, on uint8, rounded: `zoo.data.resized(images, {side}, "{data.fit}")` for NumPy arrays of '
+            "the shape (batch, channels, height, width). `zoo predict` does the same."
+        )
     return (
         f"Images of another size were brought to {side}x{side} pixels, whatever their shape, by bilinear interpolation "
         "with antialiasing, on uint8, rounded. Do the same, for other ways give other pixels and other predictions:\n\n"
         f"```python\nimport torch\n\n{RESIZING.format(side=side)}\n```\n\n"
-        "`images` has the shape (batch, channels, height, width) before and after."
+        "`images` has the shape (batch, channels, height, width) before and after. `zoo predict` does the same."
     )
 
 

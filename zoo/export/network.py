@@ -183,7 +183,15 @@ def load_exported(path: str | Path, *, registry: Registry | None = None) -> nn.M
             that the network would give something else than when it was exported.
     """
     path = Path(path)
-    file = path / FILE if path.is_dir() else path
+    return load_described(path / FILE if path.is_dir() else path, registry or default_registry())[0]
+
+
+def load_described(file: Path, registry: Registry) -> tuple[Classifier, Description]:
+    """Return a network that was exported as safetensors, and what its file says of it.
+
+    Raises:
+        ZooError: see `load_exported`.
+    """
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
@@ -199,7 +207,7 @@ def load_exported(path: str | Path, *, registry: Registry | None = None) -> nn.M
             f"{file} is not a network that this zoo exported: its metadata do not say what it is. "
             "`zoo export --format safetensors` writes such files"
         ) from error
-    return restored(description, tensors, registry or default_registry(), str(file))
+    return restored(description, tensors, registry, str(file)), description
 
 
 def restored(description: Description, tensors: Mapping[str, Tensor], registry: Registry, where: str) -> Classifier:

@@ -15,6 +15,7 @@ import attrs
 from zoo.errors import WORK_FAILED, DataError, Stopped, ZooError, option
 from zoo.lab import arguments
 from zoo.lab.arguments import Duration, Shard
+from zoo.lab.named import arguments_of, told_misspelt
 from zoo.ledger import Ledger, default_path, on_network_file_system
 from zoo.registry import Registry, default_registry
 from zoo.registry.options import Choice
@@ -42,6 +43,7 @@ SEEDS = 3
 """How many seeds a benchmark has where none are stated."""
 
 
+@told_misspelt
 class Lab:
     """Registry, ledger, devices, precision, engine and executor, wired once.
 
@@ -137,7 +139,7 @@ class Lab:
         """Return the ledger, open; a context manager that closes it.
 
         Args:
-            create: to write to it; it is made where it is missing.
+            create: to write to it; it is made where it is missing, and removed again where nothing came to be stored.
             absent_ok: without `create`: one that is missing is one without runs.
         """
         system = on_network_file_system(self.path) if create or absent_ok else None
@@ -147,7 +149,7 @@ class Lab:
                 f"Note: the ledger {self.path} lies on a network file system ({system}), whose locks cannot be relied "
                 "on: use it from one machine at a time, or give each its own and merge them (`zoo ledger merge`)."
             )
-        return Ledger(self.path, create=create, absent_ok=absent_ok, say=self.say)
+        return Ledger(self.path, create=create, absent_ok=absent_ok, keep_unused=False, say=self.say)
 
     def dataset(self, spec: Named) -> Dataset:
         """Return the data set that a spec names, on the device.
@@ -163,31 +165,43 @@ class Lab:
 
     def select(
         self,
-        *specs: Named,
+        *specs: Named | Selection,
         epochs: int | None = None,
         data: str | None = None,
         sets: Mapping[str, Any] | None = None,
         vary: Mapping[str, Sequence[Any]] | None = None,
     ) -> Selection:
-        """Return the specs that the arguments of `plan` stand for, without looking at their data."""
-        return select_changed(
-            arguments.specs(specs),
-            registry=self.registry,
-            sets=self._sets(sets, epochs, data),
-            variations=arguments.variations(vary),
-        )
+        """Return the specs that the arguments of `plan` stand for, which takes what is returned in place of them.
+
+        Nothing that this needs imports torch.
+
+        Raises:
+            SpecError: a spec, a path or a value is not valid.
+            DataError: the data of a spec that was named itself is not at hand.
+        """
+        selection = self._select(specs, self._sets(sets, epochs, data), arguments.variations(vary))
+        self._require_data(selection, of_all=data is not None)
+        return selection
+
+    def _select(
+        self, specs: Sequence[Named | Selection], sets: Mapping[str, Any], variations: Mapping[str, Sequence[Any]]
+    ) -> Selection:
+        """Do what `select` does, without looking for data."""
+        if not any(isinstance(spec, Selection) for spec in specs):
+            return select_changed(arguments.specs(specs), registry=self.registry, sets=sets, variations=variations)
+        if len(specs) > 1 or sets or variations:
+            raise ZooError("specs that `select` returned stand alone: say there what else is wanted of them")
+        (selection,) = specs
+        assert isinstance(selection, Selection)
+        return selection
 
     def _sets(
         self, sets: Mapping[str, Any] | None, epochs: int | None = None, data: str | None = None
     ) -> dict[str, Any]:
         return joined(arguments.sets(sets), epochs=arguments.plain(epochs), data=data)
 
-    def require_data(self, selection: Selection, *, of_all: bool) -> None:
-        """Refuse specs whose data is not at hand: those that were named themselves, or any of them.
-
-        Raises:
-            DataError: says how to get it.
-        """
+    def _require_data(self, selection: Selection, *, of_all: bool) -> None:
+        """Refuse specs whose data is not at hand: those that were named themselves, or any of them."""
         from zoo.data import why_missing
 
         for spec in selection.specs:
@@ -197,7 +211,7 @@ class Lab:
 
     def plan(
         self,
-        *specs: Named,
+        *specs: Named | Selection,
         seeds: int | Iterable[int] = SEEDS,
         epochs: int | None = None,
         data: str | None = None,
@@ -209,8 +223,8 @@ class Lab:
         """Find out what there is to train and about how long it takes; train nothing.
 
         Args:
-            specs: names, shell patterns such as "starter/*", TOML files, mappings or specs, one by one or in a list;
-                every registered spec whose data is at hand when left out.
+            specs: names, shell patterns such as "starter/*", TOML files, mappings or specs, one by one or in a list, or
+                what `select` returned; every registered spec whose data is at hand when left out.
             seeds: how many, from 0, or which.
             epochs: train so many, instead of what each spec says.
             data: train all on this data set: a name, "folder:PATH" or "npz:PATH".
@@ -224,23 +238,12 @@ class Lab:
             DataError: the data of a spec that was named itself is not at hand, or a data set is damaged.
             BuildError: no spec can be trained on its data.
         """
-        selection = self.select(*specs, epochs=epochs, data=data, sets=sets, vary=vary)
-        self.require_data(selection, of_all=data is not None)
-        return self.plan_selected(selection, seeds=seeds, budget=budget, shard=shard)
-
-    def plan_selected(
-        self,
-        selection: Selection,
-        *,
-        seeds: int | Iterable[int] = SEEDS,
-        budget: Duration | None = None,
-        shard: Shard | None = None,
-    ) -> ShownPlan:
-        """Do what `plan` does, for chosen specs."""
         from zoo.benchmark import share, within_budget
         from zoo.lab.shown import ShownPlan
         from zoo.report.plan import over_budget
+        from zoo.report.plan import remarks as remarks_on
 
+        selection = self.select(*specs, epochs=epochs, data=data, sets=sets, vary=vary)
         numbers = arguments.seeds(seeds)
         budget, shard = arguments.seconds(budget, "budget"), arguments.shard(shard)
         if shard is not None:
@@ -256,9 +259,11 @@ class Lab:
                 remarks = (*remarks, *over_budget(plan, numbers, budget))
         if shard is not None:
             plan = share(plan, *shard, registry=self.registry, device=self.device)
-        plan = attrs.evolve(plan, families=selection.families, remarks=(*remarks, *plan.remarks))
+        plan = attrs.evolve(
+            plan, families=selection.families, remarks=(*remarks, *plan.remarks), asked=str(len(numbers))
+        )
         stated = {field.name: getattr(plan, field.name) for field in attrs.fields(type(plan))}
-        return ShownPlan(**stated, lines=tuple(self.remarks(plan)))
+        return ShownPlan(**stated, lines=(*plan.remarks, *remarks_on(plan, self.path)))
 
     def plan_runs(self, specs: Sequence[Spec], seeds: Sequence[int], ledger: Ledger) -> Plan:
         """Plan runs of resolved specs, given an open ledger."""
@@ -279,27 +284,23 @@ class Lab:
         # An executor that is asked for knows best how many runs it has room for.
         return plan if self._executor is None else attrs.evolve(plan, jobs=self.jobs)
 
-    def benchmark(self, *specs: Named, **arguments: Any) -> Table:
-        """Train what the ledger does not hold, and return the table. The arguments are those of `plan`.
+    @arguments_of(plan)
+    def benchmark(self, *specs: Named, **stated: Any) -> Table:
+        """Train what the ledger does not hold, and return the table.
 
         Raises:
+            ZooError: as by `plan`.
             Stopped: it was interrupted. What has ended is stored; the same call goes on.
         """
         _end_if_imported_by_worker()
         self.warm_up()
-        plan = self.plan(*specs, **arguments)
-        for line in self.remarks(plan):
+        plan = self.plan(*specs, **stated)
+        for line in plan.lines:
             self.say(line)
         return self.carry_out(plan)
 
-    def remarks(self, plan: Plan) -> list[str]:
-        """Return lines on what a plan leaves out, what was noticed, and how long it takes."""
-        from zoo.report.plan import remarks
-
-        return [*plan.remarks, *remarks(plan, self.path)]
-
     def warm_up(self) -> None:
-        """Let the process that workers are forked from begin to import torch, if there will be any."""
+        """Let the process that workers are forked from begin to import torch, if there will be any; without waiting."""
         if self._executor is None and self.jobs != 1 and self.device == "cpu":
             from zoo.execution.processes import warm_up
 
@@ -322,13 +323,14 @@ class Lab:
             Stopped: it was interrupted.
         """
         from zoo.benchmark import carry_out
-        from zoo.report.progress import Display
+        from zoo.report.progress import Display, begun_lines
         from zoo.train.execute import checkpoint_seconds
 
         _end_if_imported_by_worker()
         checkpoint_seconds()  # so that a wrong one is said once, before any run
+        display = Display(plan)
         try:
-            with Display(plan) as display:
+            with display:
                 return carry_out(
                     plan,
                     registry=self.registry,
@@ -341,9 +343,15 @@ class Lab:
                 )
         except KeyboardInterrupt:
             stored = plan.stored + len(ledger.ended(run.key for run in plan.missing))
+            begun = begun_lines(display.begun, ledger.checkpoints)
             raise Stopped(
-                f"Stopped: {stored} of {counted(len(plan.runs), 'run')} stored in {self.path}.\n"
-                "The same command goes on from there."
+                "\n".join(
+                    [
+                        f"Stopped: {stored} of {counted(len(plan.runs), 'run')} stored in {self.path}.",
+                        "The same command goes on from there.",
+                        *begun,
+                    ]
+                )
             ) from None
 
     def executor_for(self, plan: Plan) -> Choice:
@@ -456,27 +464,43 @@ class Lab:
         return StudyWork(self, study, seeds=seeds, max_seeds=max_seeds, create=create, command=command)
 
     def study(
-        self, study: str | Path | Mapping[str, Any] | Study, *, budget: Duration | None = None, **stated: Any
+        self,
+        study: str | Path | Mapping[str, Any] | Study,
+        *,
+        seeds: int | Literal["auto"] | None = None,
+        max_seeds: int | None = None,
+        epochs: int | None = None,
+        data: str | None = None,
+        sets: Mapping[str, Any] | None = None,
+        budget: Duration | None = None,
+        command: str = "",
     ) -> Findings:
         """Train what a study's design asks for and the ledger does not hold, and judge it.
 
         Args:
-            study: as in `open_study`, whose arguments these are.
+            study: as for `open_study`, like all others but one.
+            seeds: how many, or "auto".
+            max_seeds: how many "auto" may come to.
+            epochs: train so many.
+            data: train on this data set.
+            sets: values to set in its base, by path.
             budget: seconds, or a text such as "30m"; seeds are cut down to what fits.
-            stated: see `open_study`.
+            command: what repeats it.
 
         Raises:
             Stopped: it was interrupted. What has ended is stored; the same call goes on.
         """
         _end_if_imported_by_worker()
-        with self.open_study(study, **stated) as work:
-            return work.run(budget=arguments.seconds(budget, "budget"))
+        with self.open_study(
+            study, seeds=seeds, max_seeds=max_seeds, epochs=epochs, data=data, sets=sets, command=command
+        ) as work:
+            return work.run(budget=budget)
 
     # Times, networks, files
 
     def time(
         self,
-        *specs: Named,
+        *specs: Named | Selection,
         rounds: int = 200,
         seconds: Duration | None = None,
         data: str | None = None,
@@ -494,15 +518,11 @@ class Lab:
             vary: values of which every spec is timed with each.
         """
         _end_if_imported_by_worker()
-        selection = self.select(*specs, data=data, sets=sets, vary=vary)
-        return self.time_selected(
-            selection,
-            rounds=arguments.number(rounds, "rounds", least=1),
-            seconds=arguments.seconds(seconds, "seconds"),
-        )
+        rounds, seconds = arguments.number(rounds, "rounds", least=1), arguments.seconds(seconds, "seconds")
+        selection = self._select(specs, self._sets(sets, data=data), arguments.variations(vary))
+        for line in selection.broken:
+            self.say(line)
 
-    def time_selected(self, selection: Selection, *, rounds: int, seconds: float | None) -> Timings:
-        """Do what `time` does, for specs that are chosen already."""
         from zoo.timing import measure
 
         return measure(

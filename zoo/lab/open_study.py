@@ -10,6 +10,7 @@ import attrs
 
 from zoo.lab.findings import Findings
 from zoo.lab.lab import Lab
+from zoo.lab.named import told_misspelt
 from zoo.registry import Registry, default_registry
 from zoo.study.definition import Study, read_study
 from zoo.train.run import Precision
@@ -33,6 +34,7 @@ def load_study(
     return OpenStudy(read_study(study, registry=registry, overrides=sets), registry)
 
 
+@told_misspelt
 @attrs.frozen
 class OpenStudy:
     """A study, and where its names are looked up."""

@@ -1,4 +1,4 @@
-"""What a lab returns of plans and networks: the same, with the tables that a notebook shows."""
+"""What a lab returns of plans and networks: the same, with what a notebook shows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from zoo.network.builder import Built
 from zoo.report import markup
 from zoo.report.plan import render_as
 from zoo.report.text import counted, quantity, rough_duration
+from zoo.study.plan import StudyPlan
 
 
 @attrs.frozen(repr=False)
@@ -37,6 +38,26 @@ class ShownPlan(Plan):
 
     def _repr_html_(self) -> str:
         return "\n".join([render_as(self, "html"), *markup.lines(self.lines, "html")])
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class ShownStudyPlan(StudyPlan):
+    """A study's plan, shown as the lines that `zoo study plan` prints.
+
+    Attributes:
+        lines: what there is to be said of it.
+    """
+
+    lines: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    def _repr_markdown_(self) -> str:
+        return "\n\n".join(markup.lines(self.lines, "github"))
+
+    def _repr_html_(self) -> str:
+        return "\n".join(markup.lines(self.lines, "html"))
 
 
 @attrs.frozen(eq=False, repr=False)

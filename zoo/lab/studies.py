@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
 
 from zoo.benchmark import Plan, share, stored_runs
 from zoo.errors import BuildError, SpecError, ZooError, option
-from zoo.lab.arguments import number, whole
+from zoo.lab import arguments
+from zoo.lab.arguments import Duration
 from zoo.lab.findings import Findings
+from zoo.lab.named import told_misspelt
+from zoo.lab.shown import ShownStudyPlan
 from zoo.ledger import Ledger
+from zoo.report.study.plan import lines
 from zoo.report.text import counted, rough_duration
 from zoo.spec import Spec
 from zoo.study.arms import Train
 from zoo.study.conduct import FIRST_SEEDS, MOST_SEEDS, SEED_BATCH, Auto, check_auto, conduct
 from zoo.study.definition import Study
 from zoo.study.designs import can_lack, is_adaptive
-from zoo.study.plan import StudyPlan, first_specs, seconds_with, study_plan
+from zoo.study.plan import first_specs, seconds_with, study_plan
 from zoo.train.run import Run
 
 if TYPE_CHECKING:
     from zoo.lab.lab import Lab
 
 
+@told_misspelt
 class StudyWork:
     """A study in a lab; a context manager that closes the ledger.
 
@@ -46,11 +51,11 @@ class StudyWork:
         command: str,
     ) -> None:
         if seeds is not None and seeds != "auto":
-            found = whole(seeds)
+            found = arguments.whole(seeds)
             if found is None or found < 1:
                 raise ZooError(f"seeds: expected a number from 1, or 'auto', got {seeds!r}")
             seeds = found
-        max_seeds = None if max_seeds is None else number(max_seeds, "max_seeds", least=1)
+        max_seeds = None if max_seeds is None else arguments.number(max_seeds, "max_seeds", least=1)
         self.study = study
         self.is_auto = seeds == "auto"
         if self.is_auto:
@@ -62,6 +67,7 @@ class StudyWork:
         self.first_seeds = list(range(min(FIRST_SEEDS, most) if self.is_auto else most))
         self._most = most
         self._command = command
+        self._asked = str(most)
         self.unfit: dict[str, str] = {}
         self.dataset = lab.dataset(study.base)
         self._writes = False
@@ -76,23 +82,29 @@ class StudyWork:
     def __exit__(self, *_: object) -> None:
         self.ledger.close()
 
-    def plan(self, seeds: Sequence[int]) -> StudyPlan:
-        """Find out what these seeds cost and can show.
+    def plan(self, seeds: int | Iterable[int] | None = None) -> ShownStudyPlan:
+        """Find out what there is to train, how long it takes and what it can show; train nothing.
+
+        Args:
+            seeds: how many, from 0, or which; those that the study was opened with when left out.
 
         Raises:
             BuildError: a combination that the design cannot do without cannot be trained.
         """
-        plan = self._plan_runs(first_specs(self.study, self._lab.registry), seeds)
+        numbers = self.first_seeds if seeds is None else arguments.seeds(seeds)
+        plan = self._plan_runs(first_specs(self.study, self._lab.registry), numbers)
         if plan.unfit and not can_lack(self.study):
             raise BuildError("\n".join(plan.unfit.values()))
-        return study_plan(
+        found = study_plan(
             self.study,
-            seeds,
+            numbers,
             plan,
             dataset=self.dataset,
             registry=self._lab.registry,
             ledger=self.ledger,
         )
+        stated = {field.name: getattr(found, field.name) for field in attrs.fields(type(found))}
+        return ShownStudyPlan(**stated, lines=tuple(lines(self.study, found, self._lab.path, seeds=len(numbers))))
 
     def _plan_runs(self, specs: Sequence[Spec], seeds: Sequence[int]) -> Plan:
         """Plan runs; what cannot be trained is noted."""
@@ -106,7 +118,7 @@ class StudyWork:
         wildcards = self.study.wildcards
         return [name for name in self.unfit if not any(label in name for label in wildcards)]
 
-    def within(self, seeds: Sequence[int], plan: Plan, budget: float) -> list[int]:
+    def _within(self, seeds: Sequence[int], plan: Plan, budget: float) -> list[int]:
         """Return so many of a plan's seeds that they fit a budget in seconds.
 
         Raises:
@@ -122,26 +134,29 @@ class StudyWork:
         )
 
     def run(
-        self, *, budget: float | None = None, approve: Callable[[StudyPlan, Sequence[int]], None] = lambda *_: None
+        self, *, budget: Duration | None = None, approve: Callable[[ShownStudyPlan], object] | None = None
     ) -> Findings:
         """Train what is missing, and judge it.
 
         Args:
-            budget: seconds; seeds are cut down to what fits, and with "auto" none are added when half of it is gone.
-            approve: is shown what will be done, with which seeds, and raises to prevent it.
+            budget: seconds, or a text such as "30m"; seeds are cut down to what fits, and with "auto" none are added
+                when half of it is gone.
+            approve: is shown what will be done, and raises to prevent it.
 
         Raises:
             Stopped: it was interrupted.
         """
         seeds = self.first_seeds
+        limit = arguments.seconds(budget, "budget")
         found = self.plan(seeds)
-        if budget is not None and found.seconds > budget:
-            seeds = self.within(seeds, found.plan, budget)
+        if limit is not None and found.seconds > limit:
+            seeds = self._within(seeds, found.plan, limit)
             found = self.plan(seeds)
             self._lab.say(f"Cut down to the budget: {counted(len(seeds), 'seed')}.")
-        approve(found, seeds)
+        if approve is not None:
+            approve(found)
         start = time.monotonic()
-        return self._conduct(self._train, seeds, lambda: budget is None or (time.monotonic() - start) * 2 <= budget)
+        return self._conduct(self._train, seeds, lambda: limit is None or (time.monotonic() - start) * 2 <= limit)
 
     def report(self) -> Findings:
         """Judge what the ledger holds, without training."""
@@ -166,9 +181,11 @@ class StudyWork:
 
     def _conduct(self, train: Train, seeds: Sequence[int], go_on: Callable[[], bool]) -> Findings:
         auto: Auto | None = None
+        self._asked = str(len(seeds))
         if self.is_auto:
             auto = Auto(len(seeds), SEED_BATCH, max(self._most, len(seeds)), go_on)
             seeds = range(auto.most)
+            self._asked = f"auto {auto.most}"
         result = conduct(
             self.study,
             list(seeds),
@@ -180,8 +197,9 @@ class StudyWork:
             fits=lambda spec: spec.name not in self.unfit,
         )
         left_out = (f"Left out: {reason}" for reason in self.unfit.values())
-        numbers = self.ledger.numbers(run.key for arm in result.arms for run in arm.runs)
-        return Findings(attrs.evolve(result, notes=(*result.notes, *left_out)), numbers)
+        leaks = (f"{self.dataset.name}: {leak}." for leak in self.dataset.leaks)
+        numbers = self.ledger.numbers(run.key for arm in result.arms for run in (*arm.runs, *arm.fresh))
+        return Findings(attrs.evolve(result, notes=(*leaks, *result.notes, *left_out)), numbers)
 
     def _train(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
         """Train what the ledger does not hold, with progress."""
@@ -197,7 +215,7 @@ class StudyWork:
             self.ledger.close()
             self.ledger = self._lab.open_ledger()
             self._writes = True
-        return self._lab.train_planned(plan, self.ledger)
+        return self._lab.train_planned(attrs.evolve(plan, asked=self._asked), self.ledger)
 
     def _stored(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
         """Return the runs that the ledger holds, and note which specs cannot be trained."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from zoo.errors import UnknownNameError, ZooError, near_misses
+from zoo.lab.named import told_misspelt
 from zoo.train.run import Run, RunKey
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from zoo.report.verdict import Judged
 
 
+@told_misspelt
 class Table:
     """Ended runs, shown as the table that the command line prints.
 

@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -57,6 +57,7 @@ class LedgerFile:
         connection: to the file, or to the copy.
         version: the version of the file as it is on the disk.
         is_copy: whether what is open is a copy, or stands for a file that is not there.
+        is_new: whether there was no file, and this made it.
 
     Args:
         path: the file.
@@ -77,6 +78,7 @@ class LedgerFile:
         self.path = path
         self.version = VERSION
         self.is_copy = False
+        self.is_new = False
         self._place: tuple[int, int] | None = None
         self._timeout = timeout
         self._say = say
@@ -84,6 +86,7 @@ class LedgerFile:
         if absent_ok and not create and not (path.exists() and path.stat().st_size):
             self._use_copy(None)
             return
+        was_absent = not path.exists()
         with self.explained():
             self.connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?{_open_mode(path, write=write, create=create)}",
@@ -93,7 +96,7 @@ class LedgerFile:
             )
         self._place = _place(path)
         try:
-            self._prepare(create=create, write=write)
+            self.is_new = self._prepare(create=create, write=write) and was_absent
         except BaseException:
             self.close()
             raise
@@ -101,6 +104,22 @@ class LedgerFile:
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
+
+    def remove_unused(self) -> None:
+        """Remove the file if this made it, nothing is stored in it, and nobody else has it open."""
+        with suppress(LedgerError, sqlite3.Error, OSError):
+            if not self.is_new or self._is_used() or _place(self.path) != self._place:
+                return
+            self.connection.execute("PRAGMA busy_timeout = 0")
+            self.connection.execute("PRAGMA journal_mode = DELETE")  # which SQLite does only for who is alone
+            self.connection.execute("BEGIN EXCLUSIVE")
+            if not self._is_used():
+                self.path.unlink()
+            self.connection.rollback()
+
+    def _is_used(self) -> bool:
+        query = "SELECT EXISTS (SELECT 1 FROM run) OR EXISTS (SELECT 1 FROM owner)"
+        return bool(self.connection.execute(query).fetchone()[0])
 
     @contextmanager
     def transaction(self, kind: Literal["DEFERRED", "IMMEDIATE"]) -> Iterator[sqlite3.Connection]:
@@ -118,7 +137,7 @@ class LedgerFile:
 
     def _require_in_place(self) -> None:
         """See that the file is still where it was opened: what is written to one that was removed is lost."""
-        if self._place is not None and _place(self.path) != self._place:
+        if not self.is_copy and (self._place is None or _place(self.path) != self._place):
             raise LedgerError(
                 f"the ledger {self.path} was removed, moved or replaced while it was in use, and what this command "
                 "stored went with it. Put it back if you can, and run the command again."
@@ -159,8 +178,13 @@ class LedgerFile:
         """Return a setting of the file that is a number."""
         return int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
 
-    def _prepare(self, *, create: bool, write: bool) -> None:
-        """Make an empty file a ledger where it may be made, and see that any other is one of this version."""
+    def _prepare(self, *, create: bool, write: bool) -> bool:
+        """Make an empty file a ledger where it may be made, and see that any other is one of this version.
+
+        Returns:
+            Whether it was made one here.
+        """
+        made = False
         self._set_up()
         with self.explained():
             empty = self._is_empty()
@@ -173,6 +197,7 @@ class LedgerFile:
             with self.transaction("IMMEDIATE") as connection:
                 if self._is_empty():  # still: another process may have been first
                     make(connection)
+                    made = True
         with self.explained():
             version = self._checked_version()
         if empty or write:
@@ -193,6 +218,7 @@ class LedgerFile:
                     f"The ledger {self.path} was upgraded from version {version} to {VERSION}. Earlier versions of zoo "
                     "cannot read it any more; no copy of it as it was is kept."
                 )
+        return made
 
     def _refuse_while_used(self, connection: sqlite3.Connection) -> None:
         """Refuse to upgrade a file that an earlier zoo is training into: it could not write its next epoch."""

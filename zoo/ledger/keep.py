@@ -45,11 +45,13 @@ class Entry:
         columns: the view's, by name; a running attempt that nobody makes any more has the status "cut short".
         owner: who trains it now.
         key: the run's key.
+        content: the resolved spec as plain data.
     """
 
     columns: Mapping[str, Any]
     owner: Owner | None
     key: RunKey
+    content: Mapping[str, Any] = attrs.field(eq=False, repr=False)
 
     @property
     def id(self) -> int:
@@ -154,6 +156,7 @@ def _entries(
 ) -> list[Entry]:
     alive = {owner.token: owner for owner in _owners(connection) if is_alive(owner)}
     stale: dict[tuple[str, str], bool] = {}
+    contents: dict[str, Mapping[str, Any]] = {}
     given_names = [tuple(row) for row in connection.execute("SELECT DISTINCT dataset_digest, dataset FROM run")]
     digests = None if dataset is None else digests_of(dataset, given_names)
     found = []
@@ -165,10 +168,12 @@ def _entries(
     for shown, row in rows:
         try:
             key = key_of(row)
-            entry = _entry(shown, key, alive.get(row["owner"]))
+            if key.spec not in contents:
+                contents[key.spec] = json.loads(row["spec"])
+            entry = _entry(shown, key, alive.get(row["owner"]), contents[key.spec])
             kind = key.spec, key.source
             if stale_for is not None and kind not in stale:
-                stale[kind] = is_stale(json.loads(row["spec"]), row["name"], key, stale_for)
+                stale[kind] = is_stale(entry.content, row["name"], key, stale_for)
         except UNREADABLE as error:
             raise ledger.file.error(sqlite3.SQLITE_CORRUPT) from error
         if (
@@ -182,11 +187,11 @@ def _entries(
     return found
 
 
-def _entry(shown: sqlite3.Row, key: RunKey, owner: Owner | None) -> Entry:
+def _entry(shown: sqlite3.Row, key: RunKey, owner: Owner | None, content: Mapping[str, Any]) -> Entry:
     columns = {**dict(shown), "seed": key.seed}
     if columns["status"] == "running" and owner is None:
         columns["status"] = "cut short"
-    return Entry(columns, owner, key)
+    return Entry(columns, owner, key, content)
 
 
 def _owners(connection: sqlite3.Connection) -> list[Owner]:

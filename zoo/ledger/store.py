@@ -43,6 +43,7 @@ class Ledger:
             without write permission can be read, and one of an earlier version is read as it is.
         write: whether to upgrade the file, and to refuse one that cannot be written; as `create` when left out.
         absent_ok: without `create`: whether a missing or an empty file is read as a ledger without runs.
+        keep_unused: whether a file that this makes stays when it is closed with nothing stored in it.
         timeout: how many seconds to wait while another process writes.
         say: is given a line when the file is upgraded.
 
@@ -58,6 +59,7 @@ class Ledger:
         create: bool = True,
         write: bool | None = None,
         absent_ok: bool = False,
+        keep_unused: bool = True,
         timeout: float = 30.0,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -70,6 +72,7 @@ class Ledger:
             timeout=timeout,
             say=say,
         )
+        self._keep_unused = keep_unused
         self._owner = new_owner()
         self._heartbeat: Heartbeat | None = None
         OPEN_OWNERS.add(self._owner.token)
@@ -99,6 +102,8 @@ class Ledger:
                 with self.file.transaction("IMMEDIATE") as connection:
                     self._give_back("status = 'running'")
                     connection.execute("DELETE FROM owner WHERE token = ?", [self._owner.token])
+        if not self._keep_unused and os.getpid() == self._owner.pid:
+            self.file.remove_unused()
         self.file.close()
 
     def find(self, key: RunKey) -> Run | None:

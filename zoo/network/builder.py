@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from zoo import torch_settings
 from zoo.errors import BuildError, PluginError, ZooError, described, is_interruption, lacks_memory, text_of
 from zoo.network.memory import MemoryLimit
-from zoo.registry import Plugin, Registry, default_registry
+from zoo.registry import Plugin, Registry, Variant, default_registry
 from zoo.registry.options import Choice
 from zoo.spec import Block, Dense, Spec
 from zoo.spec.resolve import resolve
@@ -190,7 +190,7 @@ class _Builder:
             _blaming(what, variant.plugin, shape),
             streams.seeded(self.seed, "initialization", path),
         ):
-            module = variant.make(choice.values(), shape=shape, **supplied)
+            module = _made(what, variant, choice.values(), shape=shape, **supplied)
             after = self.note(module, str(choice), shape, path)
             _check_contract(choice.kind, shape, after, supplied.get("filters"))
             return module, after
@@ -216,11 +216,11 @@ class _Builder:
         variant = self.registry.variant("block", choice.name)
         parts = Parts(self, spec, place, path)
         with (
-            _blaming(f"{self.name}: {place}.block: {choice}", variant.plugin, shape),
+            _blaming(what := f"{self.name}: {place}.block: {choice}", variant.plugin, shape),
             streams.seeded(self.seed, "initialization", path),
         ):
-            module = variant.make(choice.values(), shape=shape, parts=parts)
-            self.memory.what = f"{self.name}: {place}.block: {choice}"
+            module = _made(what, variant, choice.values(), shape=shape, parts=parts)
+            self.memory.what = what
             return module, _probe(module, shape)[0]
 
     def initialize(self, network: nn.Module, choice: Choice) -> None:
@@ -271,6 +271,16 @@ def _blaming(what: str, plugin: Plugin, shape: Shape) -> Iterator[None]:
         raise PluginError(f"{what}: plugin {plugin} raised {described(error)}") from error
 
 
+def _made(what: str, variant: Variant, options: Mapping[str, Any], **supplied: Any) -> Any:
+    """Call a factory. Its RuntimeError is a fault of its own: no size has met another yet."""
+    try:
+        return variant.make(options, **supplied)
+    except RuntimeError as error:
+        if type(error) is not RuntimeError or lacks_memory(error):
+            raise
+        raise PluginError(f"{what}: plugin {variant.plugin}: its factory raised {described(error)}") from error
+
+
 def _one_line(error: BaseException) -> str:
     return " ".join(text_of(error).split())
 
@@ -295,9 +305,14 @@ def _check_contract(kind: str, before: Shape, after: Shape, filters: int | None)
 def _probe(module: nn.Module, shape: Shape) -> tuple[Shape, int]:
     """Return the shape that a module makes of `shape`, and the operations that it takes for one image."""
     if not isinstance(module, nn.Module):
-        raise TypeError(f"its factory must return a torch.nn.Module, not {module!r}")
+        what = f"a tensor of {_sizes(module.shape)}" if isinstance(module, torch.Tensor) else f"{module!r:.80}"
+        raise TypeError(
+            f"its factory must return a torch.nn.Module, not {what}; what it computes on a batch belongs into the "
+            "module's forward"
+        )
     module.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    # Not without gradients, where the counter's hooks fail for a module that is given a parameter.
+    with FlopCounterMode(display=False) as counter:
         after = module(torch.zeros(1, *shape))
     module.train()
     if not isinstance(after, torch.Tensor):

@@ -73,7 +73,7 @@ _KINDS = [
     VariantKind("initializer", "zoo_register_initializers", ("weight",), "starting values of a weight, set in place"),
     VariantKind("optimizer", "zoo_register_optimizers", ("parameters",), "rule that updates the parameters"),
     VariantKind("schedule", "zoo_register_schedules", ("progress",), "factor on the learning rate over a run"),
-    VariantKind("loss", "zoo_register_losses", ("logits", "labels"), "what training minimizes"),
+    VariantKind("loss", "zoo_register_losses", ("logits", "labels", "class_sizes"), "what training minimizes"),
     VariantKind(
         "augmentation", "zoo_register_augmentations", ("images", "generator"), "random change of a training batch"
     ),
@@ -151,7 +151,8 @@ def zoo_register_schedules(register: Register) -> None:
 def zoo_register_losses(register: Register) -> None:
     """Register losses: `factory(logits, labels, **options) -> Tensor`, a scalar.
 
-    `logits` is (batch, classes), `labels` is (batch,) of int64.
+    `logits` is (batch, classes), `labels` is (batch,) of int64. `class_sizes`, for factories that ask for it, is
+    (classes,) of the type of the logits: how many training images each class has.
     """
 
 
@@ -205,3 +206,8 @@ def zoo_run_finished(run: Run) -> None:
 @hookspec
 def zoo_report_sections(runs: list[Run]) -> list[str]:  # type: ignore[empty-body]
     """Return further paragraphs, printed below the table of the given runs."""
+
+
+@hookspec
+def zoo_write_runs(runs: list[Run], to: str, place: str) -> str | None:
+    """Write stored runs elsewhere, if `to` is this plugin's; return in one line what was written, else None."""

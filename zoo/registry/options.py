@@ -83,6 +83,7 @@ class Choice:
         return f"{self.name}({options})" if options else self.name
 
 
+_LAYER = "a factory returns a torch.nn.Module, and what is computed on a batch belongs into that module's forward"
 BlockChoice = Annotated[Choice, Kind("block")]
 
 
@@ -103,7 +104,13 @@ def options_class(name: str, factory: Callable[..., object], given: tuple[str, .
         raise PluginError(f"{name}: a factory must be a function or a class, got {factory!r}")
     parameters = _parameters(factory)
     for parameter in parameters:
-        _check_parameter(parameter, f"{name}: parameter {parameter.name!r} of {factory.__qualname__}", given)
+        where = f"{name}: parameter {parameter.name!r} of {factory.__qualname__}"
+        try:
+            _check_parameter(parameter, where, given)
+        except PluginError as error:
+            if "shape" not in given or parameter.default is not parameter.empty:
+                raise
+            raise PluginError(f"{error}. If it is meant to be a batch: {_LAYER}") from None
     options = [p for p in parameters if p.name not in given]
     types_ = _option_types(name, factory, {p.name: p.annotation for p in options})
     fields = {}

@@ -109,7 +109,7 @@ class Registry:
 
     Args:
         block: names of plugins, packages or distributions to leave out, besides those in ZOO_BLOCK.
-        files: single-file plugins to load too. One that fails is an error, for it was asked for by name.
+        files: single-file plugins to load too, one or several. One that fails is an error, for it was named.
         strict: any failing plugin is an error.
 
     Attributes:
@@ -119,8 +119,11 @@ class Registry:
         problems: errors that forbid any work until they are mended; `require_sound` raises the first.
     """
 
-    def __init__(self, *, block: Iterable[str] = (), files: Iterable[Path] = (), strict: bool = False) -> None:
-        block, files = tuple(block), tuple(files)
+    def __init__(
+        self, *, block: str | Iterable[str] = (), files: str | Path | Iterable[str | Path] = (), strict: bool = False
+    ) -> None:
+        block = (block,) if isinstance(block, str) else tuple(block)
+        files = tuple(map(Path, (files,) if isinstance(files, str | Path) else files))
         self.arguments: dict[str, Any] = {"block": block, "files": files, "strict": strict}
         from_environment = os.environ.get(BLOCK_VARIABLE, "").split(",")
         self._block = {name.strip() for name in (*block, *from_environment) if name.strip()}

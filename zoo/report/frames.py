@@ -110,6 +110,7 @@ def confusion_frame(runs: Sequence[Run], part: str, classes: Sequence[str] | Non
 
 VERDICT_COLUMNS = (
     "spec", "against", "part", "verdict", "difference", "low", "high", "p", "seeds", "more_seeds", "time_ratio",
+    "time_low", "time_high", "unlike", "versions", "unlike_times",
 )  # fmt: skip
 
 
@@ -130,9 +131,14 @@ def verdicts_frame(found: Sequence[Judged]) -> pd.DataFrame:
             "seeds": one.comparison.n,
             "more_seeds": one.comparison.more_seeds,
             "time_ratio": one.time_ratio,
+            "time_low": one.time_low,
+            "time_high": one.time_high,
+            "unlike": one.unlike,
+            "versions": one.versions,
+            "unlike_times": one.unlike_times,
         }
         for one in found
     ]
     frame = pd.DataFrame(records, columns=list(VERDICT_COLUMNS))
-    numbers = dict.fromkeys(["difference", "low", "high", "p", "time_ratio"], "float64")
+    numbers = dict.fromkeys(["difference", "low", "high", "p", "time_ratio", "time_low", "time_high"], "float64")
     return frame.astype({**numbers, "more_seeds": "Int64"})

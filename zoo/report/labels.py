@@ -8,13 +8,21 @@ from typing import Any
 
 _MOST_DIFFERENCES = 3
 _DIGEST_LENGTH = 7
-_IN_COLUMNS = ("training", "epochs"), ("evaluation", "measure")
-"""What differs in a spec and has a column of its own."""
+Path = tuple[str, ...]
+
+IN_COLUMNS: tuple[Path, ...] = (("training", "epochs"), ("evaluation", "measure"))
+"""What differs in a spec and has a column of its own in the table of results."""
 _IN_HEADING = ("data", "dataset")
 """All rows are of one data set, which may be spelled in several ways."""
 
 
-def distinct(names: Sequence[str], specs: Sequence[Mapping[str, Any]], digests: Sequence[str]) -> list[str]:
+def distinct(
+    names: Sequence[str],
+    specs: Sequence[Mapping[str, Any]],
+    digests: Sequence[str],
+    *,
+    in_columns: Sequence[Path] = IN_COLUMNS,
+) -> list[str]:
     """Return the names, those that occur more than once followed by what sets them apart.
 
     That is what the specs of that name do not share, "starter/default (learning_rate=0.02)", or the beginning of the
@@ -23,19 +31,20 @@ def distinct(names: Sequence[str], specs: Sequence[Mapping[str, Any]], digests: 
     Args:
         names: of the specs.
         specs: the resolved specs as plain data.
-        digests: of all in which rows of one name may differ, besides epochs and measure, which have columns.
+        digests: of all in which rows of one name may differ, besides what has columns.
+        in_columns: paths of what has columns of its own.
     """
     rows_by_name: dict[str, list[int]] = defaultdict(list)
     for row, name in enumerate(names):
         rows_by_name[name].append(row)
     labels = list(names)
     for name, rows in rows_by_name.items():
-        differences = _differences([specs[row] for row in rows])
+        differences = _differences([specs[row] for row in rows], in_columns)
         if all(differences):
             for row, difference in zip(rows, differences, strict=True):
                 labels[row] = f"{name} ({difference})"
     seen = [
-        (label, *(spec[section][field] for section, field in _IN_COLUMNS))
+        (label, *(spec[section][field] for section, field in in_columns))
         for label, spec in zip(labels, specs, strict=True)
     ]
     count = Counter(seen)
@@ -45,7 +54,7 @@ def distinct(names: Sequence[str], specs: Sequence[Mapping[str, Any]], digests: 
     ]
 
 
-def _differences(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+def _differences(specs: Sequence[Mapping[str, Any]], in_columns: Sequence[Path]) -> list[str]:
     """Return for each spec the values that not all of them share; nothing where those are too many to read."""
     flat = [dict(_leaves(spec, ())) for spec in specs]
     paths = dict.fromkeys(path for leaves in flat for path in leaves)
@@ -53,7 +62,7 @@ def _differences(specs: Sequence[Mapping[str, Any]]) -> list[str]:
     differing = [
         path
         for path in paths
-        if path not in (*_IN_COLUMNS, _IN_HEADING) and len({repr(leaves.get(path, missing)) for leaves in flat}) > 1
+        if path not in (*in_columns, _IN_HEADING) and len({repr(leaves.get(path, missing)) for leaves in flat}) > 1
     ]
     texts = [
         list(dict.fromkeys(f"{_last_word(path)}={leaves[path]}" for path in differing if path in leaves))

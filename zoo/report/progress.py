@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
 
 import attrs
@@ -17,11 +18,14 @@ from zoo.benchmark import Plan
 from zoo.characters import without_controls
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.report.layout import progress_console
-from zoo.report.text import duration, rough_duration
+from zoo.report.text import counted, duration, rough_duration
 from zoo.study.measure import epoch_recall, measured
+from zoo.train.places import checkpoint_file
 from zoo.train.run import EpochRecord, Run
 
 _STATUS_WIDTH = len("loss 12.345, recall 0.1234")
+_SHOWN = 4
+"""How many interrupted runs are named."""
 _COUNT_WIDTH = len("100/300")
 
 
@@ -97,6 +101,11 @@ class Display:
     ) -> None:
         self._progress.stop()
 
+    @property
+    def begun(self) -> list[tuple[Run, int]]:
+        """The runs that have begun and not ended, with how many epochs of each were told."""
+        return [(run, len(self._epochs[run.key])) for run in self._plan.missing if self._epochs.get(run.key)]
+
     def say(self, line: str) -> None:
         """Print a line above the live display."""
         if self._live:
@@ -154,6 +163,18 @@ class Display:
 
     def _left(self) -> str:
         return f"about {rough_duration(self._time_left.seconds)} left"
+
+
+def begun_lines(begun: Sequence[tuple[Run, int]], checkpoints: Path) -> list[str]:
+    """Say of runs that were interrupted how far each was, and where it goes on."""
+    lines = []
+    for run, epochs in begun[:_SHOWN]:
+        saved = checkpoint_file(checkpoints, run.key).exists()
+        where = "it goes on after its checkpoint" if saved else "it begins anew: no checkpoint was saved yet"
+        lines.append(f"{_title(run)}: {epochs} of {counted(_planned_epochs(run), 'epoch')} were trained; {where}.")
+    if len(begun) > _SHOWN:
+        lines.append(f"So it is with {counted(len(begun) - _SHOWN, 'run')} more.")
+    return lines
 
 
 def _title(run: Run) -> str:

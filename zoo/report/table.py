@@ -22,6 +22,7 @@ from zoo.report import markup
 from zoo.report.labels import distinct
 from zoo.report.text import counted, duration, fit, quantity, seed_span, with_interval
 from zoo.statistics.intervals import mean_interval
+from zoo.study.comparable import TIMES, VERSIONS, unlike
 from zoo.study.measure import measured
 from zoo.train.run import Run
 
@@ -33,9 +34,10 @@ DEFAULT_FORMAT = "simple"
 class Row:
     """One spec's results. Recalls are from 0 to 1, times in seconds; `*_interval` is half a 95% interval's width.
 
-    `reference_of` says of what the reference figures are; where that is not what was trained, they are None.
-    `identity` is the spec's, `source` the digest of its variants' source; `stale` says that the source is not what it
-    was, so that the same benchmark would train anew.
+    `reference_of` says of what the reference figures are; where that is not what was trained, they are None. `versions`
+    names those of zoo and torch where the seeds are of several. `identity` is the spec's, `source` the digest of its
+    variants' source; `stale` says that the source is not what it was, so that the same benchmark would train anew.
+    `same_as` is the row of another name whose spec is the same, so that both have the same runs.
     """
 
     spec: str
@@ -63,13 +65,16 @@ class Row:
     source: str
     stale: bool
     note: str | None
+    versions: str
+    same_as: str | None = None
 
 
 @attrs.frozen
 class Heading:
     """What all rows of a table have in common.
 
-    `resize` and `validation` are the spec's, `dataset_digest` is that of the images as they were trained on.
+    `resize` and `validation` are the spec's, `dataset_digest` is that of the images as they were trained on;
+    `preparation` says what else was done to the data.
     """
 
     dataset: str
@@ -78,11 +83,13 @@ class Heading:
     device_name: str
     precision: str
     dataset_digest: str
+    preparation: str = ""
 
     def __str__(self) -> str:
+        further = f", {self.preparation}" if self.preparation else ""
         resized = f", resized to {self.resize}x{self.resize}" if self.resize else ""
         held_out = f", {self.validation:.0%} of training held out" if self.validation else ""
-        return f"{self.dataset}{resized}{held_out}, {self.device_name}, {self.precision}"
+        return f"{self.dataset}{resized}{further}{held_out}, {self.device_name}, {self.precision}"
 
 
 def headings(runs: Sequence[Run]) -> dict[Heading, list[Run]]:
@@ -93,9 +100,23 @@ def headings(runs: Sequence[Run]) -> dict[Heading, list[Run]]:
         data = run.spec["data"]
         device = run.provenance.get("device_name", "")
         name = names[run.key.dataset]
-        heading = Heading(name, data["resize"], data["validation"], device, run.key.precision, run.key.dataset)
+        heading = Heading(
+            name, data["resize"], data["validation"], device, run.key.precision, run.key.dataset, _preparation(data)
+        )
         groups.setdefault(heading, []).append(run)
     return groups
+
+
+def _preparation(data: Mapping[str, Any]) -> str:
+    """Say what was done to the data besides, which runs of earlier versions do not state."""
+    texts = {
+        "fit": f"fit {data.get('fit')}",
+        "test": f"{data.get('test', 0.0):.0%} split off for test",
+        "limit": f"{data.get('limit') or 0:,} training images",
+        "group_by": f"split by {data.get('group_by')}",
+    }
+    default = {"fit": "stretch", "test": 0.0, "limit": None, "group_by": None}
+    return ", ".join(text for name, text in texts.items() if data.get(name, default[name]) != default[name])
 
 
 def rows(runs: Sequence[Run], is_stale: Callable[[Run], bool]) -> list[Row]:
@@ -109,7 +130,13 @@ def rows(runs: Sequence[Run], is_stale: Callable[[Run], bool]) -> list[Row]:
         [run.spec for run in firsts],
         [hashlib.sha256((run.key.spec + run.key.source).encode()).hexdigest() for run in firsts],
     )
-    return [_row(group, label, is_stale(group[0])) for label, group in zip(labels, groups.values(), strict=True)]
+    first_of: dict[tuple[str, str], str] = {}
+    found = []
+    for label, group in zip(labels, groups.values(), strict=True):
+        row = _row(group, label, is_stale(group[0]))
+        first = first_of.setdefault((row.identity, row.source), label)
+        found.append(row if first == label else attrs.evolve(row, same_as=first))
+    return found
 
 
 def _row(runs: list[Run], label: str, stale: bool) -> Row:
@@ -150,6 +177,7 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
         source=first.key.source,
         stale=stale,
         note=reference.get("note"),
+        versions=unlike(finished, VERSIONS),
     )
 
 
@@ -171,7 +199,11 @@ class Column:
 
 
 COLUMNS = {
-    "spec": Column("spec", lambda r: r.spec + (" (stale)" if r.stale else ""), lambda r: r.spec),
+    "spec": Column(
+        "spec",
+        lambda r: r.spec + (f" (same as {r.same_as})" if r.same_as else "") + (" (stale)" if r.stale else ""),
+        lambda r: r.spec,
+    ),
     "recall": Column(
         "test recall", lambda r: with_interval(r.test_recall, r.test_recall_interval), lambda r: _last(-r.test_recall)
     ),
@@ -237,7 +269,8 @@ def render(
         ZooError: there is no such format or column.
     """
     check(format_, sort)
-    tables = [(heading, rows(group, is_stale)) for heading, group in headings(runs).items()]
+    groups = headings(runs)
+    tables = [(heading, rows(group, is_stale)) for heading, group in groups.items()]
     if sort is not None:
         tables = [(heading, sorted(table, key=COLUMNS[sort].order)) for heading, table in tables]
     if format_ in ("csv", "json"):
@@ -246,7 +279,16 @@ def render(
     alike = Counter(str(heading) for heading, _ in tables)
     width = width if format_ == DEFAULT_FORMAT else None
     return "\n\n".join(
-        _section(heading, table, format_, sort, width, told_apart=alike[str(heading)] == 1) for heading, table in tables
+        _section(
+            heading,
+            table,
+            format_,
+            sort,
+            width,
+            told_apart=alike[str(heading)] == 1,
+            unlike_times=unlike([run for run in groups[heading] if run.status == "finished"], TIMES),
+        )
+        for heading, table in tables
     )
 
 
@@ -299,7 +341,14 @@ _MEASURES = {
 
 
 def _section(
-    heading: Heading, table: Sequence[Row], format_: str, sort: str | None, width: int | None, *, told_apart: bool
+    heading: Heading,
+    table: Sequence[Row],
+    format_: str,
+    sort: str | None,
+    width: int | None,
+    *,
+    told_apart: bool,
+    unlike_times: str,
 ) -> str:
     names = [name for name, column in COLUMNS.items() if not column.optional or any(map(column.cell, table))]
     # What is the same for all rows is in the title.
@@ -308,6 +357,11 @@ def _section(
     above, below = title(heading, table, told_apart=told_apart), []
     if any(row.stale for row in table):
         below.append("stale: the source of its variants is no longer what it was; `zoo benchmark` trains it anew")
+    if any(row.same_as for row in table):
+        below.append("same as: two names of one network and one training, whose runs are trained and counted once")
+    below += [f"{row.spec}: one mean over seeds of several versions: {row.versions}." for row in table if row.versions]
+    if unlike_times and len(table) > 1:
+        below.append(f"Training times are of runs that differ, and not to be compared: {unlike_times}.")
     figures = ("reference_test_recall", "reference_train_recall", "reference_runtime")
     others = {row.reference_of: None for row in table if not any(getattr(row, name) for name in figures)}
     if about := [text for text in others if text]:

@@ -32,14 +32,16 @@ def probability(p: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a measured duration with two units at most: "0.84 s", "12.3 s", "3 min 10 s", "2 h 5 min"."""
+    """Write a measured duration with two units at most: "0.84 s", "12.3 s", "3 min 10 s", "2 h 5 min", "3 d 4 h"."""
     if math.isnan(seconds):
         return ""
     if round(seconds, 1) < 60:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
     if round(seconds) < 3600:
         return "{} min {} s".format(*divmod(round(seconds), 60))
-    return "{} h {} min".format(*divmod(round(seconds / 60), 60))
+    if round(seconds / 3600) <= 48:
+        return "{} h {} min".format(*divmod(round(seconds / 60), 60))
+    return "{} d {} h".format(*divmod(round(seconds / 3600), 24))
 
 
 def rough_duration(seconds: float) -> str:

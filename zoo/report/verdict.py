@@ -9,32 +9,72 @@ import attrs
 
 from zoo.errors import setting
 from zoo.report.text import counted, difference, probability
+from zoo.statistics.intervals import mean_interval
+from zoo.statistics.losses import compare_losses
 from zoo.statistics.paired import compare
-from zoo.statistics.results import Comparison
-from zoo.study.measure import counted_recall, image_step
+from zoo.statistics.results import Comparison, Losses
+from zoo.statistics.sequential import share
+from zoo.statistics.verdicts import LEAST_SEEDS
+from zoo.study.comparable import RECALLS, TIMES, VERSIONS, at_once, unlike
+from zoo.study.looks import looks_until
+from zoo.study.measure import image_step, is_lost, learned_recall
 from zoo.train.run import Run
 
 
 @attrs.frozen(kw_only=True)
 class Judged:
-    """One spec against another: the difference in recall on a part of the data, and the ratio of training times."""
+    """One spec against another: the difference in recall on a part of the data, and the ratio of training times.
+
+    Attributes:
+        spec: which.
+        against: the other.
+        part: of the data.
+        comparison: of nothing where `unlike` says why.
+        time_ratio: the geometric mean over seeds; None where times are not compared.
+        time_low, time_high: its 95% interval, Student's t of the logarithms; None for a single seed.
+        unlike: what differs between the runs, so that their recalls are not compared; else "".
+        versions: of zoo and torch, where the runs are of several; else "".
+        unlike_times: what differs between the runs, so that their times are not compared; else "".
+    """
 
     spec: str
     against: str
     part: str
     comparison: Comparison
+    losses: Losses | None
     time_ratio: float | None
+    time_low: float | None
+    time_high: float | None
+    unlike: str
+    versions: str
+    unlike_times: str
 
     def __str__(self) -> str:
-        times = "" if self.time_ratio is None else f"; {self.time_ratio:.2f}x the training time"
-        return f"{self.spec} against {self.against}: {_said(self.comparison)}{times}"
+        if self.unlike:
+            return f"{self.spec} against {self.against}: not compared, the runs differ in more: {self.unlike}"
+        times = ""
+        if self.time_ratio is not None:
+            bounds = "" if self.time_low is None else f" [{self.time_low:.2f}, {self.time_high:.2f}]"
+            times = f"; {self.time_ratio:.2f}x{bounds} the training time"
+        elif self.unlike_times:
+            times = f"; times are not compared, of runs that differ: {self.unlike_times}"
+        lost = ""
+        if self.losses:
+            (lost_with, with_), (lost_without, without) = self.losses.with_change, self.losses.without_change
+            lost = (
+                f"; {lost_with} of {with_} runs lost against {lost_without} of {without} "
+                f"(p = {probability(self.losses.p_adjusted)}: {self.losses.verdict})"
+            )
+        versions = f"; of several versions: {self.versions}" if self.versions else ""
+        return f"{self.spec} against {self.against}: {_said(self.comparison)}{lost}{times}{versions}"
 
 
 def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judged]:
     """Compare each variation with the first of its family, seed by seed.
 
-    Recall is compared on the validation part where all runs have one, on the test part otherwise. Training times are
-    compared only where no run shared the machine.
+    Recall is compared on the validation part where all runs have one, on the test part otherwise; and only where the
+    runs are of one data set and measure (`zoo.study.comparable`). Training times are compared only where no run shared
+    the machine, and all were trained by the same means.
 
     Args:
         runs: ended runs.
@@ -44,26 +84,78 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
     for run in runs:
         by_name.setdefault(run.name, {})[run.key.seed] = run
     part = "validation" if all(run.spec["data"]["validation"] for run in runs) else "test"
-    recalls = {name: _recalls(own, part, _classes(runs, part)) for name, own in by_name.items()}
+    recalls = {name: _recalls(own, part) for name, own in by_name.items()}
     differences: dict[str, list[float]] = {}
-    pairs = {f"{other} against {first}": (first, other) for first, *others in families for other in others}
+    content = {name: {(run.key.spec, run.key.source) for run in own.values()} for name, own in by_name.items()}
+    pairs = {
+        f"{other} against {first}": (first, other)
+        for first, *others in families
+        for other in others
+        if first not in content or content[first] != content.get(other)
+    }
+    reasons: dict[str, str] = {}
     for text, (first, other) in pairs.items():
         ours, theirs = recalls.get(other, {}), recalls.get(first, {})
+        both = [*by_name.get(first, {}).values(), *by_name.get(other, {}).values()]
+        reasons[text] = unlike(both, [name for name in RECALLS if part == "validation" or name != "held out"])
         differences[text] = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
     if not differences:
         return []
+    claims = {text: found for text, found in differences.items() if not reasons[text]}
+    nothing: dict[str, list[float]] = {text: [] for text in differences if reasons[text]}
+    lost = {
+        name: (sum(is_lost(run, part) for run in own.values() if run.status != "failed"), len(own))
+        for name, own in by_name.items()
+    }
+    none = (0, 0)
+    losses = compare_losses({text: (lost.get(pairs[text][1], none), lost.get(pairs[text][0], none)) for text in claims})
+    others = {other for _, other in pairs.values()}
+    most = max(len(own) for own in by_name.values())
+    taken = len(looks_until((run for run in runs if run.name in others), str(most)))
+    found = compare(claims, step=image_step(runs, part), level=share(taken), next_level=share(taken + 1))
+    compared = {**found, **compare(nothing)}
     return [
-        Judged(
+        _judged(
+            by_name.get(other, {}),
+            by_name.get(first, {}),
             spec=other,
             against=first,
             part=part,
-            comparison=comparison,
-            time_ratio=_time_ratio(by_name.get(other, {}), by_name.get(first, {})),
+            comparison=compared[text],
+            losses=losses.get(text),
+            reason=reasons[text],
         )
-        for comparison, (first, other) in zip(
-            compare(differences, step=image_step(runs, part)).values(), pairs.values(), strict=True
-        )
+        for text, (first, other) in pairs.items()
     ]
+
+
+def _judged(
+    ours: Mapping[int, Run],
+    theirs: Mapping[int, Run],
+    *,
+    spec: str,
+    against: str,
+    part: str,
+    comparison: Comparison,
+    losses: Losses | None,
+    reason: str,
+) -> Judged:
+    runs = [*theirs.values(), *ours.values()]
+    times = unlike(runs, [name for name in TIMES if name not in VERSIONS])
+    ratio, low, high = _time_ratio(ours, theirs) if not (reason or times) else (None, None, None)
+    return Judged(
+        spec=spec,
+        against=against,
+        part=part,
+        comparison=comparison,
+        losses=losses if losses and losses.with_change[0] + losses.without_change[0] else None,
+        time_ratio=ratio,
+        time_low=low,
+        time_high=high,
+        unlike=reason,
+        versions=unlike(runs, VERSIONS),
+        unlike_times=times,
+    )
 
 
 def verdicts(found: Sequence[Judged]) -> list[str]:
@@ -71,22 +163,23 @@ def verdicts(found: Sequence[Judged]) -> list[str]:
     if not found:
         return []
     part = found[0].part
-    interval = f"interval and p corrected for {counted(len(found), 'comparison')}" if len(found) > 1 else "95% interval"
-    lines = [f"Paired by seed, difference in {part} recall [{interval}]:", *(f"  {one}" for one in found)]
-    if part == "test" and len(found) > 1:
+    counting = [one for one in found if not one.unlike] or found
+    interval = (
+        f"interval and p corrected for {counted(len(counting), 'comparison')}"
+        if len(counting) > 1
+        else f"{100 * (1 - counting[0].comparison.level):.4g}% interval"
+    )
+    lines = [
+        f"Paired by seed, on these images and this split, difference in {part} recall [{interval}]:",
+        *(f"  {one}" for one in found),
+    ]
+    if part == "test" and len(counting) > 1:
         lines.append(f"To choose among them, hold images out: {setting('data.validation', 0.25)}.")
     return lines
 
 
-def _classes(runs: Sequence[Run], part: str) -> int:
-    """Return how many classes were counted; 1 where no run was evaluated, so that none counts."""
-    counted_in = (epoch.evaluations[part] for run in runs for epoch in run.epochs if part in epoch.evaluations)
-    evaluation = next(counted_in, None)
-    return len(evaluation.confusion) if evaluation else 1
-
-
-def _recalls(runs: Mapping[int, Run], part: str, classes: int) -> dict[int, float]:
-    found = {seed: counted_recall(run, part, classes) for seed, run in sorted(runs.items())}
+def _recalls(runs: Mapping[int, Run], part: str) -> dict[int, float]:
+    found = {seed: learned_recall(run, part) for seed, run in sorted(runs.items())}
     return {seed: recall for seed, recall in found.items() if recall is not None}
 
 
@@ -94,18 +187,27 @@ def _said(comparison: Comparison) -> str:
     if comparison.n == 0:
         return "no pair of runs"
     more = f" (about {counted(comparison.more_seeds, 'more seed')} would decide)" if comparison.more_seeds else ""
-    p = "" if comparison.p_adjusted is None else f", p = {probability(comparison.p_adjusted)}".replace("= <", "< ")
+    if comparison.n < LEAST_SEEDS:
+        more = f" (no claim is made from fewer than {LEAST_SEEDS} seeds)"
+    if comparison.is_doubtful:
+        more += f", but not by a test of signs (p = {probability(comparison.p_signs)}, not corrected): take more seeds"
+    p = "" if comparison.p_of_all is None else f", p = {probability(comparison.p_of_all)}".replace("= <", "< ")
     return (
         f"{difference(comparison.difference, comparison.low, comparison.high)}{p}, "
         f"{counted(comparison.n, 'seed')}: {comparison.verdict}{more}"
     )
 
 
-def _time_ratio(ours: Mapping[int, Run], theirs: Mapping[int, Run]) -> float | None:
-    """Return the ratio of training times: the geometric mean over seeds; None where runs shared the machine."""
+def _time_ratio(ours: Mapping[int, Run], theirs: Mapping[int, Run]) -> tuple[float | None, float | None, float | None]:
+    """Return the ratio of training times, the geometric mean over seeds, and its 95% interval, of several seeds.
+
+    None where runs shared the machine.
+    """
     both = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
-    alone = all(int(run.provenance.get("runs_at_once", 1)) == 1 for pair in both for run in pair)
+    alone = all(at_once(run) == 1 for pair in both for run in pair)
     if not both or not alone or any(run.seconds_training <= 0 for pair in both for run in pair):
-        return None
-    logs = [math.log(a.seconds_training / b.seconds_training) for a, b in both]
-    return math.exp(math.fsum(logs) / len(logs))
+        return None, None, None
+    mean, half = mean_interval([math.log(a.seconds_training / b.seconds_training) for a, b in both])
+    if half is None:
+        return math.exp(mean), None, None
+    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)

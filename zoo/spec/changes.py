@@ -14,7 +14,16 @@ from zoo.spec import Spec
 from zoo.spec.paths import NoChangeError, apply
 from zoo.spec.resolve import Named, change_label, changed_name, select, vary
 
-_IN_TITLE = ("training.epochs", "data.dataset", "data.resize", "data.validation")
+_IN_TITLE = (
+    "training.epochs",
+    "data.dataset",
+    "data.resize",
+    "data.fit",
+    "data.test",
+    "data.limit",
+    "data.group_by",
+    "data.validation",
+)
 """What the title of a table says, so that a spec's name need not."""
 _IN_REFERENCE = ("training.epochs", "data.dataset")
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 import attrs
 
 from zoo.registry.options import (
+    LATER,
     BlockChoice,
     Choice,
     Constraint,
@@ -30,6 +31,11 @@ EACH_ONCE = Constraint("a list of parts, each at most once", lambda parts: len(s
 def chosen(name: str) -> Any:
     """Return the default of a field that holds a choice; reading a spec turns the name into the choice."""
     return name
+
+
+def later(default: Any) -> Any:
+    """Return a field that runs were stored without, and that is no part of identities while it has its default."""
+    return attrs.field(default=default, metadata={LATER: True})
 
 
 ActivationChoice = Annotated[Choice, Kind("activation")]
@@ -79,12 +85,14 @@ class TrainingSpec:
     """How the network is trained.
 
     The learning rate is the optimizer's option; it rises linearly over the share `warmup` of the steps, then follows
-    the schedule.
+    the schedule. An epoch has as many images as the training set: with `sampling` "once" each of them once, with
+    "balanced" drawn with replacement, a class as likely as each other and an image as each other of its class.
     """
 
     epochs: PositiveInt
     batch_size: PositiveInt = 64
     shuffle: bool = True
+    sampling: Literal["once", "balanced"] = later("once")
     optimizer: Annotated[Choice, Kind("optimizer")] = chosen("sgd")
     schedule: Annotated[Choice, Kind("schedule")] = chosen("constant")
     warmup: Fraction = 0.0
@@ -96,12 +104,20 @@ class TrainingSpec:
 class DataSpec:
     """What the network is trained on.
 
-    `resize` is the side in pixels that images are brought to; `validation` is the share held out of the training
-    set; pixels p in [0, 1] become (p - mean) / std, where "train" means each channel's own over the training set.
+    `resize` is the side in pixels that images are brought to, and `fit` says what becomes of another shape;
+    `skip_damaged` leaves out files that cannot be read. `test` is the share that is split off where a data set has no
+    test part, `limit` how many training images are used, and `validation` the share of them that is held out. No value
+    of `group_by`, a column or a pattern of file names, stands on both sides of a split. Pixels p in [0, 1] become
+    (p - mean) / std, where "train" means each channel's own over the training set.
     """
 
     dataset: str
     resize: PositiveInt | None = None
+    fit: Literal["stretch", "pad", "crop"] = later("stretch")
+    skip_damaged: bool = later(False)
+    test: Fraction = later(0.0)
+    group_by: str | None = later(None)
+    limit: PositiveInt | None = later(None)
     validation: Fraction = 0.0
     mean: Float | Literal["train"] = 0.5
     std: PositiveFloat | Literal["train"] = 1.0

@@ -29,11 +29,11 @@ def resolve(spec: Named, *, registry: Registry | None = None) -> Spec:
     if isinstance(spec, Spec):
         return spec
     if isinstance(spec, Mapping):
-        return _resolve("(unnamed)", spec, registry, ())
+        return _resolve("(unnamed)", spec, registry, (), Path())
     if not isinstance(spec, str | Path):
         raise SpecError(f"expected the name of a spec, a TOML file, a mapping or a spec, got {spec!r}")
     if isinstance(spec, Path) or spec.endswith(".toml"):
-        return _resolve(Path(spec).stem, read_toml(Path(spec)), registry, ())
+        return _from_file(Path(spec), registry, ())
     return _registered(spec, registry, ())
 
 
@@ -120,26 +120,41 @@ def _registered(name: str, registry: Registry, below: tuple[str, ...]) -> Spec:
         raise SpecError(f"spec {name!r} is its own base: {' -> '.join((*below, name))}")
     source = registry.spec(name).source
     tree = read_toml(source) if isinstance(source, Path) else source
-    return _resolve(name, tree, registry, (*below, name))
+    folder = source.parent if isinstance(source, Path) else Path()
+    return _resolve(name, tree, registry, (*below, name), folder)
 
 
-def _resolve(name: str, tree: Mapping[str, Any], registry: Registry, below: tuple[str, ...]) -> Spec:
+def _from_file(file: Path, registry: Registry, below: tuple[str, ...]) -> Spec:
+    name = str(file.resolve())
+    if name in below:
+        raise SpecError(f"spec {file} is its own base: {' -> '.join((*below, name))}")
+    return _resolve(file.stem, read_toml(file), registry, (*below, name), file.parent)
+
+
+def _resolve(name: str, tree: Mapping[str, Any], registry: Registry, below: tuple[str, ...], folder: Path) -> Spec:
+    """Resolve plain data; a base that is a file is looked up in `folder`."""
     check_keys(tree, name)
     if "base" not in tree:
         return _of_itself(structure(tree, name, registry))
     base, sets = tree["base"], tree.get("set", {})
     if not isinstance(base, str):
-        raise SpecError(f"spec {name!r}: base: expected the name of a registered spec, got {base!r}")
+        raise SpecError(f"spec {name!r}: base: expected the name of a registered spec or a TOML file, got {base!r}")
     if not isinstance(sets, Mapping):
         raise SpecError(f"spec {name!r}: set: expected a table of paths and values, got {sets!r}")
+    spec = attrs.evolve(_base(name, base, registry, below, folder), name=name, reference=None)
+    spec = paths.apply(spec, sets, registry)
+    own = {key: tree[key] for key in ("description", "reference") if key in tree}
+    return _of_itself(structure({**unstructure(spec), **own}, name, registry))
+
+
+def _base(name: str, base: str, registry: Registry, below: tuple[str, ...], folder: Path) -> Spec:
+    if base.endswith(".toml"):
+        return _from_file(folder / base, registry, below)
     try:
         registry.spec(base)
     except UnknownNameError as error:
         raise UnknownNameError(f"spec {name!r}: base: {error}") from None
-    spec = attrs.evolve(_registered(base, registry, below), name=name, reference=None)
-    spec = paths.apply(spec, sets, registry)
-    own = {key: tree[key] for key in ("description", "reference") if key in tree}
-    return _of_itself(structure({**unstructure(spec), **own}, name, registry))
+    return _registered(base, registry, below)
 
 
 def _of_itself(spec: Spec) -> Spec:

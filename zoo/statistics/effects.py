@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from itertools import combinations, product
 
 import attrs
@@ -18,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from zoo.statistics import verdicts
+from zoo.statistics.fractions import Aliases
 from zoo.statistics.paired import compare, estimate
 from zoo.statistics.results import Comparison, Effect
 from zoo.statistics.verdicts import LEVEL, MARGIN, Estimate, Judge
@@ -33,9 +35,10 @@ def factorial_effects(
     *,
     margin: float = MARGIN,
     level: float = LEVEL,
-    groups: Mapping[tuple[int, ...], Sequence[tuple[int, ...]]] | None = None,
+    groups: Aliases | None = None,
     judge: Judge | None = None,
     step: float = 0.0,
+    next_level: float | None = None,
 ) -> list[Effect]:
     """Estimate and judge all main effects and two-way interactions.
 
@@ -54,27 +57,30 @@ def factorial_effects(
         margin: a difference in recall that makes no practical difference.
         level: the rate of error that is held over all effects.
         groups: of a fractional design, the terms that it can tell from each other, each with those that it cannot tell
-            from it (`zoo.study.designs.aliases`). A term is a tuple of positions of factors.
+            from it (`zoo.statistics.fractions.aliases`).
         judge: what judges in place of `verdicts.judge` at this level: the `look` of a `Sequential`.
         step: what a single image changes in a recall; see `zoo.statistics.paired.estimate`.
+        next_level: that further seeds will be judged at; the same when left out.
 
     Returns:
-        Main effects in the order of the factors and their levels, then interactions. Their `n` is the number of seeds.
+        Main effects in the order of the factors and their levels, then interactions. Their `n` is the number of seeds:
+        0, and the difference NaN, where no seed's runs suffice.
 
     Raises:
-        ValueError: a recall is not finite, a level is unknown, or the runs do not suffice to estimate the effects.
+        ValueError: a recall is not finite, or a level is unknown.
     """
     model = _read(table, factors, groups)
     estimated = {str(position): model.estimates(model.effect(term)) for position, term in enumerate(model.terms)}
     steps = {name: step * model.share_of_image(model.effect(term))
              for (name, _), term in zip(estimated.items(), model.terms, strict=True)}  # fmt: skip
-    compared = compare(estimated, margin=margin, level=level, judge=judge, step=steps, bootstrap=False)
+    compared = compare(estimated, margin=margin, level=level, judge=judge, step=steps, next_level=next_level)
     return [
         Effect(
             levels={model.names[factor]: model.level(factor, index) for factor, index in term.items()},
             comparison=comparison,
             aliases=tuple(
-                " x ".join(model.label(f, 1) for f in alias) for alias in (groups or {}).get(tuple(term), ())
+                f"{_weight(weight)} {' x '.join(model.label(f, 1) for f in alias)}"
+                for alias, weight in (groups or {}).get(tuple(term), {}).items()
             ),
             sentence=_main(comparison) if len(term) == 1 else _interaction(model, term, comparison, step),
         )
@@ -149,7 +155,7 @@ class _Model:
 def _read(
     table: pd.DataFrame,
     factors: Mapping[str, Sequence[str]],
-    groups: Mapping[tuple[int, ...], Sequence[tuple[int, ...]]] | None,
+    groups: Aliases | None,
 ) -> _Model:
     recalls = table["recall"].to_numpy(dtype=float)
     if not np.isfinite(recalls).all():
@@ -164,7 +170,7 @@ def _read(
     shares = [_indicators(_indices(table[name], levels), len(levels)) for name, levels in factors.items()]
     columns = np.column_stack([_columns(terms, shares), np.ones(len(table))])
     seeds = table["seed"].to_numpy()
-    model = _Model(
+    return _Model(
         factors=factors,
         terms=terms,
         by_seed=tuple(
@@ -173,12 +179,6 @@ def _read(
             for own in [columns[seeds == seed]]
         ),
     )
-    lacking = [term for term in terms if not model.estimates(model.effect(term))]
-    if lacking:
-        raise ValueError(
-            f"{len(table)} runs do not tell {len(terms)} effects apart: combinations of levels are missing"
-        )
-    return model
 
 
 def _indices(column: pd.Series[str], levels: Sequence[str]) -> NDArray[np.int64]:
@@ -197,6 +197,12 @@ def _indicators(indices: NDArray[np.int64], size: int) -> Matrix:
 def _columns(terms: Sequence[Term], shares: Sequence[Matrix]) -> Matrix:
     """Return the terms' columns, (rows, terms), from each factor's share of each level in each row."""
     return np.stack([np.prod([shares[f][:, index - 1] for f, index in term.items()], axis=0) for term in terms], axis=1)
+
+
+def _weight(weight: float) -> str:
+    """Write a power of two with its sign: "+", "-", "-1/2", "+2"."""
+    size = "" if abs(weight) == 1 else str(Fraction(abs(weight)))
+    return ("+" if weight > 0 else "-") + size
 
 
 def _main(comparison: Comparison) -> str:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.power import TTestPower
+from scipy.optimize import brentq
 
 from zoo.statistics import verdicts
 from zoo.statistics.results import Comparison
-from zoo.statistics.verdicts import LEVEL, MARGIN, POWER, ROUNDING, Estimate, Judge
+from zoo.statistics.verdicts import LEAST_SEEDS, LEVEL, MARGIN, POWER, ROUNDING, Estimate, Judge
 
-_RESAMPLES = 9999
+_FLIPS = 9999
 
 
 def estimate(differences: Sequence[float], step: float = 0.0) -> Estimate:
@@ -34,13 +34,15 @@ def estimate(differences: Sequence[float], step: float = 0.0) -> Estimate:
     if not np.isfinite(values).all():
         raise ValueError(f"differences must be finite numbers, got {list(differences)}")
     seeds = len(values)
-    if seeds < 2:
-        return Estimate(seeds=seeds, difference=float(values[0]) if seeds else math.nan, error=None, freedom=0)
-    mean = float(values.mean())
+    mean = float(values.mean()) if seeds else math.nan
+    if abs(mean) <= ROUNDING:
+        mean = 0.0
+    if seeds < LEAST_SEEDS:
+        return Estimate(seeds=seeds, difference=mean, error=None, freedom=0)
     error = 0.0 if np.ptp(values) <= ROUNDING else float(stats.sem(values))
     return Estimate(
         seeds=seeds,
-        difference=0.0 if abs(mean) <= ROUNDING else mean,
+        difference=mean,
         error=max(error, step / math.sqrt(seeds)),
         freedom=seeds - 1,
     )
@@ -53,7 +55,7 @@ def compare(
     level: float = LEVEL,
     judge: Judge | None = None,
     step: float | Mapping[str, float] = 0.0,
-    bootstrap: bool = True,
+    next_level: float | None = None,
 ) -> dict[str, Comparison]:
     """Judge all claims of a table by paired differences; `zoo.statistics.verdicts.judge` says how.
 
@@ -64,7 +66,7 @@ def compare(
         judge: what judges in place of `verdicts.judge` at this level: the `look` of a `Sequential`. Of a claim that it
             decided earlier, the seeds that it was decided by stand.
         step: what a single image changes in a difference, for all claims or by claim; see `estimate`.
-        bootstrap: add the bootstrap interval, which is drawn 9,999 times.
+        next_level: that further seeds will be judged at; the same when left out.
 
     Raises:
         ValueError: a difference is not finite.
@@ -74,46 +76,67 @@ def compare(
     judge = judge or partial(verdicts.judge, margin=margin, level=level)
     compared = {}
     for (name, values), estimated, comparison in zip(differences.items(), estimates, judge(estimates), strict=True):
-        low, high = _bca(values[: comparison.n], comparison.level) if bootstrap else (None, None)
         further = None
         if comparison.verdict == "undecided":
-            held = comparison.held
+            held = next_level or comparison.held
             further = verdicts.more_seeds(estimated, claims=len(estimates), margin=margin, level=held)
-        compared[name] = attrs.evolve(comparison, bca_low=low, bca_high=high, more_seeds=further)
+        compared[name] = attrs.evolve(comparison, p_signs=_p_of_signs(values[: comparison.n]), more_seeds=further)
     return compared
 
 
-def detectable(pairs: int, *, claims: int, deviation: float, level: float = LEVEL, power: float = POWER) -> float:
-    """Return the smallest true difference that so many pairs show not to be 0, with a given power.
+def detectable(
+    pairs: int, *, claims: int, deviation: float, margin: float = 0.0, level: float = LEVEL, power: float = POWER
+) -> float:
+    """Return the smallest true difference of which so many pairs say, with a given power, that it helps.
+
+    A difference inside the margin that is shown is "no practical difference": so what is found never lies far inside.
 
     Args:
-        pairs: how many seeds each claim has; fewer than two detect nothing, however large (infinity).
+        pairs: how many seeds each claim has; too few for a claim find nothing, however large (infinity).
         claims: in the table. The level is the one that Holm's correction asks of the first of them.
         deviation: standard deviation of the paired differences.
+        margin: a difference that makes no practical difference; 0 where it is not known how it compares.
         level: the rate of error that is held.
-        power: how often the difference is detected.
+        power: how often the difference is found.
     """
-    if pairs < 2:
+    if pairs < LEAST_SEEDS:
         return math.inf
-    # To find a difference of the wrong sign does not count; for few pairs, the two-sided power would also be NaN.
-    one_sided = level / claims / 2
-    effect_size = TTestPower().solve_power(nobs=pairs, alpha=one_sided, power=power, alternative="larger")
-    return deviation * float(np.squeeze(effect_size))
+    true_error, errors = _errors(pairs, deviation)
+    differs, equals = (stats.t.isf(level / claims / sides, pairs - 1) * errors for sides in (2, 1))
+    least = np.maximum(differs, np.where(margin > equals, margin - equals, 0.0))
+
+    def lacking(difference: float) -> float:
+        return float(stats.norm.cdf((difference - least) / true_error).mean()) - power
+
+    return float(brentq(lacking, 0.0, margin + 2 * float(differs.max()) + 9 * true_error))
 
 
-def _bca(values: Sequence[float], level: float) -> tuple[float, float] | tuple[None, None]:
-    """Return the bias-corrected and accelerated bootstrap interval of the mean (Efron, 1987)."""
-    if len(values) < 2 or np.ptp(values) <= ROUNDING:
-        return None, None
-    with warnings.catch_warnings():
-        # Where resamples degenerate scipy warns and returns NaN, which is seen below.
-        warnings.simplefilter("ignore")
-        low, high = stats.bootstrap(
-            (values,),
-            np.mean,
-            n_resamples=_RESAMPLES,
-            confidence_level=1 - level,
-            method="BCa",
-            rng=np.random.default_rng(0),
-        ).confidence_interval
-    return (float(low), float(high)) if math.isfinite(low) and math.isfinite(high) else (None, None)
+def power_of_equivalence(pairs: int, *, claims: int, deviation: float, margin: float, level: float = LEVEL) -> float:
+    """Return how often a change without effect is said to make no practical difference; see `detectable`."""
+    if pairs < LEAST_SEEDS:
+        return 0.0
+    true_error, errors = _errors(pairs, deviation)
+    room = margin - stats.t.isf(level / claims, pairs - 1) * errors
+    return float((2 * stats.norm.cdf(np.maximum(room, 0.0) / true_error) - 1).mean())
+
+
+def _errors(pairs: int, deviation: float) -> tuple[float, NDArray[np.float64]]:
+    """Return the true standard error of a mean, and 2,000 equally likely estimates of it."""
+    true_error = deviation / math.sqrt(pairs)
+    quantiles = (np.arange(2000) + 0.5) / 2000
+    return true_error, true_error * np.sqrt(stats.chi2.ppf(quantiles, pairs - 1) / (pairs - 1))
+
+
+def _p_of_signs(values: Sequence[float]) -> float | None:
+    """Return p of the sign-flip test of no difference (Fisher, 1935, The Design of Experiments).
+
+    It asks only that a difference is as likely to be of either sign. All 2^n flips are counted up to 13 seeds; of more,
+    9,999 are drawn. None for so few seeds that p cannot be small: fewer than six.
+    """
+    if 2 * 0.5 ** len(values) > LEVEL:
+        return None
+    tested = stats.permutation_test(
+        (np.asarray(values),), np.mean, permutation_type="samples", n_resamples=_FLIPS, vectorized=True,
+        rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return float(tested.pvalue)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from zoo.statistics import verdicts
@@ -18,20 +17,42 @@ from zoo.statistics.verdicts import LEVEL
 _DIGITS = 12  # of means that are told apart; what differs less is rounding
 
 
-def ranks(recalls: Mapping[str, Mapping[int, float]], *, level: float = LEVEL, draws: int = 2000) -> list[Rank]:
-    """Rank arms by their mean recall, the best first; arms of equal mean share the mean of their ranks.
+def blocked_means(recalls: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
+    """Return each arm's mean recall as if it had all seeds that any arm has.
 
-    The interval of a rank is a percentile bootstrap over seeds (Efron and Tibshirani, 1993): seeds are drawn with
-    replacement, the same for all arms, and the arms are ranked anew. With few seeds it is too narrow. An arm that has
-    none of the seeds drawn keeps its mean.
+    Where arms have different seeds, plain means compare seeds as well as arms: one that was trained with easy seeds
+    only looks better than it is. So a recall is taken for the sum of an arm's part and a seed's, fitted by least
+    squares (an unbalanced block design), and an arm's mean is its part and the mean over all seeds' parts. Two arms
+    that no chain of common seeds joins are compared as they are.
+
+    Args:
+        recalls: by arm and seed; an arm without any has the mean -inf.
+    """
+    held = {arm: by_seed for arm, by_seed in recalls.items() if by_seed}
+    none = dict.fromkeys(recalls, -math.inf)
+    if len({frozenset(by_seed) for by_seed in held.values()}) < 2:
+        return none | {arm: math.fsum(by_seed.values()) / len(by_seed) for arm, by_seed in held.items()}
+    seeds = sorted({seed for by_seed in held.values() for seed in by_seed})
+    cells = [(a, seeds.index(seed), recall) for a, own in enumerate(held.values()) for seed, recall in own.items()]
+    arm, seed, recall = (np.array(column) for column in zip(*cells, strict=True))
+    columns = np.column_stack([np.equal.outer(arm, range(len(held))), np.equal.outer(seed, range(len(seeds)))])
+    parts = np.linalg.lstsq(columns.astype(float), recall - recall.mean(), rcond=None)[0]
+    means = recall.mean() + parts[: len(held)] + parts[len(held) :].mean()
+    return none | dict(zip(held, means.round(_DIGITS).tolist(), strict=True))
+
+
+def ranks(recalls: Mapping[str, Mapping[int, float]], *, step: float = 0.0, level: float = LEVEL) -> list[Rank]:
+    """Rank arms by their mean recall (`blocked_means`), the best first; arms of equal mean share their mean rank.
 
     Two arms are tied where a paired t test over the seeds that both have does not tell them apart, with p corrected
-    over all pairs of arms (Holm).
+    over all pairs of arms (Holm). An arm's rank lies between those that it would have if all tied arms were worse, and
+    if all were better (Mogstad, Romano, Shaikh and Wilhelm, 2024): so that, in at least 1 - level of the studies, the
+    intervals of all arms hold their ranks by true means.
 
     Args:
         recalls: by arm and seed.
-        level: of the intervals and of the tests.
-        draws: how many times seeds are drawn.
+        step: what a single image changes in a recall; see `zoo.statistics.paired.estimate`.
+        level: of all intervals together.
 
     Raises:
         ValueError: an arm has no recall, or one that is not finite.
@@ -41,28 +62,24 @@ def ranks(recalls: Mapping[str, Mapping[int, float]], *, level: float = LEVEL, d
             raise ValueError(f"expected finite recalls of arm {arm!r}, got {dict(by_seed)}")
     if not recalls:
         return []
+    means = blocked_means(recalls)
     arms = list(recalls)
-    seeds = sorted({seed for by_seed in recalls.values() for seed in by_seed})
-    values = np.array([[recalls[arm].get(seed, 0.0) for seed in seeds] for arm in arms])
-    present = np.array([[seed in recalls[arm] for seed in seeds] for arm in arms], dtype=float)
-    means = values.sum(axis=1) / present.sum(axis=1)
-    weights = np.random.default_rng(0).multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=draws)
-    counts = weights @ present.T
-    drawn = np.where(counts > 0, weights @ values.T / np.maximum(counts, 1), means)
-    low, high = np.quantile(_ranked(drawn), (level / 2, 1 - level / 2), axis=0, method="inverted_cdf")
-    place = _ranked(means)
-    tied = _ties(recalls, level)
-    order = sorted(range(len(arms)), key=lambda position: place[position])
-    return [
-        Rank(
-            arm=arms[position],
-            rank=float(place[position]),
-            low=float(low[position]),
-            high=float(high[position]),
-            tied=tuple(arms[other] for other in order if frozenset((arms[position], arms[other])) in tied),
+    places = dict(zip(arms, rankdata([-round(means[arm], _DIGITS) for arm in arms]).tolist(), strict=True))
+    beaten_by, tested = _told_apart(recalls, step, level)
+    order = sorted(arms, key=lambda arm: places[arm])
+    found = []
+    for arm in order:
+        better, worse = beaten_by[arm], [other for other in arms if arm in beaten_by[other]]
+        found.append(
+            Rank(
+                arm=arm,
+                rank=places[arm],
+                low=1 + len(better) if arm in tested else None,
+                high=len(arms) - len(worse) if arm in tested else None,
+                tied=tuple(other for other in order if other not in (arm, *better, *worse)),
+            )
         )
-        for position in order
-    ]
+    return found
 
 
 def pareto(points: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
@@ -89,21 +106,22 @@ def pareto(points: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
     return tuple(sorted(front, key=lambda arm: points[arm][1]))
 
 
-def _ranked(means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ranks along the last axis; the highest mean has rank 1."""
-    ranked: NDArray[np.float64] = rankdata(-means.round(_DIGITS), axis=-1)
-    return ranked
-
-
-def _ties(recalls: Mapping[str, Mapping[int, float]], level: float) -> set[frozenset[str]]:
+def _told_apart(
+    recalls: Mapping[str, Mapping[int, float]], step: float, level: float
+) -> tuple[dict[str, set[str]], set[str]]:
+    """Return, for each arm, those that are shown to be better, and the arms of which a difference could be tested."""
     pairs = list(combinations(recalls, 2))
     estimates = [
-        estimate([recalls[a][seed] - recalls[b][seed] for seed in sorted(recalls[a].keys() & recalls[b].keys())])
+        estimate([recalls[a][seed] - recalls[b][seed] for seed in sorted(recalls[a].keys() & recalls[b].keys())], step)
         for a, b in pairs
     ]
-    compared = verdicts.judge(estimates, level=level)
-    return {
-        frozenset(pair)
-        for pair, comparison in zip(pairs, compared, strict=True)
-        if comparison.p_adjusted is None or comparison.p_adjusted > level
-    }
+    beaten_by: dict[str, set[str]] = {arm: set() for arm in recalls}
+    tested: set[str] = set()
+    for (a, b), comparison in zip(pairs, verdicts.judge(estimates, level=level), strict=True):
+        if comparison.p_adjusted is None:
+            continue
+        tested |= {a, b}
+        if comparison.p_adjusted <= level:
+            better, worse = (a, b) if comparison.difference > 0 else (b, a)
+            beaten_by[worse].add(better)
+    return beaten_by, tested

@@ -39,15 +39,28 @@ def levels(count: int, level: float = LEVEL) -> list[float]:
     return [level * look / (count * (count + 1) / 2) for look in range(1, count + 1)]
 
 
+def share(look: int, level: float = LEVEL) -> float:
+    """Return the level of a look, counted from 1, where nobody knows how many there will be.
+
+    The first has four fifths of the whole, each further one half of what is left; so their sum is at most the whole.
+    """
+    return level * (0.8 if look == 1 else 0.2 * 0.5 ** (look - 1))
+
+
 class Sequential:
     """The judge of claims that are looked at several times.
 
     At each look all claims are judged together at the level of the look, and intervals are of that level. A claim that
     was decided stays as it was decided, and counts in the correction of later looks.
+
+    Args:
+        looks: how many there are, or the level of each.
+        margin: a difference in recall that makes no practical difference.
+        level: of all looks together, where their number is given.
     """
 
-    def __init__(self, looks: int, *, margin: float = MARGIN, level: float = LEVEL) -> None:
-        self._levels = levels(looks, level)
+    def __init__(self, looks: int | Sequence[float], *, margin: float = MARGIN, level: float = LEVEL) -> None:
+        self._levels = levels(looks, level) if isinstance(looks, int) else list(looks)
         self._margin = margin
         self._look = 0
         self._claims: int | None = None

@@ -19,6 +19,8 @@ from zoo.statistics.results import Comparison, Verdict
 
 MARGIN = 0.005
 LEVEL = 0.05
+LEAST_SEEDS = 3
+"""No claim is made from fewer: two differences may agree by chance, whatever they scatter like."""
 POWER = 0.8
 ROUNDING = 1e-12
 """Recalls that differ by less are the same: a recall is a mean of shares of whole images."""
@@ -82,9 +84,9 @@ def judge(
     for position, comparison in decided.items():
         is_equivalent = comparison.verdict == "no practical difference"
         tests[position] = (1.0, 0.0) if is_equivalent else (0.0, 1.0)
-    adjusted = _holm([p for p, _ in tests])
+    adjusted = holm([p for p, _ in tests])
     own_levels = _levels([p for p, _ in tests], level)
-    equivalent_adjusted = _holm([p for _, p in tests])
+    equivalent_adjusted = holm([p for _, p in tests])
     return [
         decided[position]
         if position in decided
@@ -147,7 +149,7 @@ def _p_values(estimate: Estimate, margin: float) -> tuple[float, float] | tuple[
     return float(differs), float(stdtr(estimate.freedom, (size - margin) / estimate.error))
 
 
-def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Return adjusted p-values; as statsmodels' `multipletests`, which collects garbage at each call, for 50 ms."""
     sure = np.array([1.0 if p is None else p for p in p_values])
     order = np.argsort(sure, kind="stable")

@@ -16,15 +16,19 @@ from zoo.network.proof import prove
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.statistics.effects import factorial_effects
+from zoo.statistics.fractions import aliases
+from zoo.statistics.losses import Counted, compare_losses
 from zoo.statistics.paired import compare
 from zoo.statistics.results import Effect
-from zoo.statistics.sequential import Sequential, looks
-from zoo.statistics.verdicts import LEVEL, Judge
+from zoo.statistics.sequential import Sequential, looks, share
+from zoo.statistics.verdicts import Judge
 from zoo.study import designs
 from zoo.study.arms import ArmTable, Train, TrainedArm
 from zoo.study.capacity import widened
-from zoo.study.definition import Study
+from zoo.study.confirm import confirm
+from zoo.study.definition import Study, changed
 from zoo.study.designs import Outcome, Pair
+from zoo.study.looks import levels, looks_until
 from zoo.study.result import Claim, StudyResult
 from zoo.study.summary import summarize
 
@@ -100,7 +104,7 @@ def conduct(
     command: str = "",
     fits: Callable[[Spec], bool] = lambda spec: True,
 ) -> StudyResult:
-    """Train what the study's design asks for, and judge it.
+    """Train what the study's design asks for, judge it, and confirm what it chooses with fresh seeds.
 
     Args:
         study: what is asked.
@@ -138,24 +142,30 @@ def conduct(
         pairs += _matched(study, outcome.pairs, table, dataset, registry, first, matched)
     claims: list[Claim] = []
     effects: list[Effect] = []
-    level = LEVEL
+    changed_runs = (run for arm in table.all if arm.cell != study.base_cell for run in arm.runs.values())
+    taken = looks_until(changed_runs, f"auto {auto.most}" if auto else str(len(seeds)))
     if designs.is_factorial(study):
-        effects, level = _judge_effects(study, table, seeds, auto)
+        effects, level = _judge_effects(study, table, seeds, auto, taken)
     else:
-        claims, level = _judge_pairs(study, pairs, table, seeds, auto)
+        claims, level = _judge_pairs(study, pairs, table, seeds, auto, taken)
+    missing = table.missing(looks, fits)
+    losses = compare_losses(_losses(study, table, claims), level=level)
     return summarize(
         study,
         seeds,
         table,
         claims=claims,
         effects=effects,
+        losses=losses,
+        looks=taken,
         outcome=outcome,
         proofs=shown,
         level=level,
         command=command,
         dataset=dataset,
         matched=matched,
-        missing=table.missing(looks, fits),
+        missing=missing,
+        confirmed=None if missing else confirm(table, outcome, taken[-1]),
     )
 
 
@@ -170,11 +180,6 @@ def _nothing(study: Study, table: ArmTable) -> str:
 def _incomplete(study: Study, table: ArmTable) -> str:
     """Say which combinations a factorial design cannot do without."""
     lacking = [arm.name for arm in table.all if not table.recalls(arm)]
-    if not lacking:
-        return (
-            f"study {study.name!r}: its {table.size} runs do not suffice to tell the effects apart; take more seeds, "
-            "or fewer changes"
-        )
     few = ", ".join(lacking[:3]) + (", ..." if len(lacking) > 3 else "")
     reasons = [
         run.reason.partition("\n")[0] for arm in table.all for run in arm.runs.values() if run.status == "failed"
@@ -230,19 +235,27 @@ _MATCHED = {"parameters": "parameters", "flops": "FLOPs"}
 
 
 def _judge_pairs(
-    study: Study, pairs: Sequence[_Pair], table: ArmTable, seeds: Sequence[int], auto: Auto | None
+    study: Study, pairs: Sequence[_Pair], table: ArmTable, seeds: Sequence[int], auto: Auto | None, taken: list[str]
 ) -> tuple[list[Claim], float]:
     names = _distinct([pair.change for pair in pairs])
 
-    def differences() -> dict[str, list[float]]:
-        return {name: table.differences(p.treatment, p.control) for name, p in zip(names, pairs, strict=True)}
+    def differences(count: int | None = None) -> dict[str, list[float]]:
+        """Return those of all seeds, or of so many."""
+        within = None if count is None else seeds[:count]
+        return {
+            name: table.differences(p.treatment, p.control, within=within) for name, p in zip(names, pairs, strict=True)
+        }
 
     margin = study.design.margin
-    level = LEVEL
+    next_level = share(len(taken) + 1)
     if auto is None:
-        compared = compare(differences(), margin=margin, step=table.image_step())
+        judge, counts = _repeated(taken, margin)
+        for count in counts:
+            compared = compare(
+                differences(count), margin=margin, judge=judge.look, step=table.image_step(), next_level=next_level
+            )
     else:
-        judge = Sequential(len(auto.looks), margin=margin)
+        judge = Sequential(len(auto.looks), margin=margin, level=share(len(taken)))
         compared = compare(differences(), margin=margin, judge=judge.look, step=table.image_step())
         for count in auto.looks[1:]:
             open_pairs = [p for name, p in zip(names, pairs, strict=True) if compared[name].verdict == "undecided"]
@@ -253,12 +266,20 @@ def _judge_pairs(
             if table.size == before:  # a ledger that holds no more
                 break
             compared = compare(differences(), margin=margin, judge=judge.look, step=table.image_step())
-        level = judge.level
     claims = [
         Claim(change=name, treatment=p.treatment.name, control=p.control.name, comparison=compared[name])
         for name, p in zip(names, pairs, strict=True)
     ]
-    return claims, level
+    return claims, judge.level
+
+
+def _repeated(taken: list[str], margin: float) -> tuple[Sequential, list[int]]:
+    """Return the judge of looks that were asked for one after another, and how many seeds each has.
+
+    Of looks that added seeds by themselves only the level is spent: what they decided is judged anew.
+    """
+    asked = [(int(look), level) for look, level in zip(taken, levels(taken), strict=True) if look.isdecimal()]
+    return Sequential([level for _, level in asked], margin=margin), [count for count, _ in asked]
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
@@ -272,28 +293,33 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _judge_effects(
-    study: Study, table: ArmTable, seeds: Sequence[int], auto: Auto | None
+    study: Study, table: ArmTable, seeds: Sequence[int], auto: Auto | None, taken: list[str]
 ) -> tuple[list[Effect], float]:
     factors = {factor.name: [level.name for level in factor.levels] for factor in study.factors}
     cells = list(table.arms)
-    groups = designs.aliases(study, cells) if study.design.design == "fractional" else None
+    groups = aliases(cells) if study.design.design == "fractional" else None
 
-    def effects(judge: Judge | None = None) -> list[Effect]:
-        try:
-            return factorial_effects(
-                frame(study, table),
-                factors,
-                margin=study.design.margin,
-                groups=groups,
-                judge=judge,
-                step=table.image_step(),
-            )
-        except ValueError as error:
-            raise ZooError(_incomplete(study, table)) from error
+    if not all(table.recalls(arm) for arm in table.all):
+        raise ZooError(_incomplete(study, table))
+
+    def effects(judge: Judge, count: int | None = None, next_level: float | None = None) -> list[Effect]:
+        runs = frame(study, table)
+        return factorial_effects(
+            runs if count is None else runs[runs["seed"].isin(seeds[:count])],
+            factors,
+            margin=study.design.margin,
+            groups=groups,
+            judge=judge,
+            step=table.image_step(),
+            next_level=next_level,
+        )
 
     if auto is None:
-        return effects(), LEVEL
-    judge = Sequential(len(auto.looks), margin=study.design.margin)
+        judge, counts = _repeated(taken, study.design.margin)
+        for count in counts:
+            found = effects(judge.look, count, share(len(taken) + 1))
+        return found, judge.level
+    judge = Sequential(len(auto.looks), margin=study.design.margin, level=share(len(taken)))
     found = effects(judge.look)
     for count in auto.looks[1:]:
         if all(effect.comparison.verdict != "undecided" for effect in found) or not auto.go_on():
@@ -306,11 +332,25 @@ def _judge_effects(
     return found, judge.level
 
 
+def _losses(study: Study, table: ArmTable, claims: Sequence[Claim]) -> dict[str, tuple[Counted, Counted]]:
+    """Return what is counted of lost runs, for each claim, or for each main effect of a factorial design."""
+    if not designs.is_factorial(study):
+        return {c.change: table.losses([table.named(c.treatment)], [table.named(c.control)]) for c in claims}
+    found = {}
+    for position, factor in enumerate(study.factors):
+        without = [arm for cell, arm in table.arms.items() if cell[position] == 0]
+        for index in range(1, len(factor.levels) + 1):
+            with_it = [arm for cell, arm in table.arms.items() if cell[position] == index]
+            found[study.arm_name(changed(study.base_cell, position, index))] = table.losses(with_it, without)
+    return found
+
+
 def frame(study: Study, table: ArmTable) -> pd.DataFrame:
-    """Return a row for each run that counts: its seed, its recall, and the level of each factor."""
+    """Return a row for each run that has learned: its seed, its recall, and the level of each factor."""
     records = []
     for cell, arm in table.arms.items():
         levels = {factor.name: "base" for factor in study.factors}
         levels |= {name: level.name for name, level in study.levels(cell).items()}
-        records += [{**levels, "seed": seed, "recall": recall} for seed, recall in table.recalls(arm).items()]
-    return pd.DataFrame.from_records(records)
+        own = arm.learned(study.design.select)
+        records += [{**levels, "seed": seed, "recall": recall} for seed, recall in own.items()]
+    return pd.DataFrame.from_records(records, columns=[*(factor.name for factor in study.factors), "seed", "recall"])

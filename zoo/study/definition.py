@@ -11,11 +11,15 @@ from typing import Annotated, Any, Literal, get_args
 import attrs
 
 from zoo.characters import not_in_a_name
+from zoo.data import has_validation
 from zoo.errors import SpecError, UnknownNameError, ZooError, near_misses
 from zoo.registry import Registry
 from zoo.registry.options import Constraint, PositiveFloat, PositiveInt
-from zoo.spec import Spec, paths, read_as, read_toml
+from zoo.spec import Spec, paths, read_as, read_toml, unstructure
 from zoo.spec.resolve import changed_name, resolve
+from zoo.statistics.fractions import most_changes
+from zoo.study.comparable import RECALLS, unlike
+from zoo.train.run import Run, RunKey
 
 DesignName = Literal["one-at-a-time", "leave-one-out", "stepwise", "forward", "backward", "factorial", "fractional"]
 Part = Literal["validation", "test"]
@@ -223,7 +227,7 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
         for path, value in overrides.items():
             with suppress(paths.NoChangeError):
                 base = paths.apply(base, {path: value}, registry)
-        if design.select == "validation" and not base.data.validation:
+        if design.select == "validation" and not (base.data.validation or has_validation(base.data.dataset, registry)):
             base = paths.apply(base, {"data.validation": VALIDATION}, registry)
     except UnknownNameError as error:
         raise UnknownNameError(f"study {name!r}: {error}") from None
@@ -233,7 +237,7 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
     changes = _table(tree["changes"], f"study {name!r}: changes", "named changes")
     factors = tuple(_factor(name, key, change, base, registry, notes) for key, change in changes.items())
     study = Study(name=name, base=base, factors=factors, design=design, notes=tuple(notes))
-    _check(study, registry)
+    check(study, registry)
     return study
 
 
@@ -305,13 +309,22 @@ def _table(value: object, where: str, of: str) -> Mapping[str, Any]:
     return value
 
 
-def _check(study: Study, registry: Registry) -> None:
-    """Try each level on the base, so that what is wrong with a change is said before anything else is done."""
+def check(study: Study, registry: Registry) -> None:
+    """Try each level on the base, so that what is wrong with a change is said before anything else is done.
+
+    Raises:
+        SpecError: says what; or that the changes do not suit the design.
+    """
     if not study.factors:
         raise SpecError(f"study {study.name!r}: changes: expected at least one change")
     cells = list(study.single_changes())
     for cell in cells:
-        study.spec(cell, registry)
+        differ = unlike([_untrained(study.base), _untrained(study.spec(cell, registry))], RECALLS)
+        if differ:
+            raise SpecError(
+                f"study {study.name!r}: change {study.arm_name(cell)!r}: its recall is not to be compared with the "
+                f"base's: {differ}; set it in the base, and take a study for each"
+            )
     names = [study.arm_name(cell) for cell in cells]
     if len(set(names)) < len(names):
         raise SpecError(f"study {study.name!r}: two changes or levels have one name")
@@ -319,6 +332,13 @@ def _check(study: Study, registry: Registry) -> None:
         if taken in (name for factor in study.factors for name in (factor.name, *(lv.name for lv in factor.levels))):
             raise SpecError(f"study {study.name!r}: {taken!r} cannot be the name of a change or a level; take another")
     design = study.design.design
+    resolution = study.design.resolution
+    if design == "fractional" and len(study.factors) > most_changes(resolution):
+        raise SpecError(
+            f"study {study.name!r}: no fraction of resolution {resolution} is known for {len(study.factors)} changes, "
+            f"only for up to {most_changes(resolution)}; take fewer changes"
+            + (f", or resolution 4 for up to {most_changes(4)}" if resolution == 5 else "")
+        )
     if design != "one-at-a-time":
         _check_together(study, registry)
     if study.design.match and design in ("factorial", "fractional"):
@@ -335,6 +355,12 @@ def _check(study: Study, registry: Registry) -> None:
             )
     if design in ("leave-one-out", "fractional") and len(study.factors) < 2:
         raise SpecError(f"study {study.name!r}: a {design} design needs at least two changes")
+
+
+def _untrained(spec: Spec) -> Run:
+    """Return a run of a spec as far as it is known beforehand."""
+    data = spec.data.dataset
+    return Run(RunKey(spec.identity, 0, data, "", "fp32"), spec.name, unstructure(spec), data)
 
 
 def _check_together(study: Study, registry: Registry) -> None:

@@ -6,12 +6,13 @@ several times. At its end it says which pairs its claims are about.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping
-from itertools import combinations, product
+from itertools import product
 
 import attrs
-import numpy as np
 
+from zoo.statistics.fractions import fraction
 from zoo.study.definition import Cell, Study, changed
 
 
@@ -74,6 +75,8 @@ def most_cells(study: Study) -> int:
     if design in ("forward", "backward"):
         # Each round tries what is left: all, then all but the factor with the fewest levels, and so on.
         return 1 + sum(sum(sorted(levels)[left:]) for left in range(len(levels)))
+    if design == "factorial":
+        return math.prod(count + 1 for count in levels)
     return len(next(search(study)))
 
 
@@ -150,64 +153,8 @@ def _factorial(study: Study) -> Search:
 
 
 def _fractional(study: Study) -> Search:
-    yield fraction(study)
+    yield fraction(len(study.factors), study.design.resolution)
     return Outcome()
-
-
-def fraction(study: Study) -> list[Cell]:
-    """Return the combinations of a two-level fractional factorial design of at least the study's resolution.
-
-    The smallest fraction that pyDOE finds; where none is smaller than all combinations, those. The base is the first.
-    """
-    from pyDOE3 import fracfact, fracfact_opt
-
-    count = len(study.factors)
-    for erased in range(count - 2, 0, -1):
-        try:
-            generators, *_ = fracfact_opt(count, erased, max_attempts=_ATTEMPTS)
-        except ValueError:  # so small a fraction does not exist
-            continue
-        signs = fracfact(generators)
-        # Which of a factor's levels a design calls the lower is free: counted from its first row, the base is in it.
-        cells = [tuple(int(sign != lower) for sign, lower in zip(row, signs[0], strict=True)) for row in signs]
-        if _resolution(study, cells) >= study.design.resolution:
-            return cells
-    return list(product((0, 1), repeat=count))
-
-
-_ATTEMPTS = 500
-"""How many sets of generators are looked at; the most promising come first."""
-
-
-def _resolution(study: Study, cells: list[Cell]) -> int:
-    """Return the resolution of a two-level design, from 2 to 5 (Box and Hunter, 1961)."""
-    alike = [{len(term) for term in (first, *others)} for first, others in aliases(study, cells).items() if others]
-    mains = [sum(len(term) == 1 for term in (first, *others)) for first, others in aliases(study, cells).items()]
-    if max(mains, default=0) > 1:
-        return 2
-    if {1, 2} in alike:
-        return 3
-    return 4 if alike else 5
-
-
-def aliases(study: Study, cells: list[Cell]) -> dict[tuple[int, ...], list[tuple[int, ...]]]:
-    """Return which main effects and two-way interactions a two-level design cannot tell from each other.
-
-    Each is a tuple of positions of factors; one whose column of signs equals another's, or its negative, is aliased
-    with it. Only the first of those that are alike is a key.
-    """
-    signs = 2 * np.array(cells) - 1
-    terms = [terms for size in (1, 2) for terms in combinations(range(len(study.factors)), size)]
-    columns = {term: signs[:, term].prod(axis=1) for term in terms}
-    groups: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
-    for term, column in columns.items():
-        for first in groups:
-            if abs(int(columns[first] @ column)) == len(cells):
-                groups[first].append(term)
-                break
-        else:
-            groups[term] = []
-    return groups
 
 
 _DESIGNS: dict[str, Callable[[Study], Search]] = {

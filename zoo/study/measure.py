@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from zoo.statistics.verdicts import ROUNDING
 from zoo.train import metrics
 from zoo.train.run import EpochRecord, Run
 
@@ -38,8 +39,26 @@ def image_step(runs: Iterable[Run], part: str) -> float:
     return 1 / (len(evaluation.confusion) * max(sum(row) for row in evaluation.confusion))
 
 
+def is_lost(run: Run, part: str) -> bool:
+    """Tell whether a run has not learned: it diverged, or ended no better on a part than chance, 1 / classes."""
+    if run.status == "diverged":
+        return True
+    if run.status != "finished" or not run.epochs or part not in run.epochs[-1].evaluations:
+        return False
+    confusion = run.epochs[-1].evaluations[part].confusion
+    return metrics.macro_recall(confusion) <= 1 / len(confusion) + ROUNDING
+
+
+def learned_recall(run: Run, part: str) -> float | None:
+    """Return the recall of a run in verdicts; None for one that failed or was lost, and where none was measured."""
+    if run.status != "finished" or is_lost(run, part):
+        return None
+    recall = measured(run, part)
+    return None if math.isnan(recall) else recall
+
+
 def counted_recall(run: Run, part: str, classes: int) -> float | None:
-    """Return the recall that a run counts with in a comparison; None for a failed run, and where none was measured.
+    """Return the recall that a run counts with in a choice; None for a failed run, and where none was measured.
 
     A run that diverged counts with the recall of chance, 1 / classes: its network says nothing about the images.
     """

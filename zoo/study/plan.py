@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations as combinations_of
 
 import attrs
@@ -11,17 +11,43 @@ import numpy as np
 
 from zoo.benchmark import Plan
 from zoo.data import Dataset
+from zoo.errors import SpecError
 from zoo.ledger import Ledger
 from zoo.network.builder import construct
 from zoo.registry import Registry
 from zoo.spec import Spec
-from zoo.statistics.paired import detectable
+from zoo.statistics.fractions import aliases
+from zoo.statistics.paired import detectable, power_of_equivalence
+from zoo.statistics.sequential import share
 from zoo.study import designs
-from zoo.study.definition import Study
-from zoo.study.measure import counted_recall
+from zoo.study.conduct import FIRST_SEEDS, MOST_SEEDS
+from zoo.study.confirm import most_confirming_runs
+from zoo.study.definition import DesignName, Study, check
+from zoo.study.measure import learned_recall
 from zoo.train.run import Run
 
 _BYTES = 4
+
+
+@attrs.frozen(kw_only=True)
+class Price:
+    """What a design would cost for the same question, all runs trained anew, and what it could show.
+
+    Attributes:
+        design: its name.
+        seeds: how many; with "auto" from the first to the second.
+        combinations: how many are trained.
+        runs: how many; with "auto" from the first to the second.
+        seconds: estimated, for each of `runs`; NaN where the plan has no run to estimate from.
+        detectable: as of the plan, with the most seeds.
+    """
+
+    design: DesignName
+    seeds: tuple[int, int]
+    combinations: int
+    runs: tuple[int, int]
+    seconds: tuple[float, float]
+    detectable: dict[str, float]
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -32,24 +58,31 @@ class StudyPlan:
         plan: of the runs that are known beforehand.
         combinations: how many are trained, at most.
         runs: how many there are, at most, those that the ledger holds included.
+        confirming: how many runs with fresh seeds confirm what was chosen, at most.
         is_most: a search may stop before it has tried all of them.
-        seconds: estimated for what is missing, at most.
+        seconds: estimated for what is missing, at most; with the confirmation.
         memory: bytes that the largest run takes beside the data set, about.
         claims: how many verdicts there will be, at most.
         deviation: of paired differences, as runs in the ledger suggest; None where there are none.
-        detectable: the smallest true difference that is likely (80%) to be found, by what it is about; in recall where
-            `deviation` is known, else in standard deviations of a paired difference.
+        detectable: the smallest true difference of which the verdict is likely (80%) to be that it helps, by what it is
+            about; in recall where `deviation` is known, else in standard deviations of a paired difference.
+        equivalence: how likely the verdict on a change without effect is that it makes no practical difference, by what
+            it is about; empty where `deviation` is not known.
+        prices: what other designs over the same changes would cost, to choose the cheapest that shows enough.
     """
 
     plan: Plan
     combinations: int
     runs: int
+    confirming: int
     is_most: bool
     seconds: float
     memory: int
     claims: int
     deviation: float | None
     detectable: dict[str, float]
+    equivalence: dict[str, float]
+    prices: tuple[Price, ...]
 
     def __repr__(self) -> str:
         most = "at most " if self.is_most else ""
@@ -79,28 +112,64 @@ def study_plan(
         stored = ledger.find(run.key)
         if stored:
             by_spec.setdefault(run.key.spec, {})[run.key.seed] = stored
-    found = deviation(study, by_spec, study.base.identity, len(dataset.classes))
+    found = deviation(study, by_spec, study.base.identity)
     claims = _claims(study)
     return StudyPlan(
         plan=plan,
         combinations=combinations,
         runs=combinations * len(seeds),
+        confirming=most_confirming_runs(study, len(seeds)),
         is_most=designs.is_adaptive(study),
         seconds=seconds_with(study, plan, seeds),
         memory=max((_memory(spec, dataset, registry) for spec in first_specs(study, registry)), default=0),
         claims=claims,
         deviation=found,
-        detectable=_detectable(study, len(seeds), claims=claims, deviation=found or 1.0),
+        detectable=_detectable(study, len(seeds), claims=claims, deviation=found),
+        equivalence={
+            what: power_of_equivalence(
+                len(seeds), claims=claims, deviation=found * scale, margin=study.design.margin, level=share(1)
+            )
+            for what, scale in _judged(study, claims).items()
+            if found
+        },
+        prices=tuple(_prices(study, len(seeds), plan, found, registry)),
     )
+
+
+def _prices(study: Study, seeds: int, plan: Plan, deviation: float | None, registry: Registry) -> Iterator[Price]:
+    """Yield what each design costs that the changes suit, and one at a time with seeds that are added."""
+    each = float(np.mean(list(plan.costs.values()))) / plan.at_once if plan.costs else math.nan
+    designs_: tuple[tuple[DesignName, tuple[int, int]], ...] = (
+        ("one-at-a-time", (seeds, seeds)),
+        ("one-at-a-time", (FIRST_SEEDS, MOST_SEEDS)),
+        ("fractional", (seeds, seeds)),
+        ("factorial", (seeds, seeds)),
+    )
+    for name, (least, most) in designs_:
+        other = attrs.evolve(study, design=attrs.evolve(study.design, design=name))
+        try:
+            check(other, registry)
+        except SpecError:
+            continue
+        count = designs.most_cells(other)
+        yield Price(
+            design=name,
+            seeds=(least, most),
+            combinations=count,
+            runs=(count * least, count * most),
+            seconds=(count * least * each, count * most * each),
+            detectable=_detectable(other, most, claims=_claims(other), deviation=deviation),
+        )
 
 
 def seconds_with(study: Study, plan: Plan, seeds: Sequence[int]) -> float:
     """Return the estimated time of what is missing with some of a plan's seeds, at most.
 
-    What a search may come to beyond what is known beforehand is taken to be as long as the longest that is.
+    What a search may come to beyond what is known beforehand, and what confirms the choice, is taken to be as long as
+    the longest that is.
     """
     known = len({run.key.spec for run in plan.runs})
-    further = max(designs.most_cells(study) - known, 0) * len(seeds)
+    further = max(designs.most_cells(study) - known, 0) * len(seeds) + most_confirming_runs(study, len(seeds))
     longest = max(plan.costs.values(), default=0.0)
     return plan.estimate_of(run for run in plan.missing if run.key.seed in seeds) + further * longest / plan.at_once
 
@@ -120,22 +189,34 @@ def first_specs(study: Study, registry: Registry) -> list[Spec]:
 def _claims(study: Study) -> int:
     levels = [len(factor.levels) for factor in study.factors]
     if study.design.design == "fractional":
-        return len(designs.aliases(study, designs.fraction(study)))
+        return len(aliases(next(designs.search(study))))
     if designs.is_factorial(study):
         return sum(levels) + sum(a * b for a, b in combinations_of(levels, 2))
     return max(designs.most_cells(study) - 1, 1) if designs.is_adaptive(study) else sum(levels)
 
 
-def _detectable(study: Study, seeds: int, *, claims: int, deviation: float) -> dict[str, float]:
+def _detectable(study: Study, seeds: int, *, claims: int, deviation: float | None) -> dict[str, float]:
     """Return the smallest differences that are likely to be found, by what they are about."""
+    return {
+        what: detectable(
+            seeds,
+            claims=claims,
+            deviation=(deviation or 1.0) * scale,
+            margin=study.design.margin if deviation else 0.0,
+            level=share(1),
+        )
+        for what, scale in _judged(study, claims).items()
+    }
+
+
+def _judged(study: Study, claims: int) -> dict[str, float]:
+    """Return what verdicts are about, with how much it scatters where 1 is a paired difference."""
     if not designs.is_factorial(study):
-        return {"a change": detectable(seeds, claims=claims, deviation=deviation)}
+        return {"a change": 1.0}
     # A seed's estimate of an effect scatters as a paired difference does, at most: as if the change did more with one
     # seed than with another, which means over other changes do not lessen. An interaction is a difference of two.
-    found = {"a main effect": detectable(seeds, claims=claims, deviation=deviation)}
-    if claims > sum(len(factor.levels) for factor in study.factors):
-        found["an interaction"] = detectable(seeds, claims=claims, deviation=deviation * math.sqrt(2))
-    return found
+    has_interactions = claims > sum(len(factor.levels) for factor in study.factors)
+    return {"a main effect": 1.0, **({"an interaction": math.sqrt(2)} if has_interactions else {})}
 
 
 def _memory(spec: Spec, dataset: Dataset, registry: Registry) -> int:
@@ -145,19 +226,18 @@ def _memory(spec: Spec, dataset: Dataset, registry: Registry) -> int:
     return _BYTES * (2 * spec.training.batch_size * activations + 3 * built.parameters)
 
 
-def deviation(study: Study, ledger_runs: Mapping[str, Mapping[int, Run]], base: str, classes: int) -> float | None:
+def deviation(study: Study, ledger_runs: Mapping[str, Mapping[int, Run]], base: str) -> float | None:
     """Return the standard deviation of paired differences that earlier runs suggest; None where there are too few.
 
     Args:
         study: whose part is selected on.
         ledger_runs: ended runs by spec identity and seed.
         base: identity of the base.
-        classes: how many there are.
     """
     part = study.design.select
 
     def recalls(runs: Mapping[int, Run]) -> dict[int, float]:
-        found = {seed: counted_recall(run, part, classes) for seed, run in runs.items()}
+        found = {seed: learned_recall(run, part) for seed, run in runs.items()}
         return {seed: recall for seed, recall in found.items() if recall is not None}
 
     own = recalls(ledger_runs.get(base, {}))

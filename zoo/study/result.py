@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import attrs
 
 from zoo.spec import Spec
-from zoo.statistics.results import Comparison, Effect, Rank
+from zoo.statistics.results import Comparison, Effect, Losses, Rank
 from zoo.study.definition import Cell, Study
 from zoo.train.run import Run
 
@@ -22,8 +22,11 @@ class Arm:
         changes: the level of each factor that is not the base's.
         spec: what was trained; its `reference` is what a publication reports, where it does.
         runs: all that ended, by seed; those that diverged or failed too.
+        fresh: those with fresh seeds, which selection did not see; of the base, of what was chosen, and of what it is
+            compared with.
         recalls: by part ("train", "validation", "test") and seed, the measured recall of each run that finished, and
-            that of chance (1 / classes) for each that diverged. Failed runs have none.
+            that of chance (1 / classes) for each that diverged. Failed runs have none. Those on test are of the fresh
+            seeds, of the base and of what was chosen alone; unless the study selects on test.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Arm:
     spec: Spec
     runs: tuple[Run, ...]
     recalls: Mapping[str, Mapping[int, float]]
+    fresh: tuple[Run, ...] = ()
 
     @property
     def diverged(self) -> int:
@@ -71,6 +75,19 @@ class Step:
     kept: bool
 
 
+@attrs.frozen(kw_only=True)
+class Arrival:
+    """Where a simpler design would have arrived, had it been used in place of a factorial one.
+
+    `comparison` is that combination against what was chosen, by fresh seeds, on the part that is selected on; None
+    where it is what was chosen, and where runs are missing.
+    """
+
+    design: str
+    arm: str
+    comparison: Comparison | None = None
+
+
 @attrs.frozen(kw_only=True, repr=False)
 class StudyResult:
     """All that a study found.
@@ -81,17 +98,21 @@ class StudyResult:
         arms: all that were trained, the base first.
         claims: the verdicts; empty for a factorial design, whose claims are its effects.
         effects: main effects, then interactions; empty for other designs.
+        losses: by change, whether more runs are lost with it; only where any was. Verdicts on recall are about seeds of
+            which no run was lost.
         steps: of a search, in order.
         chosen: the arm that selection chose; None where runs are missing.
-        confirmation: recall of the chosen arm against the base on the test part, looked at once; None where the base
-            itself was chosen, where there are no pairs, and where runs are missing.
+        confirmation: recall of the chosen arm against the base on the test part, with fresh seeds; None where the base
+            itself was chosen, and where runs are missing.
+        fresh_seeds: those of the confirmation, which selection did not see.
+        unconfirmed: how many of the runs with fresh seeds are not there.
         ranks: all arms, best first; none where runs are missing.
         pareto: by cost ("seconds", "parameters"), the arms that no other beats in both recall and cost.
         per_class: by arm, each class's mean recall difference to the base on the part selected on.
-        found_by: for a factorial design, whether the simpler designs would have found the best combination, in words.
+        found_by: for a factorial design, where simpler designs would have arrived.
         proofs: by change, what it did to the network and the training, line by line.
         notes: for people: what was left out, what diverged and how it counts, what shared a device.
-        look_level: with `--seeds auto`, the level of significance at the last look; 0.05 otherwise.
+        look_level: the level of significance of the last look.
         command: what repeats it.
         classes: names of the classes.
         matched: by name of a widened base, the change that it is as large as.
@@ -110,7 +131,7 @@ class StudyResult:
     ranks: tuple[Rank, ...]
     pareto: Mapping[str, tuple[str, ...]]
     per_class: Mapping[str, tuple[float, ...]]
-    found_by: tuple[str, ...]
+    found_by: tuple[Arrival, ...]
     proofs: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...]
     look_level: float
@@ -118,6 +139,9 @@ class StudyResult:
     classes: tuple[str, ...]
     matched: Mapping[str, str]
     missing: int = 0
+    fresh_seeds: tuple[int, ...] = ()
+    losses: Mapping[str, Losses] = attrs.field(factory=dict)
+    unconfirmed: int = 0
 
     def __repr__(self) -> str:
         return f"StudyResult({self.study.name}: {len(self.arms)} arms, {len(self.seeds)} seeds)"

@@ -13,16 +13,17 @@ from zoo.errors import ZooError
 from zoo.registry import Registry
 from zoo.spec import Reference
 from zoo.spec.resolve import resolve
-from zoo.statistics.paired import compare
 from zoo.statistics.ranking import pareto, ranks
-from zoo.statistics.results import Comparison, Effect
+from zoo.statistics.results import Comparison, Effect, Losses
+from zoo.statistics.sequential import share
 from zoo.study import designs
 from zoo.study.arms import ArmTable, TrainedArm
-from zoo.study.definition import Cell, DesignName, Part, Study, changed
+from zoo.study.comparable import TIMES, VERSIONS, at_once, unlike
+from zoo.study.confirm import Confirmation
+from zoo.study.definition import Part, Study
 from zoo.study.designs import Outcome
 from zoo.study.result import Arm, Claim, Step, StudyResult
 from zoo.train import metrics
-from zoo.train.run import Run
 
 
 def summarize(
@@ -32,6 +33,8 @@ def summarize(
     *,
     claims: list[Claim],
     effects: list[Effect],
+    losses: Mapping[str, Losses],
+    looks: Sequence[str],
     outcome: Outcome,
     proofs: Mapping[str, tuple[str, ...]],
     level: float,
@@ -39,31 +42,28 @@ def summarize(
     dataset: Dataset,
     matched: Mapping[str, str],
     missing: int,
+    confirmed: Confirmation | None,
 ) -> StudyResult:
     """Return the result of a study whose claims, or effects, are judged.
 
-    While runs are missing nothing is claimed: what some runs say could be chosen for what it says.
+    While runs are missing nothing is claimed: what some runs say could be chosen for what it says. There is no
+    confirmation then.
     """
     base = table.arms[study.base_cell]
     means = table.means()
-    chosen = table.arms[outcome.chosen or max(means, key=lambda cell: means[cell])]
-    selects_on_test = study.design.select == "test"
-    confirmation = None
-    if chosen is not base and not selects_on_test and not missing:
-        confirmation = compare(
-            {"": table.differences(chosen, base, "test")}, margin=study.design.margin, step=table.image_step("test")
-        )[""]
-    counted = {arm.name: table.recalls(arm) for arm in table.all if table.recalls(arm)}
+    told = [base, confirmed.chosen] if confirmed and not confirmed.missing else []
+    select = study.design.select
+    learned = {arm.name: own for arm in table.all if (own := arm.learned(select))}
     references, fronts = _references(table.registry), _fronts(table)
     return StudyResult(
         study=study,
         seeds=tuple(seeds),
         arms=tuple(
-            _ended(arm, study, table, references, shown_on_test=not missing and arm in (base, chosen))
-            for arm in table.all
+            _ended(arm, study, table, references, shown_on_test=any(arm is each for each in told)) for arm in table.all
         ),
         claims=tuple(claims) if not missing else tuple(_open_claims(study, claims)),
         effects=tuple(effects) if not missing else tuple(map(_open_effect, effects)),
+        losses={} if missing else {name: each for name, each in losses.items() if _any(each)},
         steps=()
         if missing
         else tuple(
@@ -75,20 +75,26 @@ def summarize(
             )
             for tried in outcome.tried
         ),
-        chosen=None if missing else chosen.name,
-        confirmation=confirmation,
-        ranks=() if missing else tuple(ranks(counted)),
+        chosen=confirmed.chosen.name if confirmed else None,
+        confirmation=confirmed.comparison if confirmed else None,
+        fresh_seeds=confirmed.seeds if confirmed else (),
+        unconfirmed=confirmed.missing if confirmed else 0,
+        ranks=() if missing else tuple(ranks(learned, step=table.image_step())),
         pareto=dict.fromkeys(fronts, ()) if missing else fronts,
         per_class=_per_class(table, base, study.design.select),
-        found_by=tuple(_replayed(study, means)) if study.design.design == "factorial" and not missing else (),
+        found_by=confirmed.found_by if confirmed else (),
         proofs=proofs,
-        notes=tuple(_notes(study, table)),
+        notes=(*_looked(looks), *_notes(study, table)),
         look_level=level,
         command=command,
         classes=dataset.classes,
         matched=dict(matched),
         missing=missing,
     )
+
+
+def _any(losses: Losses) -> bool:
+    return losses.with_change[0] + losses.without_change[0] > 0
 
 
 def _open_claims(study: Study, claims: Sequence[Claim]) -> list[Claim]:
@@ -110,6 +116,7 @@ def _open(comparison: Comparison) -> Comparison:
         p_adjusted=None,
         p_equivalent=None,
         p_equivalent_adjusted=None,
+        p_signs=None,
         more_seeds=None,
     )
 
@@ -130,34 +137,31 @@ def _references(registry: Registry) -> dict[str, Reference]:
 def _ended(
     arm: TrainedArm, study: Study, table: ArmTable, references: Mapping[str, Reference], *, shown_on_test: bool
 ) -> Arm:
-    """Return an arm as its result shows it; recall on test only where selection did not look at it, or is over."""
-    parts = ["train", study.design.select]
-    if shown_on_test:
-        parts.append("test")
+    """Return an arm as its result shows it; recall on test only of fresh seeds, or where selection looked at it."""
+    recalls = {part: arm.recalls(part, table.classes) for part in dict.fromkeys(("train", study.design.select))}
+    if shown_on_test and study.design.select != "test":
+        recalls["test"] = arm.recalls("test", table.classes, fresh=True)
     return Arm(
         name=arm.name,
         cell=arm.cell,
         changes={name: level.name for name, level in study.levels(arm.cell).items()} if arm.cell else {},
         spec=attrs.evolve(arm.spec, reference=references.get(arm.spec.identity)),
         runs=tuple(run for _, run in sorted(arm.runs.items())),
-        recalls={part: arm.recalls(part, table.classes) for part in dict.fromkeys(parts)},
+        recalls=recalls,
+        fresh=tuple(run for _, run in sorted(arm.fresh.items())),
     )
 
 
-def at_once(run: Run) -> int:
-    """Return how many runs shared the machine with this one, itself counted."""
-    return int(run.provenance.get("runs_at_once", 1))
-
-
 def _fronts(table: ArmTable) -> dict[str, tuple[str, ...]]:
-    """Return who is on the front of recall against each cost; times only where no run shared the machine."""
+    """Return who is on the front of recall against each cost; times only of runs that are alike and shared nothing."""
     finished = {arm.name: [run for run in arm.runs.values() if run.status == "finished"] for arm in table.all}
-    recalls = {arm.name: table.mean(arm) for arm in table.all}
+    recalls = table.means_of_all()
     finished = {name: runs for name, runs in finished.items() if runs and math.isfinite(recalls[name])}
     fronts = {}
     for cost in ("seconds", "parameters", "flops"):
         if cost == "seconds":
-            if any(at_once(run) > 1 for runs in finished.values() for run in runs):
+            all_finished = [run for runs in finished.values() for run in runs]
+            if any(at_once(run) > 1 for run in all_finished) or unlike(all_finished, TIMES):
                 continue
             costs = {name: float(np.mean([run.seconds_training for run in runs])) for name, runs in finished.items()}
         else:
@@ -186,43 +190,15 @@ def _class_recalls(arm: TrainedArm, part: Part) -> dict[int, np.ndarray]:
     }
 
 
-def _replayed(study: Study, means: Mapping[Cell, float]) -> list[str]:
-    """Say whether simpler designs, had they been used, would have arrived at the best combination."""
-    best = max(means, key=lambda cell: means[cell])
-    sentences = []
-    alone = study.base_cell
-    for position, factor in enumerate(study.factors):
-        singles = [changed(study.base_cell, position, i + 1) for i in range(len(factor.levels))]
-        top = max(singles, key=lambda cell: means[cell])
-        if means[top] > means[study.base_cell]:
-            alone = changed(alone, position, top[position])
-    arrivals = {"One at a time, all that raised recall alone taken together": alone}
-    searches: dict[str, DesignName] = {
-        "Stepwise in the stated order": "stepwise",
-        "Greedy, the best first": "forward",
-    }
-    for name, design in searches.items():
-        arrivals[name] = _arrival(attrs.evolve(study, design=attrs.evolve(study.design, design=design)), means)
-    for name, cell in arrivals.items():
-        if cell == best:
-            sentences.append(f"{name}: would have found the best combination.")
-        else:
-            sentences.append(
-                f"{name}: would have chosen {study.arm_name(cell)}, {means[best] - means[cell]:.4f} below the best."
-            )
-    return sentences
-
-
-def _arrival(study: Study, means: Mapping[Cell, float]) -> Cell:
-    found = designs.search(study)
-    next(found)
-    while True:
-        try:
-            found.send(means)
-        except StopIteration as stop:
-            outcome: Outcome = stop.value
-            assert outcome.chosen is not None
-            return outcome.chosen
+def _looked(looks: Sequence[str]) -> list[str]:
+    """Say that the claims were looked at before."""
+    *before, _ = looks
+    if not before:
+        return []
+    return [
+        f"Look {len(looks)} at these claims, after those with {', '.join(before)} seeds: it has "
+        f"{share(len(looks)):.2%} of the 5% that all looks share, so that false claims stay as rare."
+    ]
 
 
 def _notes(study: Study, table: ArmTable) -> list[str]:
@@ -234,13 +210,14 @@ def _notes(study: Study, table: ArmTable) -> list[str]:
             "The p-values of a search are too sure of what it kept, which was kept for the recall that they are about."
         )
     arms = table.all
-    diverged = {arm.name: sum(run.status == "diverged" for run in arm.runs.values()) for arm in arms}
     failed = {arm.name: sum(run.status == "failed" for run in arm.runs.values()) for arm in arms}
-    for name, count in diverged.items():
-        if count:
+    for arm in arms:
+        if count := sum(arm.lost(study.design.select).values()):
+            diverged = sum(run.status == "diverged" for run in arm.runs.values())
             notes.append(
-                f"{name}: {count} of {len(table.named(name).runs)} runs diverged; each counts with the recall of "
-                f"chance, {1 / table.classes:.4f}."
+                f"{arm.name}: {count} of {len(arm.runs)} runs lost ({diverged} diverged, {count - diverged} no better "
+                f"than chance): verdicts on recall leave them out; in the choice they count, a diverged one with "
+                f"{1 / table.classes:.4f}."
             )
     for name, count in failed.items():
         if count:
@@ -248,6 +225,11 @@ def _notes(study: Study, table: ArmTable) -> list[str]:
     for arm in arms:
         if not arm.runs:
             notes.append(f"{arm.name}: no run.")
+    runs = [run for arm in arms for run in arm.runs.values()]
+    if versions := unlike(runs, VERSIONS):
+        notes.append(f"Runs of several versions are in one comparison: {versions}.")
+    if differ := unlike(runs, [name for name in TIMES if name not in (*VERSIONS, "runs at once")]):
+        notes.append(f"Training times are of runs that differ, and are not compared: {differ}.")
     shared = max((at_once(run) for arm in arms for run in arm.runs.values()), default=1)
     if shared > 1:
         notes.append(

@@ -13,7 +13,7 @@ Importing this package imports neither torch nor pytest.
 
 from __future__ import annotations
 
-from zoo.testing.declared import expected_failures
+from zoo.testing.declared import expected_failures, made_for
 from zoo.testing.parametrized import conformance
 
-__all__ = ["conformance", "expected_failures"]
+__all__ = ["conformance", "expected_failures", "made_for"]

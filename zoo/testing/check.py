@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import signal
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
@@ -22,6 +24,10 @@ class SkippedError(Exception):
     """Why a check cannot be made of this subject, or on this machine."""
 
 
+class Passed(str):
+    """What is said of a check that passed."""
+
+
 def require(holds: bool, found: str) -> None:
     """Fail the check unless something holds.
 
@@ -34,7 +40,7 @@ def require(holds: bool, found: str) -> None:
 
 @attrs.frozen
 class Check:
-    """A function that is given a subject, and raises `FailedError` or `SkippedError`, or returns a fact.
+    """A function that is given a subject, and raises `FailedError` or `SkippedError`, or returns a fact or `Passed`.
 
     The function's name is the check's. Its docstring says in three paragraphs what is expected, why ("Why: ...") and
     what to do where it is not so ("Mend: ...").
@@ -42,11 +48,13 @@ class Check:
     Attributes:
         slow: it takes seconds, and is made only where it is asked for.
         around: what is entered while it is made.
+        limited: it may be stopped when it takes too long.
     """
 
     function: Callable[[Any], str | None]
     slow: bool = False
     around: Callable[[], AbstractContextManager[object]] = nullcontext
+    limited: bool = True
 
     @property
     def name(self) -> str:
@@ -82,7 +90,9 @@ class Outcome:
     note: str = ""
 
 
-def run(check: Check, subject: Any, *, expected: Mapping[str, str], slow: bool = False) -> Outcome:
+def run(
+    check: Check, subject: Any, *, expected: Mapping[str, str], slow: bool = False, limit: float | None = None
+) -> Outcome:
     """Make a check.
 
     Args:
@@ -90,13 +100,19 @@ def run(check: Check, subject: Any, *, expected: Mapping[str, str], slow: bool =
         subject: what is checked.
         expected: why the subject is expected to fail checks, by their names. One that passes after all has failed.
         slow: make it even if it takes seconds.
+        limit: stop it after so many seconds, where this can be done; see `_Limit`.
     """
     if check.slow and not slow:
         return Outcome(check, "skipped", f"it takes seconds; ask for it with {option('slow')}")
     reason = expected.get(check.name)
+    time = _Limit(limit if check.limited else None)
     try:
-        with check.around():
+        with check.around(), time:
             fact = check.function(subject)
+    except KeyboardInterrupt:
+        if not time.is_up:
+            raise
+        return Outcome(check, "skipped", f"it was stopped after {limit:g} s; {option('limit')} sets another limit")
     except SkippedError as skipped:
         return Outcome(check, "skipped", str(skipped))
     except (Exception, SystemExit) as error:
@@ -105,7 +121,34 @@ def run(check: Check, subject: Any, *, expected: Mapping[str, str], slow: bool =
         return Outcome(check, "failed", text_of(error) if isinstance(error, FailedError) else raised(error))
     if reason is not None:
         return Outcome(check, "failed", f'it passes, but is declared to fail: "{reason}"; delete that declaration')
-    return Outcome(check, "passed") if fact is None else Outcome(check, "fact", fact)
+    return Outcome(check, "passed" if fact is None or isinstance(fact, Passed) else "fact", fact or "")
+
+
+class _Limit:
+    """Lets what takes longer end as Ctrl-C would, which all that catches what plugins raise lets through.
+
+    Only the main thread of a process can be interrupted, and not on Windows; elsewhere there is no limit. torch is not
+    interrupted within one operation.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        here = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+        self._seconds = seconds if here else None
+        self.is_up = False
+
+    def __enter__(self) -> None:
+        if self._seconds is not None:
+            self._before = signal.signal(signal.SIGALRM, self._stop)
+            signal.setitimer(signal.ITIMER_REAL, self._seconds)
+
+    def __exit__(self, *raised: object) -> None:
+        if self._seconds is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._before)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.is_up = True
+        raise KeyboardInterrupt
 
 
 def raised(error: BaseException) -> str:

@@ -7,11 +7,11 @@ from typing import Any, Literal, get_args, get_origin
 
 import attrs
 
-from zoo.errors import SpecError, described
+from zoo.errors import SpecError, described, text_of
 from zoo.registry.options import is_union
 from zoo.spec import canonical_json, read_as, unstructure
 from zoo.testing.check import FailedError, SkippedError, require
-from zoo.testing.subject import VariantSubject
+from zoo.testing.subject import VariantSubject, is_refusal
 
 _LONGEST = 120
 
@@ -67,37 +67,41 @@ def options_usable(subject: VariantSubject) -> None:
             tried = True
             try:
                 subject.use(options)
-            except (ValueError, SkippedError):
+            except SkippedError:
                 continue
             except Exception as error:
-                raise FailedError(f"{field.name} = {value!r}: it raised {described(error)}") from error
+                what = f"{field.name} = {value!r}: it raised {described(error)}"
+                require(is_refusal(error) and bool(text_of(error)), what)
     if not tried:
         raise SkippedError("it has no options with values to try")
 
 
-def options_swappable(subject: VariantSubject) -> None:
-    """An option that others of its kind have too accepts the defaults that they give it.
+def options_swappable(subject: VariantSubject) -> str | None:
+    """It is said of which options the defaults that others of its kind give them are not accepted.
 
-    Why: a variant that takes another's place by its bare name takes over the options that both have.
+    Why: a variant that takes another's place by its bare name takes over the options that both have. One that is not
+    accepted is an error there, and must be stated.
 
-    Mend: let the option accept what the others' does, or give it a name of its own where it means something else.
+    Mend: nothing; this is a fact. An option that means something else than the others' is better given another name.
     """
-    own = attrs.fields_dict(subject.variant.options)
-    for other in subject.registry.variants(subject.kind).values():
-        for field in attrs.fields(other.options):
-            if field.name in own and other.name != subject.name:
-                _require_accepted(subject, field.name, unstructure(field.default), other.name)
-
-
-def _require_accepted(subject: VariantSubject, option: str, value: Any, other: str) -> None:
     try:
         subject.options()
     except SpecError as error:
         raise SkippedError("its defaults are not valid; see options_read") from error
-    try:
-        subject.options(**{option: value})
-    except SpecError as error:
-        raise FailedError(f"{option} = {value!r}, the default of {other}: {error}") from error
+    own = attrs.fields_dict(subject.variant.options)
+    refused: dict[str, list[str]] = {}
+    for other in subject.registry.variants(subject.kind).values():
+        for field in attrs.fields(other.options):
+            if field.name in own and other.name != subject.name:
+                value = unstructure(field.default)
+                try:
+                    subject.options(**{field.name: value})
+                except SpecError:
+                    refused.setdefault(f"{field.name} = {json.dumps(value)}", []).append(other.name)
+    if not refused:
+        return None
+    stated = "; ".join(f"{value} of {' and '.join(names)}" for value, names in refused.items())
+    return f"not accepted, and to be stated where it takes their place: {stated}"
 
 
 def _examples(type_: Any) -> list[Any]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.testing.check import SkippedError
-from zoo.testing.subject import Case, LayerSubject, applied, attempt, same
+from zoo.testing.subject import Case, LayerSubject, applied, attempt, same, same_but_rounding
 from zoo.train import streams
 
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
@@ -38,7 +38,7 @@ def exported(layer: LayerSubject) -> None:
             other = case.batch(seed=5, count=_OTHER_COUNT)
             found = f"{case}, {_OTHER_COUNT} images"
             actual = attempt(partial(applied, program, other), f"{found}:")
-            same(actual, applied(module, other), found)
+            same_but_rounding(actual, applied(module, other), found)
 
 
 def _exported(module: nn.Module, case: Case) -> torch.export.ExportedProgram:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from zoo.registry import Registry, default_registry
+from zoo.testing.declared import LIMIT
 
 if TYPE_CHECKING:
     import pytest
@@ -20,6 +21,7 @@ def conformance(
     *,
     expected_failures: Mapping[str, str] | None = None,
     slow: bool = False,
+    limit: float | None = LIMIT,
     registry: Registry | None = None,
 ) -> pytest.MarkDecorator:
     """Parametrize a test function or class with the checks of all that a name stands for, as its argument `check`.
@@ -36,6 +38,7 @@ def conformance(
             single-file plugin.
         expected_failures: why checks are expected to fail, by their names, besides what the factories declare.
         slow: make those checks too that take seconds.
+        limit: seconds after which a check is stopped, and its test skipped; None for none. On Windows there is none.
         registry: where the name is looked up; all installed plugins when left out.
 
     Raises:
@@ -50,7 +53,7 @@ def conformance(
     several = len(found) > 1
     trials = [
         pytest.param(
-            _Trial(check, subject, expected, slow),
+            _Trial(check, subject, expected, slow, limit),
             id=f"{subject.kind}:{subject.name}-{check.name}" if several else check.name,
         )
         for subject in found
@@ -68,6 +71,7 @@ class _Trial:
     subject: Any
     expected: Mapping[str, str]
     slow: bool
+    limit: float | None
 
     def __call__(self) -> None:
         import pytest
@@ -76,7 +80,7 @@ class _Trial:
         from zoo.testing.check import run
 
         __tracebackhide__ = True
-        outcome = run(self.check, self.subject, expected=self.expected, slow=self.slow)
+        outcome = run(self.check, self.subject, expected=self.expected, slow=self.slow, limit=self.limit)
         if outcome.result == "failed":
             pytest.fail(suite.explanation(self.subject, outcome), pytrace=False)
         elif outcome.result == "skipped":

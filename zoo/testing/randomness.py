@@ -50,7 +50,7 @@ def _state_after(case: Case, training: bool, seed: int) -> torch.Tensor:
     try:
         torch.manual_seed(seed)
         # Not case.build, which gives the generator back as it was.
-        module = case.layer.build(case.shape, None).train(training)
+        module = case.make().train(training)
         module(case.batch())
         return torch.get_rng_state()
     finally:

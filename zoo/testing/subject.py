@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,23 +10,30 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import SpecError, text_of
+from zoo.errors import BuildError, SpecError, text_of
 from zoo.execution.contract import Work
 from zoo.network.builder import Shape, construct
 from zoo.registry import Plugin, Registered, Registry, Variant
 from zoo.registry.hookspecs import KINDS
 from zoo.spec import Spec, read_as, structure, unstructure
 from zoo.testing.check import FailedError, SkippedError, raised
-from zoo.testing.declared import declared
+from zoo.testing.declared import declared, stated_shapes
 from zoo.train import streams
 
 LAYERS = ("activation", "normalization", "dropout", "filter", "pooling", "block")
 """The kinds whose factories make a layer."""
-FILTERS = 6
 CLASSES = 4
 _MAPS: tuple[Shape, ...] = ((3, 8, 8), (16, 7, 5))
 _UNITS: tuple[Shape, ...] = ((10,),)
+_FILTERS = 6
+_FURTHER_MAPS: tuple[Shape, ...] = ((64, 8, 8), (3, 32, 32), (96, 14, 14), (3, 64, 64), (512, 7, 7), (3, 224, 224))
+"""Where none of those fits: channels for heads and groups, maps for windows and for whole networks."""
+_FURTHER_UNITS: tuple[Shape, ...] = ((64,), (96,), (512,))
+_FURTHER_FILTERS = (16, 64, 96, 256, 512, 768, 1024, 2048)
+_ROUNDING = 1e-5
+"""Of the largest number: a hundred times what a number of float32 is rounded by."""
 _IN_CLASSIFIER = ("activation", "normalization", "dropout")
+_WITH_FILTERS = ("filter", "block")
 
 
 @attrs.frozen(slots=False)
@@ -88,8 +95,16 @@ class VariantSubject:
         Raises:
             SkippedError: the variant's defaults are not valid, or what the network needs besides is not registered.
         """
+        return self._structured(_network_tree(self.kind, self.name))
+
+    @property
+    def image_shape(self) -> Shape:
+        """The shape of the images of that network."""
+        return 3, 12, 12
+
+    def _structured(self, tree: Mapping[str, Any]) -> Spec:
         try:
-            return structure(_network_tree(self.kind, self.name), str(self), self.registry)
+            return structure(tree, str(self), self.registry)
         except SpecError as error:
             raise SkippedError(f"there is no valid spec with it: {error}") from error
 
@@ -101,30 +116,32 @@ class VariantSubject:
 class LayerSubject(VariantSubject):
     """A variant whose factory makes a layer."""
 
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """What it is tried on."""
-        return _MAPS + _UNITS if self.kind in _IN_CLASSIFIER else _MAPS
-
     @cached_property
-    def tried(self) -> Mapping[Shape, Exception | None]:
-        """What building and running it at each shape raised."""
-        return {shape: self._tried(shape) for shape in self.shapes}
+    def tried(self) -> Mapping[Case, Exception | None]:
+        """What building and running it raised: at the shapes it says it is for, else at usual ones.
 
-    def _tried(self, shape: Shape) -> Exception | None:
-        case = Case(self, shape)
-        try:
-            module = case.build()
-            if not isinstance(module, nn.Module):
-                raise FailedError(f"its factory returned {module!r}, which is no torch.nn.Module")
-            output = applied(module, case.batch())
-            if not isinstance(output, Tensor):
-                raise FailedError(f"its forward returned {type(output).__name__}, not one tensor")
-        except SkippedError:
-            raise
-        except Exception as error:
-            return error
-        return None
+        Where all of these are refused, one that fits is searched among others.
+        """
+        stated = stated_shapes(self.variant.factory)
+        if stated is not None:
+            return self._tried_at(stated.shapes, (stated.filters or _FILTERS,))
+        found = self._tried_or_searched(_MAPS, _FURTHER_MAPS)
+        if self.kind in _IN_CLASSIFIER:
+            found |= self._tried_or_searched(_UNITS, _FURTHER_UNITS)
+        return found
+
+    def _tried_or_searched(self, usual: Sequence[Shape], further: Sequence[Shape]) -> dict[Case, Exception | None]:
+        found = self._tried_at(usual, (_FILTERS,))
+        if all(map(is_refusal, found.values())):
+            filters = (_FILTERS, *_FURTHER_FILTERS) if self.kind in _WITH_FILTERS else (_FILTERS,)
+            cases = (Case(self, shape, count) for shape in (*usual, *further) for count in filters)
+            fitting = next((case for case in cases if case not in found and case.try_out() is None), None)
+            found |= {} if fitting is None else {fitting: None}
+        return found
+
+    def _tried_at(self, shapes: Sequence[Shape], filters: Sequence[int]) -> dict[Case, Exception | None]:
+        cases = [Case(self, shape, count) for shape in shapes for count in filters]
+        return {case: case.try_out() for case in cases}
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -133,7 +150,7 @@ class LayerSubject(VariantSubject):
         Raises:
             SkippedError: it accepts none.
         """
-        cases = tuple(Case(self, shape) for shape, error in self.tried.items() if error is None)
+        cases = tuple(case for case, error in self.tried.items() if error is None)
         if not cases:
             raise SkippedError("it could be built and run for no shape; see builds")
         return cases
@@ -150,24 +167,56 @@ class LayerSubject(VariantSubject):
         case = self.cases[0]
         applied(case.build(training=False, options=options), case.batch())
 
-    def build(self, shape: Shape, options: Mapping[str, Any] | None) -> Any:
-        """Call the factory; a block is given parts by a builder."""
-        if self.kind != "block":
-            return self.make(options, shape=shape, filters=FILTERS)
-        stated = {name: unstructure(value) for name, value in (self.options() if options is None else options).items()}
-        tree = _network_tree("block", self.name, stated)
-        built = construct(
-            structure(tree, str(self), self.registry), _maps(shape), CLASSES, seed=0, registry=self.registry
-        )
-        return built.network.get_submodule("features.0")
+    def network_spec(self) -> Spec:
+        """Return the spec of a small network with it, for images of `image_shape`."""
+        return self._structured(_network_tree(self.kind, self.name, case=self._in_network))
+
+    @property
+    def image_shape(self) -> Shape:
+        """The shape of the images of that network."""
+        case = self._in_network
+        if len(case.shape) == 1:
+            return _MAPS[0]
+        return case.shape if self.kind in _WITH_FILTERS else (3, *case.shape[1:])
+
+    @property
+    def _in_network(self) -> Case:
+        """Where it stands in the small network: where most channels are, in maps if it takes them."""
+        return max(self.cases, key=lambda case: (len(case.shape), case.shape[0]))
 
 
 @attrs.frozen
 class Case:
-    """A layer at a shape."""
+    """A layer at a shape; `filters` is how many channels it gives if it is a filter, or a block's filter."""
 
     layer: LayerSubject
     shape: Shape
+    filters: int = _FILTERS
+
+    def try_out(self) -> Exception | None:
+        """Return what building and running it raised."""
+        try:
+            module = self.build()
+            if not isinstance(module, nn.Module):
+                raise FailedError(f"its factory returned {module!r}, which is no torch.nn.Module")
+            output = applied(module, self.batch())
+            if not isinstance(output, Tensor):
+                raise FailedError(f"its forward returned {type(output).__name__}, not one tensor")
+        except SkippedError:
+            raise
+        except Exception as error:
+            return error
+        return None
+
+    def make(self, options: Mapping[str, Any] | None = None) -> Any:
+        """Call the factory; a block is given parts by a builder."""
+        layer = self.layer
+        if layer.kind != "block":
+            return layer.make(options, shape=self.shape, filters=self.filters)
+        stated = {name: unstructure(value) for name, value in (layer.options() if options is None else options).items()}
+        spec = structure(_network_tree("block", layer.name, stated, self), str(layer), layer.registry)
+        built = construct(spec, _maps(self.shape), CLASSES, seed=0, registry=layer.registry)
+        return built.network.get_submodule("features.0")
 
     def build(
         self,
@@ -179,15 +228,21 @@ class Case:
     ) -> nn.Module:
         """Build the layer with starting weights of a seed."""
         with streams.seeded(seed, "check", "initialization"):
-            module: nn.Module = self.layer.build(self.shape, options)
+            module: nn.Module = self.make(options)
         return module.to(dtype).train(training) if isinstance(module, nn.Module) else module
 
     def batch(self, *, seed: int = 1, dtype: torch.dtype = torch.float32, count: int = 4) -> Tensor:
         """Draw a batch of standard normal numbers."""
         return torch.randn(count, *self.shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
+    @property
+    def size(self) -> str:
+        """The shape in words."""
+        size = "x".join(map(str, self.shape))
+        return size if self.filters == _FILTERS else f"{size} with {self.filters} filters"
+
     def __str__(self) -> str:
-        return "at " + "x".join(map(str, self.shape))
+        return f"at {self.size}"
 
 
 @attrs.frozen(slots=False)
@@ -268,6 +323,17 @@ def same(actual: Tensor, expected: Tensor, found: str, *, rtol: float = 1e-5, at
         raise FailedError(f"{found}: {' '.join(text_of(error).split())}") from None
 
 
+def same_but_rounding(actual: Tensor, expected: Tensor, found: str) -> None:
+    """Require the same numbers of two ways of computing them that may add in another order, beside the largest of them.
+
+    Raises:
+        FailedError: they are not; with how much they differ.
+    """
+    finite = expected.detach()[expected.isfinite()].abs()
+    largest = finite.max().item() if finite.numel() else 0.0
+    same(actual, expected, found, atol=_ROUNDING * max(largest, 0.1))
+
+
 def attempt(work: Callable[[], Any], found: str) -> Any:
     """Return what some work returns, and say what was tried where it raises.
 
@@ -295,6 +361,7 @@ def supplied(kind: str) -> dict[str, Any]:
         return {
             "logits": torch.randn(8, CLASSES, generator=generator, requires_grad=True),
             "labels": torch.arange(8) % CLASSES,
+            "class_sizes": torch.arange(1.0, 1 + CLASSES),
         }
     if kind == "augmentation":
         images = torch.rand(8, 3, 32, 32, generator=generator)
@@ -307,22 +374,29 @@ def _maps(shape: Shape) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _network_tree(kind: str, name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return, as plain data, a spec of one block, with the variant in its kind's place."""
+def _network_tree(
+    kind: str, name: str, options: Mapping[str, Any] | None = None, case: Case | None = None
+) -> dict[str, Any]:
+    """Return, as plain data, a spec of one block with the variant in it; a layer is there at the case's shape."""
     choice = {"name": name, **(options or {})}
-    block: dict[str, Any] = {
-        "filters": FILTERS if kind == "block" else 16,
-        "filter": {"name": "conv", "padding": "same"},
-    }
+    block: dict[str, Any] = {"filters": 16, "filter": {"name": "conv", "padding": "same"}}
+    training: dict[str, Any] = {"epochs": 1, "batch_size": 8}
+    network: dict[str, Any] = {"features": [block]}
     if kind == "block":
         # So that a block that does not pass on its mode, or does not register its parts, is seen.
         block["normalization"] = "batch"
-    training: dict[str, Any] = {"epochs": 1, "batch_size": 8}
-    network: dict[str, Any] = {"features": [block]}
-    if kind in LAYERS:
+    if case is not None and len(case.shape) == 1:
+        network["classifier"] = [{"units": case.shape[0], kind: choice}]
+    elif case is not None:
+        block["filters"] = case.filters if kind in _WITH_FILTERS else case.shape[0]
         block[kind] = choice
     elif kind == "initializer":
         network[kind] = choice
     else:
         training[kind] = [choice] if kind == "augmentation" else choice
     return {"network": network, "training": training, "data": {"dataset": "check"}}
+
+
+def is_refusal(error: Exception | None) -> bool:
+    """Whether a layer that raised it said that a shape or an option does not fit: a block's is told by a builder."""
+    return isinstance(error, ValueError | BuildError)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,11 @@ _TABLE: Mapping[str, tuple[Callable[[Any], str | None], ...]] = {
 }
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     kind: tuple(
-        Check(function, function in _SLOW, own_cache if kind == "executor" else nullcontext) for function in functions
+        # Those of executors end what hangs themselves.
+        Check(function, function in _SLOW, own_cache, limited=False)
+        if kind == "executor"
+        else Check(function, function in _SLOW)
+        for function in functions
     )
     for kind, functions in _TABLE.items()
 }
@@ -118,23 +122,40 @@ def checks(subject: Subject) -> tuple[Check, ...]:
     return CHECKS[subject.kind]
 
 
+def find_all(names: Iterable[str], registry: Registry) -> list[Subject]:
+    """Return what names stand for, each once, in the order in which they are named.
+
+    Raises:
+        UnknownNameError: one of them stands for nothing.
+    """
+    found = {(subject.kind, subject.name): subject for name in names for subject in find(name, registry)}
+    return list(found.values())
+
+
 def find(name: str, registry: Registry) -> list[Subject]:
     """Return what a name stands for.
 
     Args:
-        name: of a variant ("swishish", "activation:swishish"), a spec, a plugin, a distribution, or the path of a
-            single-file plugin that the registry has loaded. A name that several kinds have stands for all of them.
+        name: of a variant ("swishish", "activation:swishish"), a spec, a plugin, a distribution, the path of a
+            single-file plugin that the registry has loaded, or a shell pattern of one of them. A name that several
+            kinds have stands for all of them.
         registry: where it is looked up.
 
     Raises:
         UnknownNameError: nothing that can be checked has that name; names the nearest, and plugins that failed.
     """
     kind, colon, variant = name.partition(":")
+    everything = subjects(registry)
+    if any(character in name for character in "*?[") and not name.endswith(".py"):
+        names = [(subject, {subject.name, f"{subject.kind}:{subject.name}"}) for subject in everything]
+        found = _matching(names, name) or _matching([(subject, _owners(subject)) for subject in everything], name)
+        if not found:
+            raise UnknownNameError(f"nothing that can be checked matches {name!r}; `zoo list` shows all")
+        return found
     if colon and kind == "spec":
         return [SpecSubject(registry.spec(variant), registry)]
     if colon:
         return [variant_subject(registry.variant(kind, variant), registry)]
-    everything = subjects(registry)
     if name.endswith(".py"):
         file = str(Path(name).resolve())
         found = [subject for subject in everything if subject.plugin.file == file]
@@ -144,6 +165,10 @@ def find(name: str, registry: Registry) -> list[Subject]:
     if not found:
         raise _unknown(name, everything, registry)
     return found
+
+
+def _matching(named: Iterable[tuple[Subject, set[str]]], pattern: str) -> list[Subject]:
+    return [subject for subject, names in named if any(fnmatchcase(name, pattern) for name in names)]
 
 
 def _owners(subject: Subject) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import attrs
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.data import Dataset, Split
 from zoo.errors import BuildError, UnknownNameError
@@ -17,7 +18,7 @@ from zoo.testing.check import FailedError, SkippedError, raised, require
 from zoo.testing.state import looks_at_values, tried_on
 from zoo.testing.subject import CLASSES, LAYERS, Case, LayerSubject, VariantSubject, applied
 from zoo.testing.trial_runs import threads_kept
-from zoo.timing import FEWEST, ratio_interval
+from zoo.timing import BLOCKS, FEWEST, cycle, ratio_interval
 from zoo.train.checkpoint import restore, save
 from zoo.train.engines.gate import gate
 from zoo.train.machine import make_deterministic
@@ -36,7 +37,7 @@ BASELINES = {
 """The variant of each kind that others are compared with."""
 _EPOCHS = 4
 _IMAGES, _SHAPE = 16, (16, 16, 16)
-_WARM_UP = 3
+_WARM_UP = 2
 
 
 def engines(subject: VariantSubject) -> str:
@@ -51,7 +52,7 @@ def engines(subject: VariantSubject) -> str:
     cases = subject.cases if isinstance(subject, LayerSubject) else ()
     device = _device()
     try:
-        why_not = gate(spec, _images(device), device=device, registry=subject.registry)
+        why_not = gate(spec, _images(device, subject), device=device, registry=subject.registry)
     except BuildError as error:
         if subject.kind in (*LAYERS, "augmentation"):  # which may refuse small images
             raise SkippedError(f"no network was built with it: {error}") from error
@@ -86,7 +87,7 @@ def state_restored(subject: VariantSubject) -> None:
     spec = subject.network_spec()
     spec = attrs.evolve(spec, training=attrs.evolve(spec.training, epochs=_EPOCHS))
     device = _device()
-    images = _images(device)
+    images = _images(device, subject)
 
     def training() -> Training:
         return Training(spec, 0, images, device=device, registry=subject.registry)
@@ -128,10 +129,10 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _images(device: str) -> Dataset:
+def _images(device: str, subject: VariantSubject) -> Dataset:
     """Return 20 random images, so that batches of 8 leave one of 4."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (20, 3, 12, 12), generator=generator, dtype=torch.uint8).to(device)
+    images = torch.randint(256, (20, *subject.image_shape), generator=generator, dtype=torch.uint8).to(device)
     split = Split(images, (torch.arange(20) % CLASSES).to(device))
     names = tuple(map(str, range(CLASSES)))
     return Dataset("check", "check", names, split, split, None, "", (), False)
@@ -151,19 +152,28 @@ def speed(layer: LayerSubject) -> str:
         other = LayerSubject(layer.registry.variant(layer.kind, baseline), layer.registry)
     except UnknownNameError as error:
         raise SkippedError(f"what its kind is compared with, {baseline}, is not registered") from error
-    try:
-        own, reference = (subject.build(_SHAPE, None) for subject in (layer, other) if subject.cases)
-    except (ValueError, BuildError) as error:
-        raise SkippedError(f"it does not fit maps of 16x16x16: {error}") from error
-    for _ in range(_WARM_UP):
-        _seconds(own), _seconds(reference)
-    pairs = [(_seconds(own), _seconds(reference)) for _ in range(FEWEST)]
-    ratio, low, high = ratio_interval(*zip(*pairs, strict=True))
-    return f"{ratio:.2f} [{low:.2f}, {high:.2f}] times as long as {baseline}, forward and backward"
+    usual = Case(layer, _SHAPE)
+    case = usual if layer.cases and usual.try_out() is None else layer.cases[-1]
+    shuffler = random.Random(0)
+    blocks: tuple[list[list[float]], list[list[float]]] = ([], [])
+    for _ in range(BLOCKS):
+        own, reference = (attrs.evolve(case, layer=subject).build() for subject in (layer, other))
+        x = case.batch(count=_IMAGES)
+        for module in _WARM_UP * (own, reference):
+            _seconds(module, x)
+        for times in blocks:
+            times.append([])
+        for number in range(FEWEST // BLOCKS // 2):
+            for order in cycle(2, number, shuffler):
+                for index in order:
+                    blocks[index][-1].append(_seconds((own, reference)[index], x))
+    ratio, low, high = ratio_interval(*blocks)
+    where = "" if case == usual else f" ({case})"
+    return f"{ratio:.2f} [{low:.2f}, {high:.2f}] times as long as {baseline}, forward and backward{where}"
 
 
-def _seconds(module: nn.Module) -> float:
-    x = torch.randn(_IMAGES, *_SHAPE, requires_grad=True)
+def _seconds(module: nn.Module, x: Tensor) -> float:
+    given = x.clone().requires_grad_()
     start = time.perf_counter()
-    applied(module, x.clone()).sum().backward()
+    applied(module, given.clone()).sum().backward()
     return time.perf_counter() - start

@@ -16,7 +16,7 @@ import attrs
 import torch
 
 from zoo import torch_settings
-from zoo.data import Dataset, load, source, why_missing
+from zoo.data import Dataset, Options, load, source, why_missing
 from zoo.errors import DataError, PluginError, ZooError, described, is_interruption, lacks_memory, text_of
 from zoo.registry import Plugin, Registry
 from zoo.registry.source import source_digest, source_files
@@ -209,6 +209,12 @@ def _what_was_changed(settings: torch_settings.Values, spec: Spec, registry: Reg
     return f"{spec.name}: {who}{beside} {torch_settings.fault(found)}"
 
 
+_KEPT = (
+    "a tensor that was computed in one step was used in another, as where a layer keeps one in an attribute: keep "
+    "`tensor.detach()`, in a buffer; `zoo check NAME` says which checks a layer fails"
+)
+
+
 class _Saving:
     """Saves a training from time to time.
 
@@ -270,6 +276,8 @@ def _epochs(training: Training, saving: _Saving | None, key: RunKey) -> Iterator
 def _explain(error: BaseException, spec: Spec, registry: Registry) -> str:
     """Say in one line what was raised, and in whose code if the traceback tells."""
     what = described(error)
+    if "backward through the graph a second time" in what:
+        what = f"{_KEPT}; torch says: {what}"
     plugins = {registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()}
     users: dict[str, list[Plugin]] = defaultdict(list)
     for plugin in plugins:
@@ -290,7 +298,7 @@ def dataset(spec: Spec, registry: Registry, device: str) -> Dataset:
         DataError: it is not at hand or cannot be read.
     """
     with _loading:
-        return _datasets_on(device)(spec.data.dataset, spec.data.resize, spec.data.validation, registry)
+        return _datasets_on(device)(spec.data.dataset, Options.of(spec.data), registry)
 
 
 _loading = threading.Lock()
@@ -298,10 +306,10 @@ _loading = threading.Lock()
 
 
 @cache
-def _datasets_on(device: str) -> Callable[[str, int | None, float, Registry], Dataset]:
+def _datasets_on(device: str) -> Callable[[str, Options, Registry], Dataset]:
     @lru_cache(maxsize=4)
-    def loaded(name: str, resize: int | None, validation: float, registry: Registry) -> Dataset:
-        return load(name, registry, resize=resize, validation=validation, device=device)
+    def loaded(name: str, options: Options, registry: Registry) -> Dataset:
+        return load(name, registry, options, device=device)
 
     return loaded
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.data import Dataset, Split
 from zoo.errors import BuildError, PluginError, text_of
@@ -69,7 +69,7 @@ class Training:
         # What building draws beyond the layers' own streams (dropout that is always on does) is no one else's.
         with streams.seeded(seed, "building", device=device):
             built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
-            self.network = built.network.to(self.device, self._dtype).to(memory_format=self._format)
+            self.network = _ordered(built.network.to(self.device, self._dtype), self._format)
             self.optimizer: torch.optim.Optimizer = _Bound(spec, "optimizer", spec.training.optimizer, registry)(
                 parameters=list(self.network.parameters())
             )
@@ -83,6 +83,13 @@ class Training:
         ]
         self._learning_rates = [group["lr"] for group in self.optimizer.param_groups]
         self._rate_tensors = self._rates_on_device() if self.device.type == "cuda" else None
+        counts = torch.bincount(dataset.train.labels.cpu(), minlength=len(dataset.classes))
+        self._class_sizes = counts.to(self.device, self._dtype)
+        if spec.training.sampling == "balanced" and not spec.training.shuffle:
+            raise BuildError(
+                f"{spec.name}: training.sampling = balanced draws images at random, and training.shuffle = false keeps "
+                "their order; set one of the two otherwise"
+            )
         self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
         self._steps_per_epoch = -(-len(dataset.train.labels) // spec.training.batch_size)
         self._steps = spec.training.epochs * self._steps_per_epoch
@@ -148,7 +155,7 @@ class Training:
             if len(labels) > 1:
                 raise
             raise self._single_image(error) from error
-        loss: Tensor = self._loss(logits=logits, labels=labels)
+        loss: Tensor = self._loss(logits=logits, labels=labels, class_sizes=self._class_sizes)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -166,8 +173,11 @@ class Training:
 
     def _shuffled(self, epoch: int) -> Tensor:
         """Draw the epoch's order of the images, on the CPU, so that it does not depend on the device."""
-        count = len(self.dataset.train.labels)
-        return torch.randperm(count, generator=streams.generator("cpu", self.seed, "order", epoch))
+        count, order = len(self.dataset.train.labels), streams.generator("cpu", self.seed, "order", epoch)
+        if self.spec.training.sampling == "balanced":
+            labels = self.dataset.train.labels.cpu()
+            return torch.multinomial(torch.bincount(labels).double().reciprocal()[labels], count, True, generator=order)
+        return torch.randperm(count, generator=order)
 
     def set_learning_rate(self, step: int) -> None:
         """Set the learning rate of a step of the whole run (from 0)."""
@@ -359,6 +369,14 @@ _PROMISED: Mapping[str, type] = {
     "augmentation": Tensor,
 }
 """What a factory returns, by kind."""
+
+
+def _ordered(network: nn.Module, order: torch.memory_format) -> nn.Module:
+    """Give what has four dimensions an order in memory. `Module.to` raises where a weight has five."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=order)
+    return network
 
 
 def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:

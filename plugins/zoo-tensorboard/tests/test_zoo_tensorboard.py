@@ -187,3 +187,19 @@ def test_a_run_is_trained_though_nothing_can_be_written(tmp_path):
     assert line.startswith("plugin zoo_tensorboard: its hook zoo_run_started ")
     assert line.endswith("; going on")
     assert "starter/default" in ended.stdout
+
+
+def test_stored_runs_are_written_afterwards(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command(
+        "benchmark", "starter/default", "--epochs", "2", "--seeds", "2", "--jobs", "1", ZOO_TENSORBOARD_LOGDIR="live"
+    )
+    live = read("live").Runs()
+    for new, there in ((2, 0), (0, 2)):
+        result = command("results", "--to", "tensorboard:after")
+        assert result.exit_code == 0
+        assert f"TensorBoard: {new} runs written to after; {there} were there already." in result.stderr
+    after = read("after")
+    assert after.Runs().keys() == live.keys()
+    for run in live:
+        assert [point.step for point in after.Scalars(run, "recall/test")] == [1, 2]

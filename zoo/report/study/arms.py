@@ -44,7 +44,9 @@ def confusion(arm: Arm, part: str) -> NDArray[np.int64] | None:
         (classes, classes), by true class (row) and predicted class (column).
     """
     counts = []
-    for run in finished(arm):
+    # On test, only fresh seeds count.
+    runs = arm.fresh if part == "test" and arm.fresh else arm.runs
+    for run in (run for run in runs if run.status == "finished"):
         evaluated = [epoch.evaluations[part] for epoch in run.epochs if part in epoch.evaluations]
         if evaluated:
             counts.append(np.asarray(evaluated[-1].confusion, dtype=np.int64))

@@ -74,7 +74,7 @@ def page(result: StudyResult) -> str:
         title=title,
         about=below,
         answer=tables.answer(result),
-        selection=[*tables.selection(result), *result.found_by],
+        selection=[*tables.selection(result), *tables.arrivals(result)],
         verdicts=tables.verdicts(result),
         sentences=tables.sentences(result),
         searched=tables.steps(result),
@@ -107,6 +107,7 @@ def provenance(result: StudyResult) -> dict[str, str]:
         "digest of the data": [run.key.dataset for run in runs],
         "held out for validation": [f"{held_out:.0%} of the training set" if held_out else ""],
         "seeds": [seed_span(result.seeds)],
+        "fresh seeds": [seed_span(result.fresh_seeds)],
         "precision": [run.key.precision for run in runs],
         "device": of("device_name"),
         "engine": of("engine"),
@@ -184,7 +185,7 @@ def _sections(result: StudyResult) -> dict[str, list[Picture]]:
             )
         ]
     # While runs are missing, nothing is chosen, and the test images are not looked at.
-    told = () if result.chosen is None else tuple(dict.fromkeys((result.chosen, base)))
+    told = () if result.chosen is None or result.unconfirmed else tuple(dict.fromkeys((result.chosen, base)))
     confused = [arm for arm in told if arms.confusion(result.arm(arm), "test") is not None]
     if confused:
         sections["Confusion on test"] = [

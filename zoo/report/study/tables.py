@@ -25,10 +25,11 @@ from zoo.report.text import (
     with_interval,
 )
 from zoo.statistics.results import Comparison, Effect
-from zoo.statistics.verdicts import LEVEL
+from zoo.statistics.verdicts import LEAST_SEEDS, LEVEL
 from zoo.study.designs import is_adaptive
+from zoo.study.measure import counted_recall
 from zoo.study.result import Arm, StudyResult
-from zoo.train.run import RunKey
+from zoo.train.run import Run, RunKey
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 DEFAULT_FORMAT = table.DEFAULT_FORMAT
 FORMATS = ("markdown", "parquet", *table.FORMATS)
 COSTS = {"seconds": "training time", "parameters": "parameters", "flops": "FLOPs"}
-_MOST_TIED = 3
+_MOST_NAMED = 3
 
 
 @attrs.frozen
@@ -112,7 +113,7 @@ def render(result: StudyResult, *, format_: str = DEFAULT_FORMAT, width: int | N
         *(_table(each, format_, width) for each in (*verdicts(result), *steps(result))),
         _text(sentences(result), format_, width),
         _table(arms_table(result), format_, width),
-        _text([*selection(result), *result.found_by], format_, width),
+        _text([*selection(result), *arrivals(result)], format_, width),
         *(_table(each, format_, width) for each in (*ranks(result), *references(result))),
         _text([*fronts(result), *result.notes], format_, width),
         _repeat(result.command, format_, width),
@@ -143,11 +144,11 @@ FRAME_COLUMNS = (
 
 
 def frame(result: StudyResult) -> pd.DataFrame:
-    """Return what was judged, one row for each claim or effect, and one for the confirmation of what was chosen.
+    """Return what was judged, one row for each claim or effect, and those of what fresh seeds say of what was chosen.
 
-    Columns: `study`, `design`, `kind` ("claim", "main effect", "interaction" or "confirmation"), `name`, `treatment`
-    and `control` (of pairs), `part`, all figures of `zoo.study.result.Comparison`, `margin`, and of effects `aliases`
-    (separated by "; ") and `sentence`. Differences are in recall, from -1 to 1.
+    Columns: `study`, `design`, `kind` ("claim", "main effect", "interaction", "confirmation", "arrival"), `name`,
+    `treatment` and `control` (of pairs), `part`, all figures of `zoo.study.result.Comparison`, `margin`, and of effects
+    `aliases` (separated by "; ") and `sentence`. Differences are in recall, from -1 to 1.
     """
     import pandas as pd
 
@@ -172,6 +173,11 @@ def frame(result: StudyResult) -> pd.DataFrame:
     if result.confirmation and result.chosen is not None:
         pair = {"treatment": result.chosen, "control": result.arms[0].name}
         records.append(_record("confirmation", result.chosen, "test", result.confirmation, **pair))
+    records += [
+        _record("arrival", each.design, design.select, each.comparison, treatment=each.arm, control=str(result.chosen))
+        for each in result.found_by
+        if each.comparison
+    ]
     whole = {"study": result.study.name, "design": design.design, "margin": design.margin}
     table_ = pd.DataFrame([{**record, **whole} for record in records], columns=list(FRAME_COLUMNS))
     figures = [field.name for field in attrs.fields(Comparison)]
@@ -182,7 +188,8 @@ def frame(result: StudyResult) -> pd.DataFrame:
 def runs(result: StudyResult, numbers: Mapping[RunKey, int]) -> pd.DataFrame:
     """Return one row for each arm and seed, for an analysis of one's own.
 
-    Columns: `run` (its number in the ledger), `arm`, `seed`, `status`, the level of each factor as `change.FACTOR`
+    Columns: `run` (its number in the ledger), `arm`, `seed`, `use` ("selection", or "confirmation" with a fresh seed),
+    `status`, the level of each factor as `change.FACTOR`
     ("base" where it is not changed), the recall that counts on each part as `PART_recall` (that of chance for a
     diverged run, none for a failed one), `seconds_training`, `parameters`.
 
@@ -199,17 +206,29 @@ def runs(result: StudyResult, numbers: Mapping[RunKey, int]) -> pd.DataFrame:
                 "run": numbers.get(run.key),
                 "arm": arm.name,
                 "seed": run.key.seed,
+                "use": use,
                 "status": run.status,
                 **{f"change.{f.name}": arm.changes.get(f.name, "base") for f in result.study.factors},
-                **{f"{part}_recall": arm.recalls.get(part, {}).get(run.key.seed, math.nan) for part in parts},
+                **{f"{part}_recall": _recall(result, arm, run, part) for part in parts},
                 "seconds_training": run.seconds_training,
                 "parameters": run.parameters,
             }
             for arm in result.arms
-            for run in arm.runs
+            for use, own in (("selection", arm.runs), ("confirmation", arm.fresh))
+            for run in own
         ]
     )
     return frame.astype({"run": "Int64"})
+
+
+def _recall(result: StudyResult, arm: Arm, run: Run, part: str) -> float:
+    """Return the recall that a run counts with; on test, only of those arms that it is shown of."""
+    if part != result.study.design.select and part not in arm.recalls:
+        return math.nan
+    if run in arm.runs:
+        return arm.recalls.get(part, {}).get(run.key.seed, math.nan)
+    recall = counted_recall(run, part, len(result.classes))
+    return math.nan if recall is None else recall
 
 
 def _record(kind: str, name: str, part: str, comparison: Comparison, **more: str) -> dict[str, Any]:
@@ -256,7 +275,8 @@ def answer(result: StudyResult) -> str:
         names = groups.get(verdict, [])
         if names:
             said.append(f"{len(names)} {one if len(names) == 1 else several} ({', '.join(names)})")
-    return f"{lead}{counted(len(judged), 'change')}, {_listed(said)}.{tail}"
+    lost = "".join(f" {name} {each.verdict}." for name, each in result.losses.items() if each.verdict != "undecided")
+    return f"{lead}{counted(len(judged), 'change')}, {_listed(said)}.{tail}{lost}"
 
 
 _SAID = {
@@ -279,6 +299,8 @@ _TOGETHER = {"helps": "more together", "hurts": "less together"}
 def said(comparison: Comparison, *, is_interaction: bool = False) -> str:
     """Write a verdict, and what would decide it where it is open; two changes do more or less together."""
     more = comparison.more_seeds
+    if comparison.n < LEAST_SEEDS and comparison.verdict == "undecided":
+        return f"undecided (fewer than {LEAST_SEEDS} seeds)"
     verdict = _TOGETHER.get(comparison.verdict) if is_interaction else None
     return (verdict or comparison.verdict) + (f" (about {counted(more, 'more seed')})" if more else "")
 
@@ -307,17 +329,53 @@ def verdicts(result: StudyResult) -> list[Table]:
                 {
                     "change" if size == 1 else "changes": Cell(effect.name),
                     **_judged(effect.comparison, result, is_interaction=size > 1),
-                    "also holds": Cell(", ".join(effect.aliases)),
+                    "also holds": Cell(_some(effect.aliases)),
                 }
                 for effect in effects
             ]
             below = [_EFFECTS[size]]
             if any(effect.aliases for effect in effects):
-                below.append("also holds: what this design cannot tell from the effect.")
+                below.append(
+                    "also holds: what this design cannot tell from the effect, of up to three changes, and how much of "
+                    "it is in the difference."
+                )
             if not tables:
                 below.append(_explained(result, len(result.effects), "effects"))
             tables.append(_verdict_table(title, rows, below))
-    return tables
+    if tables:
+        tables[-1] = attrs.evolve(tables[-1], below=(*tables[-1].below, *doubts(result)))
+    return [*tables, *_lost(result)]
+
+
+def doubts(result: StudyResult) -> list[str]:
+    """Say which verdicts a test that takes no distribution for granted does not bear out."""
+    judged = [*((claim.change, claim.comparison) for claim in result.claims)]
+    judged += [(effect.name, effect.comparison) for effect in result.effects]
+    return [
+        f"{name}: a test of signs tells otherwise whether there is a difference (p {probability(c.p_signs)}, t test "
+        f"{probability(c.p)}, neither corrected). Its differences are far from normal: take more seeds."
+        for name, c in judged
+        if c.is_doubtful
+    ]
+
+
+def _lost(result: StudyResult) -> list[Table]:
+    """Return the table of changes with which, or without which, runs were lost; none where there is no such."""
+    rows = tuple(
+        {
+            "change": Cell(name),
+            "verdict": Cell(each.verdict),
+            "with it": Cell("{} of {}".format(*each.with_change), each.with_change[0]),
+            "without": Cell("{} of {}".format(*each.without_change), each.without_change[0]),
+            "p": Cell(probability(each.p_adjusted), each.p_adjusted),
+        }
+        for name, each in result.losses.items()
+    )
+    below = (
+        "Seeds of which a run was lost: it diverged, or ended no better than chance. p: Fisher's exact test, corrected "
+        "over all changes (Holm). Verdicts on recall are about runs that were not lost.",
+    )
+    return [Table(title="Lost runs", rows=rows, below=below)] if rows else []
 
 
 _EFFECTS = {
@@ -331,19 +389,17 @@ def _verdict_table(title: str, rows: Sequence[dict[str, Cell]], below: Sequence[
         title=title,
         rows=tuple(rows),
         below=tuple(below),
-        left_out_first=("bootstrap", "seeds", "d", "p"),
+        left_out_first=("seeds", "d", "p"),
     )
 
 
 def _judged(comparison: Comparison, result: StudyResult, *, is_interaction: bool = False) -> dict[str, Cell]:
     c = comparison
-    bootstrap = "" if c.bca_low is None or c.bca_high is None else f"[{c.bca_low:+.4f}, {c.bca_high:+.4f}]"
     kind = interval(result).replace("corrected interval", "corrected")  # the column is narrow
     return {
         "verdict": Cell(said(c, is_interaction=is_interaction)),
         f"difference [{kind}]": Cell(difference(c.difference, c.low, c.high), _number(c.difference)),
-        "bootstrap": Cell(bootstrap, c.bca_low),
-        "p": Cell(probability(c.p_adjusted), c.p_adjusted),
+        "p": Cell(probability(c.p_of_all), c.p_of_all),
         "d": Cell("" if c.effect_size is None else f"{c.effect_size:+.2f}", c.effect_size),
         "seeds": Cell(str(c.n), c.n),
     }
@@ -360,8 +416,10 @@ def _explained(result: StudyResult, count: int, what: str) -> str:
     design = result.study.design
     corrected = interval(result) == "corrected interval"
     return (
-        f"difference: in {design.select} recall; p: of no difference, corrected over all {count} {what} (Holm); "
-        f"d: mean difference over its standard deviation; no practical difference: within ±{design.margin:g}."
+        f"difference: in {design.select} recall; p: of no difference, corrected over all {count} {what} (Holm) and "
+        "over looks; "
+        f"d: mean difference over its standard deviation; no practical difference: within ±{design.margin:g}. "
+        f"All verdicts are about these images, this split, and seeds like {seed_span(result.seeds)}."
         + (
             " An interval is corrected as p is: it leaves out 0 where the difference is shown, and else not."
             * corrected
@@ -406,8 +464,8 @@ def shown_parts(result: StudyResult, arm: Arm) -> tuple[str, ...]:
 def arms_table(result: StudyResult) -> Table:
     """Return the table of everything that was trained."""
     select = result.study.design.select
-    # Times are compared only where no run shared the machine.
-    time = "training" if "seconds" in result.pareto else "training (shared)"
+    # Times are compared only of runs that are alike and shared no machine; the notes say what differs.
+    time = "training" if "seconds" in result.pareto else "training (not compared)"
     rows = []
     for arm in result.arms:
         recall, half = arms.recall(arm, select)
@@ -427,7 +485,9 @@ def arms_table(result: StudyResult) -> Table:
         )
     below = ["mean ± 95% interval over seeds."]
     if select != "test":
-        below.append("Test recall is shown for the base and for what was chosen, nothing else.")
+        below.append("Test recall is shown for the base and for what was chosen, nothing else, by fresh seeds.")
+    if len({frozenset(arm.recalls.get(select, {})) for arm in result.arms}) > 1:
+        below.append("Arms have different seeds: they are chosen and ranked by means that are adjusted for it.")
     below += [f"{name}: for comparison with {change}." for name, change in result.matched.items()]
     return Table(
         title="Arms", rows=tuple(rows), below=tuple(below), left_out_first=("runs", "parameters", time, "test recall")
@@ -446,13 +506,43 @@ def selection(result: StudyResult) -> list[str]:
     confirmed = result.confirmation
     if confirmed:
         ours, theirs = (with_interval(*arms.recall(arm, "test")) for arm in (result.arm(result.chosen), base))
-        p = probability(confirmed.p)
+        p = probability(confirmed.p_of_all)
         p = f", p {p if p.startswith('<') else f'= {p}'}" if p else ""
         lines.append(
-            f"On test: {ours} against {theirs} of {base.name}; "
+            f"On test, with fresh seeds ({seed_span(result.fresh_seeds)}): {ours} against {theirs} of {base.name}; "
             f"difference {difference(confirmed.difference, confirmed.low, confirmed.high)}{p}: {said(confirmed)}."
         )
+    if result.unconfirmed:
+        lines.append(
+            f"Not confirmed: {counted(result.unconfirmed, 'run')} with fresh seeds ({seed_span(result.fresh_seeds)}) "
+            f"{'is' if result.unconfirmed == 1 else 'are'} missing. `zoo study run` trains them, with the same "
+            "options; the test images are looked at then."
+        )
     return lines
+
+
+def arrivals(result: StudyResult) -> list[str]:
+    """Say where simpler designs would have arrived, and how that compares with what was chosen."""
+    lines = []
+    for each in result.found_by:
+        if each.arm == result.chosen:
+            lines.append(f"{each.design}: would have arrived there, too.")
+            continue
+        lines.append(f"{each.design}: would have arrived at {each.arm}.")
+        if c := each.comparison:
+            lines[-1] = (
+                f"{lines[-1][:-1]}, with fresh seeds {difference(c.difference, c.low, c.high)} in "
+                f"{result.study.design.select} recall to what was chosen: {_ARRIVED[c.verdict]}."
+            )
+    return lines
+
+
+_ARRIVED = {
+    "helps": "better",
+    "hurts": "worse",
+    "no practical difference": "no practical difference",
+    "undecided": "not distinguishable",
+}
 
 
 def ranks(result: StudyResult) -> list[Table]:
@@ -460,20 +550,23 @@ def ranks(result: StudyResult) -> list[Table]:
     rows = tuple(
         {
             "rank": Cell(f"{rank.rank:g}", rank.rank),
-            "95% interval": Cell(f"{rank.low:g} to {rank.high:g}", rank.low),
+            "95% interval": Cell("" if rank.low is None else f"{rank.low} to {rank.high}", rank.low),
             "arm": Cell(rank.arm),
             "tied with": Cell(_some(rank.tied)),
         }
         for rank in result.ranks
     )
-    below = (f"By {result.study.design.select} recall; tied: cannot be told apart with these seeds.",)
+    below = (
+        f"By {result.study.design.select} recall; tied: cannot be told apart with these seeds. The intervals hold all "
+        "ranks together.",
+    )
     return [Table(title="Ranks", rows=rows, below=below)] if rows else []
 
 
 def _some(names: Sequence[str]) -> str:
-    if len(names) <= _MOST_TIED + 1:
+    if len(names) <= _MOST_NAMED + 1:
         return ", ".join(names)
-    return f"{', '.join(names[:_MOST_TIED])} and {len(names) - _MOST_TIED} more"
+    return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} more"
 
 
 def references(result: StudyResult) -> list[Table]:

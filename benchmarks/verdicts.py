@@ -1,0 +1,323 @@
+"""Simulated studies whose truth is known: how often what zoo says of them is false.
+
+    python benchmarks/verdicts.py --tables 2000 --json verdicts.json
+
+Recalls are made up; what is said of them is said by the code that judges real runs. "Otherwise" is what simpler
+methods, which zoo had before, say of the same recalls.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import attrs
+import click
+import numpy as np
+import scipy
+from _harness import guarded, processor, write_json
+from numpy.typing import NDArray
+from tabulate import tabulate
+
+import zoo
+from zoo.registry import default_registry
+from zoo.spec import Spec
+from zoo.statistics.losses import compare_losses
+from zoo.statistics.paired import compare, estimate
+from zoo.statistics.ranking import blocked_means, ranks
+from zoo.statistics.sequential import Sequential, share
+from zoo.statistics.verdicts import LEVEL, more_seeds
+from zoo.study.arms import ArmTable, TrainedArm
+from zoo.study.confirm import confirm
+from zoo.study.definition import Study, read_study
+from zoo.study.designs import Outcome, search
+from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
+
+Recalls = NDArray[np.float64]
+BLOCK, OWN = 0.006, 0.006
+"""Standard deviations of what a seed does to all arms, and of what it does to each arm besides."""
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """One figure of a simulation.
+
+    Attributes:
+        about: what is simulated.
+        figure: what is counted.
+        wanted: what it should be, in words.
+        otherwise: the figure of the simpler method; None where there is none.
+        zoo: zoo's.
+    """
+
+    about: str
+    figure: str
+    wanted: str
+    otherwise: float | None
+    zoo: float
+
+
+def drawn(generator: np.random.Generator, tables: int, truth: list[float], seeds: int, own: float = OWN) -> Recalls:
+    """Draw recalls, (tables, arms, seeds), of arms whose true means are 0.9 and what is given."""
+    blocks = generator.normal(0, BLOCK, size=(tables, 1, seeds))
+    recalls: Recalls = 0.9 + np.array(truth)[:, None] + blocks + generator.normal(0, own, (tables, len(truth), seeds))
+    return recalls
+
+
+def by_seed(recalls: Recalls, start: int = 0) -> dict[int, float]:
+    return dict(enumerate(recalls.tolist(), start))
+
+
+def choices(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Arms of which some were decided early, and have fewer seeds: which is chosen."""
+    for gap in (0.002, 0.004):
+        truth, counts = [0.0, 0.0, 0.01, 0.01 - gap, 0.0], [15, 15, 3, 15, 7]
+        plain = blocked = 0
+        for table in drawn(generator, tables, truth, max(counts), own=OWN / 2):
+            arms = {str(arm): by_seed(table[arm, :count]) for arm, count in enumerate(counts)}
+            means = {arm: float(np.mean(list(own.values()))) for arm, own in arms.items()}
+            adjusted = blocked_means(arms)
+            plain += max(means, key=lambda arm: means[arm]) == "2"
+            blocked += max(adjusted, key=lambda arm: adjusted[arm]) == "2"
+        yield Row(
+            about=f"choice among arms of 3 to 15 seeds, the best ahead by {gap:g}",
+            figure="the best is chosen",
+            wanted="often",
+            otherwise=plain / tables,
+            zoo=blocked / tables,
+        )
+
+
+def rank_intervals(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Intervals of ranks: whether those of all arms hold the ranks by true means."""
+    for name, truth in (("all equal", [0.0] * 6), ("0.003 apart", [0.003 * arm for arm in range(6)])):
+        for seeds in (3, 10):
+            held = drawn_held = 0
+            for table in drawn(generator, tables, truth, seeds):
+                found = ranks({str(arm): by_seed(own) for arm, own in enumerate(table)})
+                held += all(_holds_rank(truth, int(rank.arm), rank.low, rank.high) for rank in found)
+                drawn_held += all(
+                    _holds_rank(truth, arm, low, high) for arm, (low, high) in enumerate(_bootstrapped(table))
+                )
+            yield Row(
+                about=f"ranks of 6 arms, {name}, {seeds} seeds",
+                figure="the intervals hold all ranks",
+                wanted="at least 0.95",
+                otherwise=drawn_held / tables,
+                zoo=held / tables,
+            )
+
+
+def _holds_rank(truth: list[float], arm: int, low: float | None, high: float | None) -> bool:
+    """Tell whether an interval holds all ranks that an arm may have; equal arms may have each rank among theirs."""
+    better, worse = (sum(sign * mean > sign * truth[arm] for mean in truth) for sign in (1, -1))
+    return low is not None and high is not None and low <= 1 + better and high >= len(truth) - worse
+
+
+def _bootstrapped(table: Recalls) -> list[tuple[float, float]]:
+    """Return percentile intervals of ranks, seeds drawn anew."""
+    seeds = table.shape[1]
+    drawn_seeds = np.random.default_rng(0).integers(seeds, size=(200, seeds))
+    means = table[:, drawn_seeds].mean(axis=-1)
+    found = scipy.stats.rankdata(-means, axis=0)
+    low, high = np.quantile(found, (0.025, 0.975), axis=1, method="inverted_cdf")
+    return list(zip(low.tolist(), high.tolist(), strict=True))
+
+
+def confirmations(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Arms that are all alike: what is said on test of the one that was chosen, and of where simpler designs arrive."""
+    changes = {name: {path: value} for name, path, value in _CHANGES}
+    for design, count, seeds in (("one-at-a-time", 4, 3), ("one-at-a-time", 4, 5), ("factorial", 4, 5)):
+        stated = {"base": "starter/default", "design": design, "changes": dict(list(changes.items())[:count])}
+        study = read_study(stated, registry=default_registry(), name="made-up")
+        helps = reused = facts = told = 0
+        bias, reused_bias = [], []
+        for _ in range(tables):
+            made = MadeArms(study, generator, range(seeds))
+            confirmed = confirm(made.table, Outcome(), str(seeds))
+            base, chosen = made.table.arms[study.base_cell], confirmed.chosen
+            if confirmed.comparison:
+                before = compare({"": made.table.differences(chosen, base, "test")}, step=made.table.image_step())[""]
+                reused += before.verdict == "helps"
+                helps += confirmed.comparison.verdict == "helps"
+                bias.append(confirmed.comparison.difference)
+                reused_bias.append(before.difference)
+            facts += any(each.arm != chosen.name for each in confirmed.found_by)
+            told += any(
+                each.comparison and each.comparison.verdict in ("helps", "hurts") for each in confirmed.found_by
+            )
+        about = f"{len(made.table.arms)} equal arms, {design}, {seeds} seeds"
+        yield Row(about=f"what was chosen of {about}", figure='"helps" on test', wanted="at most 0.05",
+                  otherwise=reused / tables, zoo=helps / tables)  # fmt: skip
+        yield Row(about=f"what was chosen of {about}", figure="mean difference on test", wanted="0",
+                  otherwise=float(np.mean(reused_bias)), zoo=float(np.mean(bias)))  # fmt: skip
+        if design == "factorial":
+            yield Row(about=f"simpler designs in place of {about}", figure="said to find less, or more",
+                      wanted="at most 0.05", otherwise=facts / tables, zoo=told / tables)  # fmt: skip
+
+
+_CHANGES = (
+    ("a", "activation", "leaky_relu"),
+    ("b", "training.shuffle", True),
+    ("c", "learning_rate", 0.02),
+    ("d", "training.batch_size", 32),
+)
+
+
+class MadeArms:
+    """The arms of a study, trained by making recalls up: all alike, with the chance of their seeds.
+
+    What chance does to a run shows on validation and on test alike, and on each a little besides.
+    """
+
+    def __init__(self, study: Study, generator: np.random.Generator, seeds: range) -> None:
+        self._generator, self._blocks = generator, generator.normal(0, BLOCK, size=4000)
+        self.table = ArmTable(study, self._train, _CLASSES, default_registry())
+        for cell in next(search(study)):
+            name = study.arm_name(cell)
+            if name not in _BY_NAME:
+                _BY_NAME[name] = study.spec(cell, default_registry())
+            self.table.arms[cell] = TrainedArm(name, cell, _BY_NAME[name])
+        self.table.train(self.table.all, seeds)
+
+    def _train(self, specs: list[Spec], seeds: range) -> list[Run]:
+        return [self._run(spec, seed) for spec in specs for seed in seeds]
+
+    def _run(self, spec: Spec, seed: int) -> Run:
+        recall = 0.9 + self._blocks[seed] + self._generator.normal(0, OWN)
+        parts = {part: recall + self._generator.normal(0, OWN / 3) for part in ("train", "validation", "test")}
+        return Run(
+            key=RunKey(spec.identity, seed, "", "", "fp32"),
+            name=spec.name,
+            spec={"evaluation": {"measure": "final"}, "data": {"validation": 0.25}},
+            dataset="made up",
+            status="finished",
+            epochs=(EpochRecord(1, 0.1, 1.0, 0.1, {part: _evaluation(value) for part, value in parts.items()}),),
+        )
+
+
+_CLASSES, _IMAGES = 2, 250
+_BY_NAME: dict[str, Spec] = {}
+
+
+def _evaluation(recall: float) -> Evaluation:
+    right = min(round(recall * _IMAGES), _IMAGES)
+    return Evaluation(((right, _IMAGES - right), (_IMAGES - right, right)))
+
+
+def losses(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Runs of which some are lost: verdicts on recall among those that learned, and on the losses themselves."""
+    for seeds in (5, 10):
+        held = held_otherwise = claimed = claimed_otherwise = found = 0
+        for table in drawn(generator, tables, [0.01, 0.0], seeds):
+            lost = generator.random((2, seeds)) < [[0.1], [0.1]]
+            pairs = (table[0] - table[1])[~lost.any(axis=0)]
+            both = np.where(lost, 0.1, table)
+            ours, theirs = (compare({"": values.tolist()})[""] for values in (pairs, both[0] - both[1]))
+            held += ours.low is None or ours.high is None or ours.low <= 0.01 <= ours.high
+            held_otherwise += theirs.low is not None and theirs.high is not None and theirs.low <= 0.01 <= theirs.high
+            claimed += ours.verdict == "helps"
+            claimed_otherwise += theirs.verdict == "helps"
+            counts = {"": ((int(lost[0].sum()), seeds), (int(lost[1].sum()), seeds))}
+            found += compare_losses(counts)[""].verdict != "undecided"
+        about = f"1 run in 10 lost, with the change and without, {seeds} seeds"
+        yield Row(about=about, figure="the interval holds the difference", wanted="at least 0.95",
+                  otherwise=held_otherwise / tables, zoo=held / tables)  # fmt: skip
+        yield Row(about=about, figure="a difference of 0.01 is found", wanted="often",
+                  otherwise=claimed_otherwise / tables, zoo=claimed / tables)  # fmt: skip
+        yield Row(about=about, figure="said to lose more, or fewer", wanted="at most 0.05", otherwise=None,
+                  zoo=found / tables)  # fmt: skip
+
+
+def skewed(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Differences without a mean whose distribution is skewed: false claims, and how many of them are warned of."""
+    for seeds in (3, 5, 10):
+        false = warned = 0
+        for values in (0.01 * (1 - generator.exponential(size=(tables, seeds)))).tolist():
+            compared = compare({"": values}, margin=1e-9)[""]
+            false += compared.verdict != "undecided"
+            warned += compared.verdict != "undecided" and not compared.is_doubtful
+        yield Row(about=f"exponential differences, mean 0, {seeds} seeds", figure="false claims (zoo: not warned of)",
+                  wanted="near 0.05", otherwise=false / tables, zoo=warned / tables)  # fmt: skip
+
+
+def advice(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Changes without effect, and the advice "about N more seeds" followed up to five times."""
+    for claims, first in ((1, 5), (3, 5), (6, 3)):
+        recalls = drawn(generator, tables, [0.0] * (claims + 1), _MOST)
+        erred, erred_otherwise = (
+            sum(_errs([(row - table[0]).tolist() for row in table[1:]], first, spend=spend) for table in recalls)
+            for spend in (True, False)
+        )
+        yield Row(about=f"{claims} changes without effect, {first} seeds, then 5 times what is advised",
+                  figure='any "helps" or "hurts"', wanted="at most 0.05", otherwise=erred_otherwise / tables,
+                  zoo=erred / tables)  # fmt: skip
+
+
+_MOST = 100
+
+
+def _errs(differences: list[list[float]], first: int, *, spend: bool) -> bool:
+    """Tell whether a claim is made at any look; each of them at 5% where nothing is spent."""
+    levels = [share(look) if spend else LEVEL for look in range(1, 8)]
+    judge, count = Sequential(levels, margin=1e-9), first
+    for look in range(6):
+        estimates = [estimate(values[:count]) for values in differences]
+        if any(found.verdict in ("helps", "hurts") for found in judge.look(estimates)):
+            return True
+        more = [more_seeds(each, claims=len(estimates), margin=1e-9, level=levels[look + 1]) for each in estimates]
+        count = min(count + min((number for number in more if number), default=_MOST), _MOST)
+    return False
+
+
+SIMULATIONS: dict[str, Callable[[int, np.random.Generator], Iterator[Row]]] = {
+    "choices": choices,
+    "ranks": rank_intervals,
+    "confirmations": confirmations,
+    "advice": advice,
+    "losses": losses,
+    "skewed": skewed,
+}
+
+
+@click.command()
+@click.option("--tables", default=2000, show_default=True, type=click.IntRange(min=1), help="Simulated for each row.")
+@click.option("--only", type=click.Choice(list(SIMULATIONS)), multiple=True, help="Carry out these only.")
+@click.option("--json", "json_path", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
+              help="Write the figures and the versions to FILE.")  # fmt: skip
+def main(tables: int, only: tuple[str, ...], json_path: Path | None) -> None:
+    """Count how often what zoo says of simulated studies is false."""
+    surroundings = {
+        "zoo": zoo.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "python": platform.python_version(),
+        "processor": processor(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "tables": tables,
+    }
+    rows = [
+        row
+        for position, (name, simulate) in enumerate(SIMULATIONS.items())
+        if not only or name in only
+        for row in simulate(tables, np.random.default_rng(position))
+    ]
+    click.echo(", ".join(f"{name} {value}" for name, value in surroundings.items()) + "\n")
+    click.echo(tabulate([_texts(row) for row in rows], headers="keys", tablefmt="github", disable_numparse=True))
+    write_json(json_path, surroundings, {"rows": [attrs.asdict(row) for row in rows]})
+
+
+def _texts(row: Row) -> dict[str, str]:
+    return {
+        "simulated": row.about,
+        "figure": row.figure,
+        "wanted": row.wanted,
+        "otherwise": "" if row.otherwise is None else f"{row.otherwise:.4g}",
+        "zoo": f"{row.zoo:.4g}",
+    }
+
+
+if __name__ == "__main__":
+    guarded(main)

@@ -1,0 +1,82 @@
+"""Few simulated studies of each kind: what is said of them is false as seldom as it is said to be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import verdicts
+from click.testing import CliRunner
+from scipy.stats import binomtest
+from verdicts import Row
+
+TABLES = 150
+
+
+def rows(name: str, tables: int = TABLES) -> list[Row]:
+    return list(verdicts.SIMULATIONS[name](tables, np.random.default_rng(0)))
+
+
+def may_be_at_most(rate: float, found: float, tables: int = TABLES) -> bool:
+    """Tell whether a share of tables may come of a rate of at most so much; one in a thousand does not."""
+    return bool(binomtest(round(found * tables), tables, rate, alternative="greater").pvalue > 0.001)
+
+
+def test_a_choice_among_arms_of_unlike_seeds_is_right_more_often_than_by_plain_means() -> None:
+    for row in rows("choices"):
+        assert row.otherwise is not None
+        assert row.zoo >= row.otherwise
+        assert row.zoo > 0.75
+
+
+def test_intervals_of_ranks_hold_all_ranks() -> None:
+    for row in rows("ranks", 60):
+        assert may_be_at_most(0.05, 1 - row.zoo, 60), row
+        assert row.otherwise is not None
+        assert row.zoo >= row.otherwise
+
+
+def test_of_equal_arms_the_chosen_one_is_seldom_said_to_help_and_others_to_differ() -> None:
+    found = rows("confirmations", 50)
+    for row in found:
+        if row.wanted == "0":
+            assert row.otherwise is not None
+            assert abs(row.zoo) < 0.002 < row.otherwise
+        else:
+            assert may_be_at_most(0.05, row.zoo, 50), row
+    assert found[-1].otherwise is not None
+    assert found[-1].otherwise > 0.5, "a simpler design arrives elsewhere, and that would be said as a fact"
+
+
+def test_who_follows_the_advice_makes_few_false_claims() -> None:
+    found = rows("advice", 100)
+    for row in found:
+        assert may_be_at_most(0.05, row.zoo, 100), row
+    assert sum(row.otherwise or 0 for row in found) > 2 * sum(row.zoo for row in found)
+
+
+def test_lost_runs_neither_hide_a_difference_nor_make_claims() -> None:
+    for row in rows("losses"):
+        if row.wanted == "often":
+            assert row.otherwise is not None
+            assert row.zoo > row.otherwise
+        else:
+            assert may_be_at_most(0.05, row.zoo if row.otherwise is None else 1 - row.zoo), row
+
+
+def test_skewed_differences_make_few_claims_that_are_not_warned_of() -> None:
+    for row in rows("skewed"):
+        assert row.otherwise is not None
+        assert row.zoo <= row.otherwise < 0.2
+
+
+def test_the_table_is_printed_and_written(tmp_path: Path) -> None:
+    path = tmp_path / "verdicts.json"
+    result = CliRunner().invoke(
+        verdicts.main, ["--tables", "3", "--only", "choices", "--json", str(path)], catch_exceptions=False
+    )
+    assert "| the best is chosen " in result.output
+    written = json.loads(path.read_text())
+    assert written["environment"]["tables"] == 3
+    assert [row["figure"] for row in written["rows"]] == ["the best is chosen"] * 2

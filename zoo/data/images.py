@@ -1,0 +1,242 @@
+"""From image files to pixels: the one way in which files are read, to train on them and to predict from them."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.resizing import Fit, resized
+from zoo.errors import DataError, setting
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_DEEP_MODES = ("I", "F")
+_AT_ONCE = 512
+"""Files that are held encoded while they are decoded."""
+
+# What may be found in an image file and is handled, as it is said in the notes.
+GREY = "grey images made colour"
+_FRAMES = "images with several frames, of which the first was taken"
+_TRANSPARENT = "images with transparent parts laid on black"
+_PALETTE = "palette images made colour"
+_OTHER_COLOURS = "images in another colour space made RGB"
+_TURNED = "images turned as their camera's orientation tag says"
+_SIXTEEN_BITS = "images of 16 bits for each colour, of which the upper 8 were taken"
+_ORIENTATION = 0x0112
+
+
+class ImageFile(NamedTuple):
+    """An image's name for people, and its file: a path, or what a file holds."""
+
+    name: str
+    content: str | bytes
+
+
+@attrs.frozen(eq=False)
+class Decoded:
+    """What files were decoded to.
+
+    Attributes:
+        images: (images, channels, height, width), uint8; grey where all files are, else RGB.
+        kept: (files,), whether a file is among the images; only damaged ones are not.
+        damaged: of each file that is left out, why.
+        notes: what was found and handled, for people.
+    """
+
+    images: NDArray[np.uint8]
+    kept: NDArray[np.bool_]
+    damaged: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class _DamagedError(DataError):
+    """A file cannot be read as an image."""
+
+
+@cache
+def image_extensions() -> frozenset[str]:
+    """Return the endings of the names of files that can be read, such as ".jpg"."""
+    from PIL import Image
+
+    Image.init()
+    return frozenset(extension for extension, kind in Image.EXTENSION.items() if kind in Image.OPEN)
+
+
+def decode_files(
+    files: Iterable[ImageFile],
+    count: int,
+    *,
+    resize: int | tuple[int, int] | None = None,
+    fit: Fit = "stretch",
+    skip_damaged: bool = False,
+) -> Decoded:
+    """Decode files to images of one size.
+
+    Args:
+        files: of which few are held at once.
+        count: how many there are.
+        resize: the side, or height and width, in pixels that each image is brought to.
+        fit: how, see `resized`.
+        skip_damaged: leave out files that cannot be read, rather than raise.
+
+    Raises:
+        DataError: a file cannot be read, or has more than 8 bits for a grey pixel, or images differ in size and
+            `resize` is not given, or all are damaged; names the file.
+    """
+    images: NDArray[np.uint8] | None = None
+    first = ""
+    kept = np.ones(count, bool)
+    damaged: dict[int, str] = {}
+    facts: Counter[str] = Counter()
+
+    # Not in the threads, which do not know whether a command or Python is answered.
+    remedy = setting("data.resize", 32)
+
+    def decode(index: int, file: ImageFile) -> set[str]:
+        try:
+            pixels, found, _ = decode_file(file, resize, fit)
+        except _DamagedError as error:
+            if not skip_damaged:
+                raise
+            damaged[index] = str(error)
+            return set()
+        assert images is not None
+        if pixels.shape != images.shape[1:]:
+            raise DataError(
+                f"images differ in size: {first} is {_size(images)} pixels, {file.name} is {_size(pixels)}; "
+                f"`{remedy}` brings all to 32x32"
+            )
+        images[index] = pixels
+        return found
+
+    with quiet(), ThreadPoolExecutor() as pool:
+        for start, batch in _batches(files):
+            if images is None:
+                shape, first = _first_shape(batch, resize, fit, skip_damaged)
+                images = None if shape is None else np.empty((count, *shape), np.uint8)
+            if images is None:  # none of the batch can be read
+                damaged |= {start + index: _why_damaged(file) for index, file in enumerate(batch)}
+                continue
+            indices = range(start, start + len(batch))
+            facts.update(fact for found in pool.map(decode, indices, batch) for fact in found)
+    if images is None:
+        raise DataError(f"none of the {count} images can be read: {damaged[0] if damaged else 'there is none'}")
+    kept[list(damaged)] = False
+    images = images if kept.all() else images[kept]
+    # All three channels of a grey image are equal.
+    grey = facts[GREY] == len(images)
+    notes = tuple(f"{fact}: {number}" for fact, number in sorted(facts.items()) if fact != GREY or not grey)
+    why = tuple(damaged[index] for index in sorted(damaged))
+    return Decoded(np.ascontiguousarray(images[:, :1]) if grey else images, kept, why, notes)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what Pillow says of damaged metadata from people: that an image cannot be read is an error of its own.
+
+    Not for each file, as warnings are a setting of the whole process.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def _batches(files: Iterable[ImageFile]) -> Iterator[tuple[int, list[ImageFile]]]:
+    rest, start = iter(files), 0
+    while batch := list(islice(rest, _AT_ONCE)):
+        yield start, batch
+        start += len(batch)
+
+
+def _first_shape(
+    batch: list[ImageFile], resize: int | tuple[int, int] | None, fit: Fit, skip_damaged: bool
+) -> tuple[tuple[int, ...] | None, str]:
+    """Return the shape and the name of the first file that can be read."""
+    for file in batch:
+        try:
+            return decode_file(file, resize, fit)[0].shape, file.name
+        except _DamagedError:
+            if not skip_damaged:
+                raise
+    return None, ""
+
+
+def _why_damaged(file: ImageFile) -> str:
+    try:
+        decode_file(file, None, "stretch")
+    except DataError as error:
+        return str(error)
+    return f"{file.name} cannot be read as an image"
+
+
+def _size(pixels: NDArray[np.uint8]) -> str:
+    return f"{pixels.shape[-1]}x{pixels.shape[-2]}"
+
+
+def decode_file(
+    file: ImageFile, resize: int | tuple[int, int] | None, fit: Fit
+) -> tuple[NDArray[np.uint8], set[str], tuple[int, int]]:
+    """Decode one file to RGB, (3, height, width), with what was found in it, and the height and width that it had.
+
+    Raises:
+        DataError: it cannot be read, or has more than 8 bits for a grey pixel.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file.content if isinstance(file.content, str) else io.BytesIO(file.content)) as image:
+            if image.mode.partition(";")[0] in _DEEP_MODES:
+                raise DataError(
+                    f"{file.name} has more than 8 bits for each pixel (Pillow's mode {image.mode}): convert it"
+                )
+            found = _facts(image)
+            turned = ImageOps.exif_transpose(image) if _TURNED in found else image
+            opaque = _on_black(turned) if _TRANSPARENT in found else turned
+            pixels = np.asarray(opaque.convert("RGB")).transpose(2, 0, 1)
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
+        # Pillow calls what is no file by its address in memory.
+        why = str(error) if isinstance(file.content, str) else str(error).partition(" <_io.BytesIO")[0]
+        raise _DamagedError(f"{file.name} cannot be read as an image: {why}") from error
+    size = (pixels.shape[1], pixels.shape[2])
+    return (pixels if resize is None else resized(pixels[np.newaxis], resize, fit)[0]), found, size
+
+
+def _on_black(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    return Image.alpha_composite(Image.new("RGBA", image.size, "black"), image.convert("RGBA"))
+
+
+def _facts(image: Image.Image) -> set[str]:
+    facts = {
+        GREY: image.mode in ("1", "L", "LA", "La"),
+        _PALETTE: image.mode in ("P", "PA"),
+        _TRANSPARENT: image.getbands()[-1] in ("A", "a") or "transparency" in image.info,
+        _OTHER_COLOURS: image.mode in ("CMYK", "YCbCr", "LAB", "HSV"),
+        # Pillow reads them to 8 bits without a word; only the name of the raw mode tells.
+        _SIXTEEN_BITS: any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())),
+        _FRAMES: getattr(image, "is_animated", False),
+        _TURNED: image.getexif().get(_ORIENTATION, 1) not in (0, 1),
+    }
+    return {fact for fact, holds in facts.items() if holds}
+
+
+def is_image(path: str) -> bool:
+    """Tell by its name whether a file is an image that can be read; hidden ones are an editor's or a system's."""
+    name = os.path.basename(path)
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in image_extensions()

@@ -1,0 +1,92 @@
+"""Images that a table lists, each with its label and the part that it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+import numpy as np
+
+from zoo.data.images import ImageFile, decode_files
+from zoo.data.resizing import Fit
+from zoo.data.sources import Arrays
+from zoo.errors import DataError
+
+PARTS = {"train": "train", "test": "test", **dict.fromkeys(("val", "valid", "validation", "dev"), "validation")}
+"""The part that each word means."""
+
+
+@attrs.frozen(kw_only=True)
+class Listed:
+    """What a table says of each image, in its order.
+
+    Attributes:
+        labels: the name of its class.
+        parts: "train", "test" or "validation".
+        names: its name for people.
+        groups: what it belongs to, where groups are kept together.
+        classes: the names of all classes, by label; those that occur, in their order, where it is left out.
+        notes: what was found in the table and handled.
+    """
+
+    labels: Sequence[str]
+    parts: Sequence[str]
+    names: Sequence[str]
+    groups: Sequence[str] | None = None
+    classes: tuple[str, ...] | None = None
+    notes: Sequence[str] = ()
+
+
+def part_of(word: str, where: str) -> str:
+    """Return the part that a word means.
+
+    Raises:
+        DataError: none.
+    """
+    part = PARTS.get(word.strip().lower())
+    if part is None:
+        raise DataError(f"{where}: {word!r} is no part; it must be train, test or validation")
+    return part
+
+
+def arrays_of(
+    listed: Listed, files: Iterable[ImageFile], *, resize: int | None, fit: Fit, skip_damaged: bool
+) -> Arrays:
+    """Decode the files of a table, in its order.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    decoded = decode_files(files, len(listed.labels), resize=resize, fit=fit, skip_damaged=skip_damaged)
+    classes = listed.classes or _in_order(set(listed.labels))
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = np.array([numbers[label] for label in listed.labels], np.int64)[decoded.kept]
+    kept = np.flatnonzero(decoded.kept).tolist()
+    parts = np.array([listed.parts[index] for index in kept])
+    places = {part: np.flatnonzero(parts == part) for part in ("train", "test", "validation")}
+    there = {part: place for part, place in places.items() if len(place)}
+
+    def of_parts(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        return {part: tuple(texts[kept[index]] for index in place) for part, place in there.items()}
+
+    validation = there.get("validation")
+    return Arrays(
+        decoded.images[places["train"]],
+        labels[places["train"]],
+        decoded.images[places["test"]],
+        labels[places["test"]],
+        classes,
+        (*decoded.notes, *listed.notes),
+        validation_images=None if validation is None else decoded.images[validation],
+        validation_labels=None if validation is None else labels[validation],
+        names=of_parts(listed.names),
+        groups={} if listed.groups is None else of_parts(listed.groups),
+        damaged=decoded.damaged,
+    )
+
+
+def _in_order(labels: set[str]) -> tuple[str, ...]:
+    """Return names of classes in the order of numbers, if all are, or else alphabetical."""
+    if all(label.isascii() and label.isdigit() for label in labels):
+        return tuple(sorted(labels, key=lambda label: (int(label), label)))
+    return tuple(sorted(labels))

@@ -1,0 +1,219 @@
+"""Splitting a part off the training images: by class in equal shares, the same for every run, groups kept together."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from fractions import Fraction
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.options import Options
+from zoo.data.prepare import LEAK, Prepared, content_digest
+from zoo.data.sources import Labels
+from zoo.errors import DataError, setting
+
+_SEED = 0
+_MOST_FOLDS = 20
+"""Groups are dealt out to so many folds at most, of which some become the part; a share is met to a twentieth."""
+
+Indices = NDArray[np.int64]
+_WHAT = {"validation": "a validation share of {} cannot be held out", "test": "a test share of {} cannot be split off"}
+
+
+def split(prepared: Prepared, options: Options, title: str) -> Prepared:
+    """Return data with the parts that the options say: test split off, training images limited, validation held out.
+
+    Raises:
+        DataError: there is a part of that name already, or too few images or groups, or no test part in the end.
+    """
+    if options.group_by is not None:
+        prepared = _grouped(prepared, options.group_by, title)
+    for part, share in (("test", options.test), ("validation", options.validation)):
+        if share and part in prepared.parts:
+            raise DataError(
+                f"{title}: it has a {part} part of its own, of {len(prepared.parts[part][1])} images, so that "
+                f"data.{part} = {share} has no meaning; leave it out"
+            )
+    if options.test:
+        prepared = split_off(prepared, options.test, "test", title)
+    if "test" not in prepared.parts:
+        raise DataError(f"{title}: it has no test images; `{setting('data.test', 0.2)}` splits a fifth of all off")
+    if options.limit is not None:
+        prepared = limited(prepared, options.limit, title)
+    return split_off(prepared, options.validation, "validation", title) if options.validation else prepared
+
+
+def split_off(prepared: Prepared, share: float, part: str, title: str) -> Prepared:
+    """Move a share of the training images to another part: stratified by class, the same for every run, order kept.
+
+    Groups are dealt to folds of about equal size and equal shares of the classes (scikit-learn's
+    `StratifiedGroupKFold`), of which as many become the part as come closest to the share.
+
+    Raises:
+        DataError: a class would have no image in one of the two parts.
+    """
+    labels = prepared.parts["train"][1]
+    counts = np.bincount(labels, minlength=len(prepared.classes))
+    groups = prepared.groups.get("train")
+    try:
+        chosen = _stratified(labels, share) if groups is None else _by_group(labels, share, np.array(groups))
+    except ValueError as error:
+        raise _too_few(prepared, counts, int(counts.argmin()), share, part, title) from error
+    taken = np.zeros(len(labels), bool)
+    taken[chosen] = True
+    for indices in (np.flatnonzero(~taken), np.flatnonzero(taken)):
+        empty = np.flatnonzero(np.bincount(labels[indices], minlength=len(counts)) == 0)
+        if len(empty):
+            raise _too_few(prepared, counts, int(empty[0]), share, part, title)
+    notes = [] if part == "validation" and groups is None else [_said(taken, share, part, groups)]
+    held_out = share if part == "validation" else prepared.share
+    return _divided(prepared, {"train": np.flatnonzero(~taken), part: np.flatnonzero(taken)}, notes, held_out)
+
+
+def limited(prepared: Prepared, limit: int, title: str) -> Prepared:
+    """Keep so many of the training images: stratified by class, the same for every run, order kept.
+
+    Raises:
+        DataError: there are fewer, or a class would have none.
+    """
+    labels = prepared.parts["train"][1]
+    if limit == len(labels):
+        return prepared
+    if limit > len(labels):
+        raise DataError(f"{title}: data.limit is {limit}, but there are {len(labels)} training images")
+    classes = len(prepared.classes)
+    try:
+        kept = np.sort(_stratified(labels, limit))
+    except ValueError:
+        kept = np.arange(0)
+    if len(np.unique(labels[kept])) < classes:
+        raise DataError(
+            f"{title}: data.limit = {limit} cannot be drawn by class from {len(labels)} training images of {classes} "
+            f"classes: each must keep one, and at least {classes} must be left over"
+        )
+    note = f"limited to {limit:,} of {len(labels):,} training images, drawn by class in equal shares"
+    return _divided(prepared, {"train": kept}, [note], prepared.share)
+
+
+def _stratified(labels: Labels, share: float | int) -> Indices:
+    """Draw a share, or a number, of indices.
+
+    Raises:
+        ValueError: too few of a class.
+    """
+    from sklearn.model_selection import train_test_split
+
+    drawn: Indices = train_test_split(np.arange(len(labels)), test_size=share, stratify=labels, random_state=_SEED)[1]
+    return drawn
+
+
+def _by_group(labels: Labels, share: float, groups: NDArray[np.str_]) -> Indices:
+    """Draw whole groups with about a share of the images of each class.
+
+    Raises:
+        ValueError: too few groups.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    part = Fraction(share).limit_denominator(_MOST_FOLDS)
+    wanted = max(part, Fraction(1, _MOST_FOLDS))
+    if len(np.unique(groups)) < wanted.denominator:
+        raise ValueError("fewer groups than folds")
+    folds = StratifiedGroupKFold(wanted.denominator, shuffle=True, random_state=_SEED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a class has fewer images than there are folds
+        parts = [test for _, test in folds.split(labels, labels, groups)]
+    return np.concatenate(parts[: wanted.numerator])
+
+
+def _said(taken: NDArray[np.bool_], share: float, part: str, groups: tuple[str, ...] | None) -> str:
+    what = f"{taken.sum():,} of {len(taken):,} training images became the {part} part"
+    if groups is None:
+        return f"{what}, by class in equal shares"
+    among = len({group for group, is_taken in zip(groups, taken, strict=True) if is_taken})
+    return f"{what}: {among} of {len(set(groups))} groups, each whole (asked for: {share:.0%})"
+
+
+def _grouped(prepared: Prepared, groups: str, title: str) -> Prepared:
+    """Give each image its group, from its file's name where the source has not.
+
+    A group that stands in two parts that the data set has itself is said.
+    """
+    if not prepared.groups:
+        prepared = attrs.evolve(prepared, groups=_from_names(prepared.names, groups, title))
+    found = {part: set(of_images) for part, of_images in prepared.groups.items()}
+    notes = []
+    for part in ("test", "validation"):
+        both = sorted(found.get(part, set()) & found["train"])
+        if both:
+            notes.append(f"{LEAK}{len(both)} groups stand in train and in {part}, such as {both[0]}")
+    return attrs.evolve(prepared, notes=(*prepared.notes, *notes))
+
+
+def _from_names(names: Mapping[str, tuple[str, ...]], pattern: str, title: str) -> dict[str, tuple[str, ...]]:
+    if not names:
+        raise DataError(f"{title}: it has neither columns nor files, so that data.group_by names nothing")
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"data.group_by = {pattern!r} is no regular expression: {error}") from error
+    if compiled.groups != 1:
+        raise DataError(
+            f"data.group_by = {pattern!r} must have one pair of parentheses, around what tells groups apart, as in "
+            r"'patient(\d+)_'"
+        )
+    groups = {}
+    for part, files in names.items():
+        matches = [compiled.search(file) for file in files]
+        wrong = next(
+            (file for file, match in zip(files, matches, strict=True) if match is None or match[1] is None), None
+        )
+        if wrong is not None:
+            raise DataError(f"{title}: data.group_by = {pattern!r} is not found in {wrong}")
+        groups[part] = tuple(match[1] for match in matches if match)
+    return groups
+
+
+def _divided(prepared: Prepared, indices: Mapping[str, Indices], notes: list[str], share: float) -> Prepared:
+    """Return data whose parts are some of the training images each, and the other parts as they are."""
+    images, labels = prepared.parts["train"]
+    made = {part: (images[chosen], labels[chosen]) for part, chosen in indices.items()}
+    parts = {part: made.get(part) or prepared.parts[part] for part in _ORDER if part in made or part in prepared.parts}
+
+    def also(known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        if "train" not in known:
+            return dict(known)
+        return dict(known) | {part: tuple(known["train"][i] for i in chosen) for part, chosen in indices.items()}
+
+    return attrs.evolve(
+        prepared,
+        parts=parts,
+        notes=(*prepared.notes, *notes),
+        digest=content_digest(parts, prepared.classes, share),
+        share=share,
+        names=also(prepared.names),
+        groups=also(prepared.groups),
+    )
+
+
+_ORDER = ("train", "test", "validation")
+
+
+def _too_few(prepared: Prepared, counts: Labels, label: int, share: float, part: str, title: str) -> DataError:
+    what = _WHAT[part].format(share)
+    if "train" in prepared.groups:
+        labels = prepared.parts["train"][1]
+        of_class = {g for g, one in zip(prepared.groups["train"], labels, strict=True) if one == label}
+        return DataError(
+            f"{title}: {what}: the class {prepared.classes[label]!r} is in {len(of_class)} of "
+            f"{len(set(prepared.groups['train']))} groups, and some must go to either part; set another data.{part}, "
+            "or finer data.group_by"
+        )
+    return DataError(
+        f"{title}: {what}: the class {prepared.classes[label]!r} has {counts[label]} training images, and some must go "
+        f"to either part; set another data.{part}, or 0"
+    )

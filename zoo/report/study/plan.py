@@ -1,0 +1,92 @@
+"""What a study will do and what it can show, in lines."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from zoo.report import layout
+from zoo.report.text import counted, quantity, rough_duration
+from zoo.statistics.verdicts import LEAST_SEEDS
+from zoo.study.definition import Study
+from zoo.study.plan import StudyPlan
+
+
+def lines(study: Study, found: StudyPlan, ledger: Path, *, seeds: int) -> list[str]:
+    """Return lines on a study's plan.
+
+    Args:
+        study: what is asked.
+        found: its plan.
+        ledger: where its runs are stored.
+        seeds: how many the plan is for.
+    """
+    plan = found.plan
+    held = plan.stored
+    most = "at most " if found.is_most else ""
+    return [
+        f"{study.name}: {study.design.design}, {counted(len(study.factors), 'change')} of {study.base.name}, "
+        f"{most}{counted(found.combinations, 'combination')} with {counted(seeds, 'seed')}: "
+        f"{most}{counted(found.runs, 'run')}; {held} {'is' if held == 1 else 'are'} in {ledger} already.",
+        *(
+            [f"Then at most {found.confirming} runs with fresh seeds, which confirm what was chosen."]
+            if found.confirming
+            else []
+        ),
+        f"Time: {most}about {rough_duration(found.seconds)}, "
+        f"{counted(plan.jobs, 'run') if plan.jobs else 'as many runs as there is room for'} at once; "
+        f"memory: about {quantity(found.memory * (plan.jobs or 1))}B beside the data.",
+        *(f"Note: {note}." for note in plan.notes),
+        *(f"Left out: {reason}" for reason in plan.unfit.values()),
+        *_within_reach(study, found, seeds),
+    ]
+
+
+def _within_reach(study: Study, found: StudyPlan, seeds: int) -> list[str]:
+    """Say which verdicts these seeds can come to."""
+    if seeds < LEAST_SEEDS:
+        return [f"No claim is made from fewer than {LEAST_SEEDS} seeds: take more."]
+    if found.deviation is None:
+        can = ", ".join(f"{value:.2g} standard deviations for {what}" for what, value in found.detectable.items())
+        known = "of a paired difference, which is not known yet"
+    else:
+        can = ", ".join(f"{value:.4f} for {what}" for what, value in found.detectable.items())
+        known = f"standard deviation of a paired difference: {found.deviation:.4f}, from runs in the ledger"
+    lines = [
+        f"Smallest difference in recall found to help or to hurt with a power of 80%, {counted(found.claims, 'claim')} "
+        f"corrected for: {can} ({known})."
+    ]
+    if found.equivalence:
+        shares = ", ".join(f"{value:.0%} for {what}" for what, value in found.equivalence.items())
+        lines.append(
+            f"No effect at all is shown to make no practical difference (±{study.design.margin:g}) with a power of "
+            f"{shares}; the rest is undecided."
+        )
+    return lines
+
+
+def prices(found: StudyPlan) -> str:
+    """Return the table of what each design over the same changes would cost and show."""
+    digits = ".2g" if found.deviation is None else ".4f"
+    rows = []
+    for price in found.prices:
+        times = ["" if math.isnan(seconds) else rough_duration(seconds) for seconds in price.seconds]
+        finds = ", ".join(
+            f"{value:{digits}} for {what}" for what, value in price.detectable.items() if math.isfinite(value)
+        )
+        rows.append(
+            [
+                price.design,
+                _span(*map(str, price.seeds)) + (" (auto)" if price.seeds[0] != price.seeds[1] else ""),
+                str(price.combinations),
+                _span(*map(str, price.runs)),
+                _span(*times),
+                finds or "nothing",
+            ]
+        )
+    headers = ["design", "seeds", "combinations", "runs", "time", "finds" if found.deviation else "finds (deviations)"]
+    return layout.table(rows, headers=headers, align=["left", "right", "right", "right", "right", "left"])
+
+
+def _span(least: str, most: str) -> str:
+    return least if least == most else f"{least} to {most}"
