@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import attrs
 
-from zoo.data import Arrays, ImageFile, files_fingerprint
+from zoo.data import Arrays, ImageFile, OwnFiles, files_fingerprint
 from zoo.data.listed import PARTS, Listed, arrays_of, part_of
 from zoo.errors import DataError
 
@@ -19,7 +19,7 @@ _Rows = list[dict[str, str]]
 
 
 @attrs.frozen
-class Csv:
+class Csv(OwnFiles):
     """A CSV file with the columns `file` and `label`, maybe `part`, and others that `group_by` may name.
 
     `file` is a path, relative to the table's folder. `part` is train, test or validation (or val, valid); without it,
@@ -37,12 +37,6 @@ class Csv:
     def missing(self) -> str | None:
         """Say that there is no such file."""
         return None if Path(self.path).is_file() else f"there is no file {self.path}"
-
-    def get(self, report: Callable[[int, int], None]) -> None:
-        """Do nothing, or raise: a user's own files cannot be downloaded."""
-        reason = self.missing()
-        if reason:
-            raise DataError(f"{self.title}: {reason}; zoo cannot download it")
 
     @property
     def has_validation(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import attrs
 import numpy as np
 
-from zoo.data import Arrays, ImageFile, decode_files, files_fingerprint, is_image
+from zoo.data import Arrays, ImageFile, OwnFiles, decode_files, files_fingerprint, is_image
 from zoo.errors import DataError
 
 _VALIDATION = ("val", "valid", "validation")
@@ -39,7 +39,7 @@ class _Found(NamedTuple):
 
 
 @attrs.frozen
-class Folder:
+class Folder(OwnFiles):
     """A folder with train/<class>/* and test/<class>/*, perhaps val/<class>/*; or with <class>/*, to be split.
 
     Classes are numbered in alphabetical order. Images are ordered by file name across classes; where that puts each
@@ -88,12 +88,6 @@ class Folder:
                 raise DataError(f"{self.path}: both {found[part]} and {folder} hold validation images; keep one")
             found[part] = folder
         return found
-
-    def get(self, report: Callable[[int, int], None]) -> None:
-        """Do nothing, or raise: a user's own files cannot be downloaded."""
-        reason = self.missing()
-        if reason:
-            raise DataError(f"{self.title}: {reason}; zoo cannot download it")
 
     def fingerprint(self) -> str:
         """Return a digest of the paths, sizes and times of all files and folders of classes."""

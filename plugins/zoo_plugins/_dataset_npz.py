@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data import Arrays, files_fingerprint
+from zoo.data import Arrays, OwnFiles, files_fingerprint
 from zoo.errors import DataError
 
 _VALIDATION = ("val", "validation")
@@ -20,7 +19,7 @@ _CHANNELS = (1, 3)
 
 
 @attrs.frozen
-class Npz:
+class Npz(OwnFiles):
     """A .npz file, as `numpy.savez` writes it.
 
     Images are uint8 and (images, height, width) or (images, height, width, channels) or (images, channels, height,
@@ -39,12 +38,6 @@ class Npz:
     def missing(self) -> str | None:
         """Say that there is no such file."""
         return None if Path(self.path).is_file() else f"there is no file {self.path}"
-
-    def get(self, report: Callable[[int, int], None]) -> None:
-        """Do nothing, or raise: a user's own file cannot be downloaded."""
-        reason = self.missing()
-        if reason:
-            raise DataError(f"{self.title}: {reason}; zoo cannot download it")
 
     def fingerprint(self) -> str:
         """Return a digest of the file's path, size and time."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from zoo.data import Arrays, ImageFile, files_fingerprint
+from zoo.data import Arrays, ImageFile, OwnFiles, files_fingerprint
 from zoo.data.listed import PARTS, Listed, arrays_of
 from zoo.errors import DataError
 
@@ -33,7 +33,7 @@ class _Columns:
 
 
 @attrs.frozen
-class Parquet:
+class Parquet(OwnFiles):
     """A Parquet file, or a folder of them, with a column of images and one of labels.
 
     The column of images has files' bytes, or structures with `bytes`, as Hugging Face's library writes them. That of
@@ -54,12 +54,6 @@ class Parquet:
         if not Path(self.path).exists():
             return f"there is no file or folder {self.path}"
         return None if self._files() else f"there is no file *.parquet in {self.path}"
-
-    def get(self, report: Callable[[int, int], None]) -> None:
-        """Do nothing, or raise: a user's own files cannot be downloaded."""
-        reason = self.missing()
-        if reason:
-            raise DataError(f"{self.title}: {reason}; zoo cannot download it")
 
     @property
     def has_validation(self) -> bool:

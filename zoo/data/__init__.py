@@ -8,6 +8,7 @@ from zoo.data.resizing import resized
 from zoo.data.sources import (
     Arrays,
     Described,
+    OwnFiles,
     Parted,
     Source,
     files_fingerprint,
@@ -25,6 +26,7 @@ __all__ = [
     "Holding",
     "ImageFile",
     "Options",
+    "OwnFiles",
     "Parted",
     "Source",
     "Split",

@@ -112,6 +112,18 @@ class Parted(Protocol):
         """Whether it has one."""
 
 
+class OwnFiles:
+    """The base of sources that read a user's own files."""
+
+    __slots__ = ()
+
+    def get(self: Source, report: Callable[[int, int], None]) -> None:
+        """Do nothing, or raise: a user's own files cannot be downloaded."""
+        reason = self.missing()
+        if reason:
+            raise DataError(f"{self.title}: {reason}; zoo cannot download it")
+
+
 def takes_path(variant: Variant) -> bool:
     """Tell whether a data set's variant is written with a path, as in `folder:PATH`."""
     return "path" in attrs.fields_dict(variant.options)
