@@ -93,6 +93,8 @@ def _described_by(command: Command) -> Command:
     for option in (
         click.option("--match", type=click.Choice(["parameters", "flops"]),
                      help="Compare each change that makes the network larger with a base widened to its size, too."),
+        click.option("--resplit", is_flag=True,
+                     help="Draw the validation part anew with each seed, for claims about splits and not about one."),
         click.option("--margin", type=click.FloatRange(min=0, min_open=True),
                      help="A difference in recall that makes no practical difference.  [default: the study's]"),
         click.option("--select", type=click.Choice(["validation", "test"]),
@@ -337,6 +339,8 @@ def _study(registry: Registry, options: dict[str, Any]) -> Study:
     for key in ("base", "design", "select", "margin", "match", "resolution"):
         if options[key] is not None:
             tree[key] = options[key]
+    if options["resplit"]:
+        tree["resplit"] = True
     changes = tree.get("changes", {})
     if options["changes"]:
         tree["changes"] = {**(changes if isinstance(changes, Mapping) else {}), **_changes(options["changes"])}
@@ -470,6 +474,8 @@ def _command(plugins: Plugins, study: Study, options: dict[str, Any]) -> str:
         words += ["--change", change]
     for text in options["sets"]:
         words += ["--set", text]
+    if options["resplit"]:
+        words.append("--resplit")
     for option, value in stated.items():
         if value is not None:
             words += [option, str(value)]

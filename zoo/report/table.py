@@ -73,7 +73,7 @@ class Row:
 class Heading:
     """What all rows of a table have in common.
 
-    `resize` and `validation` are the spec's, `dataset_digest` is that of the images as they were trained on;
+    `resize`, `validation` and `resplit` are the spec's, `dataset_digest` is that of the images as they were trained on;
     `preparation` says what else was done to the data.
     """
 
@@ -84,11 +84,13 @@ class Heading:
     precision: str
     dataset_digest: str
     preparation: str = ""
+    resplit: bool = False
 
     def __str__(self) -> str:
         further = f", {self.preparation}" if self.preparation else ""
         resized = f", resized to {self.resize}x{self.resize}" if self.resize else ""
-        held_out = f", {self.validation:.0%} of training held out" if self.validation else ""
+        anew = ", anew with each seed" if self.resplit else ""
+        held_out = f", {self.validation:.0%} of training held out{anew}" if self.validation else ""
         return f"{self.dataset}{resized}{further}{held_out}, {self.device_name}, {self.precision}"
 
 
@@ -101,7 +103,14 @@ def headings(runs: Sequence[Run]) -> dict[Heading, list[Run]]:
         device = run.provenance.get("device_name", "")
         name = names[run.key.dataset]
         heading = Heading(
-            name, data["resize"], data["validation"], device, run.key.precision, run.key.dataset, _preparation(data)
+            name,
+            data["resize"],
+            data["validation"],
+            device,
+            run.key.precision,
+            run.key.dataset,
+            _preparation(data),
+            data.get("resplit", False),
         )
         groups.setdefault(heading, []).append(run)
     return groups

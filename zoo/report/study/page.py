@@ -100,12 +100,16 @@ def provenance(result: StudyResult) -> dict[str, str]:
     def of(key: str) -> list[str]:
         return [str(run.provenance.get(key, "")) for run in runs]
 
-    held_out = result.study.base.data.validation
+    data = result.study.base.data
     started = [time for time in of("started") if time]
     found: dict[str, list[str]] = {
         "data set": [run.dataset for run in runs],
         "digest of the data": [run.key.dataset for run in runs],
-        "held out for validation": [f"{held_out:.0%} of the training set" if held_out else ""],
+        "held out for validation": [
+            f"{data.validation:.0%} of the training set{', anew with each seed' if data.resplit else ''}"
+            if data.validation
+            else ""
+        ],
         "seeds": [seed_span(result.seeds)],
         "fresh seeds": [seed_span(result.fresh_seeds)],
         "precision": [run.key.precision for run in runs],

@@ -26,6 +26,7 @@ from zoo.report.text import (
 )
 from zoo.statistics.results import Comparison, Effect
 from zoo.statistics.verdicts import LEAST_SEEDS, LEVEL
+from zoo.study.definition import Study
 from zoo.study.designs import is_adaptive
 from zoo.study.measure import counted_recall
 from zoo.study.result import Arm, StudyResult
@@ -419,12 +420,20 @@ def _explained(result: StudyResult, count: int, what: str) -> str:
         f"difference: in {design.select} recall; p: of no difference, corrected over all {count} {what} (Holm) and "
         "over looks; "
         f"d: mean difference over its standard deviation; no practical difference: within ±{design.margin:g}. "
-        f"All verdicts are about these images, this split, and seeds like {seed_span(result.seeds)}."
+        f"All verdicts are about {population(result.study)}, and seeds like {seed_span(result.seeds)}."
         + (
             " An interval is corrected as p is: it leaves out 0 where the difference is shown, and else not."
             * corrected
         )
     )
+
+
+def population(study: Study) -> str:
+    """Say of which images and splits a study's verdicts are."""
+    data = study.base.data
+    if data.resplit:
+        return f"these images, splits of them that hold {data.validation:.0%} of training out"
+    return "these images, this split"
 
 
 def sentences(result: StudyResult) -> list[str]:
