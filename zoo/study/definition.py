@@ -210,7 +210,10 @@ def read_study(
 def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Mapping[str, Any]) -> Study:
     _check_name(name, f"study {name!r}")
     stated = {key: value for key, value in tree.items() if key not in _OWN_KEYS}
-    allowed = (*_OWN_KEYS, *(field.name for field in attrs.fields(Design)))
+    several = next((key for key in ("bases", "data") if key in tree), None)
+    if several:
+        raise SpecError(f"study {name!r}: {several}: it is over several, and a study of one base was expected")
+    allowed = (*_OWN_KEYS, "bases", "data", *(field.name for field in attrs.fields(Design)))
     for key in stated:
         if key not in allowed:
             raise SpecError(
@@ -345,7 +348,7 @@ def check(study: Study, registry: Registry) -> None:
         raise SpecError(f"study {study.name!r}: changes: expected at least one change")
     cells = list(study.single_changes())
     for cell in cells:
-        differ = unlike([_untrained(study.base), _untrained(study.spec(cell, registry))], RECALLS)
+        differ = unlike([untrained(study.base), untrained(study.spec(cell, registry))], RECALLS)
         if differ:
             raise SpecError(
                 f"study {study.name!r}: change {study.arm_name(cell)!r}: its recall is not to be compared with the "
@@ -383,7 +386,7 @@ def check(study: Study, registry: Registry) -> None:
         raise SpecError(f"study {study.name!r}: a {design} design needs at least two changes")
 
 
-def _untrained(spec: Spec) -> Run:
+def untrained(spec: Spec) -> Run:
     """Return a run of a spec as far as it is known beforehand."""
     data = spec.data.dataset
     return Run(RunKey(spec.identity, 0, data, "", "fp32"), spec.name, unstructure(spec), data)
