@@ -73,7 +73,7 @@ class Row:
 class Heading:
     """What all rows of a table have in common.
 
-    `resize`, `validation` and `resplit` are the spec's, `dataset_digest` is that of the images as they were trained on;
+    `resize` and `validation` are the spec's, `dataset_digest` is that of the images as they were trained on;
     `preparation` says what else was done to the data.
     """
 
@@ -84,13 +84,11 @@ class Heading:
     precision: str
     dataset_digest: str
     preparation: str = ""
-    resplit: bool = False
 
     def __str__(self) -> str:
         further = f", {self.preparation}" if self.preparation else ""
         resized = f", resized to {self.resize}x{self.resize}" if self.resize else ""
-        anew = ", anew with each seed" if self.resplit else ""
-        held_out = f", {self.validation:.0%} of training held out{anew}" if self.validation else ""
+        held_out = f", {self.validation:.0%} of training held out" if self.validation else ""
         return f"{self.dataset}{resized}{further}{held_out}, {self.device_name}, {self.precision}"
 
 
@@ -103,14 +101,7 @@ def headings(runs: Sequence[Run]) -> dict[Heading, list[Run]]:
         device = run.provenance.get("device_name", "")
         name = names[run.key.dataset]
         heading = Heading(
-            name,
-            data["resize"],
-            data["validation"],
-            device,
-            run.key.precision,
-            run.key.dataset,
-            _preparation(data),
-            data.get("resplit", False),
+            name, data["resize"], data["validation"], device, run.key.precision, run.key.dataset, _preparation(data)
         )
         groups.setdefault(heading, []).append(run)
     return groups
@@ -123,8 +114,9 @@ def _preparation(data: Mapping[str, Any]) -> str:
         "test": f"{data.get('test', 0.0):.0%} split off for test",
         "limit": f"{data.get('limit') or 0:,} training images",
         "group_by": f"split by {data.get('group_by')}",
+        "resplit": "split anew with each seed",
     }
-    default = {"fit": "stretch", "test": 0.0, "limit": None, "group_by": None}
+    default = {"fit": "stretch", "test": 0.0, "limit": None, "group_by": None, "resplit": False}
     return ", ".join(text for name, text in texts.items() if data.get(name, default[name]) != default[name])
 
 

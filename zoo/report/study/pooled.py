@@ -14,6 +14,7 @@ from zoo.report import table
 from zoo.report.study import arms, tables
 from zoo.report.study.tables import DEFAULT_FORMAT, Cell, Table
 from zoo.report.text import counted, difference, probability, rough_duration, with_interval
+from zoo.statistics.intervals import CONFIDENCE
 from zoo.statistics.paired import detectable
 from zoo.statistics.pooling import LEAST_PLACES
 from zoo.statistics.results import Comparison
@@ -73,12 +74,13 @@ def parquet(result: PooledResult) -> bytes:
 
 
 def frame(result: PooledResult) -> pd.DataFrame:
-    """Return a row for each change in each place, and one for each change in general.
+    """Return a row for each change in each place, one for each change in general, and those of `wins`.
 
-    Columns: `study`, `design`, `kind` ("place" or "pooled"), `name` of the change, `place`, `base` and `data` (of
-    places), `part`, `over` (of pooled ones: "bases", "data sets", both, or neither), `places` (how many the mean is
-    of), all figures of `zoo.study.result.Comparison`, `heterogeneity`, `variance_share`, `prediction_low` and
-    `prediction_high`, `margin`, `population`.
+    Columns: `study`, `design`, `kind` ("place", "pooled" or "win rate"), `name` of the change, `place`, `base` and
+    `data` (of places), `part`, `over` (of pooled ones: "bases", "data sets", both, or neither), `places` (how many the
+    mean is of), all figures of `zoo.study.result.Comparison`, `heterogeneity`, `variance_share`, `prediction_low` and
+    `prediction_high`, `treatment`, `control` and `rate` (of win rates, whose `low` and `high` are theirs), `margin`,
+    `population`.
     """
     import pandas as pd
 
@@ -104,18 +106,30 @@ def frame(result: PooledResult) -> pd.DataFrame:
                 "population": population(result, claim),
             }
         )
+    records += [
+        {
+            "kind": "win rate",
+            "treatment": each.arm,
+            "control": each.other,
+            "rate": each.rate,
+            "low": each.low,
+            "high": each.high,
+            "level": 1 - CONFIDENCE,
+        }
+        for each in result.wins
+    ]
     whole = {"study": result.study.name, "design": design.design, "margin": design.margin, "part": design.select}
     found = pd.DataFrame([{**record, **whole} for record in records], columns=list(FRAME_COLUMNS))
     numbers = [name for name in _FIGURES if name not in ("n", "more_seeds", "verdict")]
     counts = dict.fromkeys(("n", "more_seeds", "places"), "Int64")
-    return found.astype({**dict.fromkeys([*numbers, *_POOLED], "float64"), **counts})
+    return found.astype({**dict.fromkeys([*numbers, *_POOLED, "rate"], "float64"), **counts})
 
 
 _FIGURES = [field.name for field in attrs.fields(Comparison)]
 _POOLED = ("heterogeneity", "variance_share", "prediction_low", "prediction_high")
 FRAME_COLUMNS = (
     "study", "design", "kind", "name", "place", "base", "data", "part", "over", "places", *_FIGURES, *_POOLED,
-    "margin", "population",
+    "treatment", "control", "rate", "margin", "population",
 )  # fmt: skip
 
 
@@ -192,6 +206,8 @@ def line(claim: PooledClaim) -> str:
     c = claim.comparison
     p = "" if c.p_of_all is None else f", p = {probability(c.p_of_all)}".replace("= <", "< ")
     verdict = f": {_said(claim)}" if claim.pooled.over else ", of these places only"
+    nothing = [name for name, found in claim.by_place.items() if not found.n]
+    verdict += f"; without {', '.join(nothing)}, where no two runs are to be compared" if nothing else ""
     return (
         f"{claim.change}: helps in {helps or 'none'} of {len(claim.by_place)}, hurts in {hurts or 'none'}; pooled "
         f"{difference(c.difference, c.low, c.high) or 'nothing'}{p}{verdict}."
