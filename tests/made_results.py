@@ -19,6 +19,8 @@ from zoo.statistics.ranking import pareto, ranks
 from zoo.study import designs
 from zoo.study.definition import Cell, Study, read_study
 from zoo.study.measure import counted_recall
+from zoo.study.places import PooledStudy, read_any
+from zoo.study.pooled import PooledResult, summarize_places
 from zoo.study.result import Arm, Arrival, Claim, Step, StudyResult
 from zoo.train import metrics
 from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
@@ -31,6 +33,7 @@ CHANGES: dict[str, Any] = {
     "slow": {"learning_rate": 0.01},
 }
 GAINS = {"leaky": 0.0005, "bn": 0.03, "size=5": 0.012, "size=7": 0.014, "slow": -0.05}
+BASES = ("starter/default", "starter/residual", "starter/4d")
 SEEDS = tuple(range(5))
 FRESH = tuple(range(1000, 1005))
 REFERENCE = Reference(source="a report, 2021", test_recall=0.9, train_recall=0.95, runtime="3h10min", note="one seed")
@@ -49,6 +52,23 @@ def one_at_a_time(registry: Registry, seeds: Sequence[int] = SEEDS, **stated: An
         for name, comparison in compared.items()
     ]
     return _result(study, arms, seeds, claims=tuple(claims))
+
+
+def pooled(registry: Registry, bases: Sequence[str] = BASES, **stated: Any) -> PooledResult:
+    """Return a study of single changes over several bases, each with seeds of its own."""
+    tree = {"bases": list(bases), "changes": CHANGES, "description": "what helps on digits", **stated}
+    study = read_any(tree, registry=registry, name="made-up")
+    assert isinstance(study, PooledStudy)
+    own = {key: value for key, value in tree.items() if key != "bases"}
+    found = {
+        place.name: one_at_a_time(
+            registry,
+            range(place.first_seed, place.first_seed + 5),
+            **{**own, "base": place.base},
+        )
+        for place in study.places
+    }
+    return summarize_places(study, found, seeds=5, command="zoo study run made-up")
 
 
 def factorial(registry: Registry, seeds: Sequence[int] = SEEDS, **stated: Any) -> StudyResult:

@@ -24,12 +24,14 @@ from zoo import spec
 from zoo.cli import main
 from zoo.lab.findings import Findings
 from zoo.lab.lab import Lab
+from zoo.lab.pooled import PooledFindings
 from zoo.lab.shown import ShownPlan
 from zoo.lab.studies import StudyWork
 from zoo.lab.table import Table
 from zoo.registry import default_registry, hookspecs
 from zoo.registry.hookspecs import KINDS
 from zoo.report.frames import EPOCH_COLUMNS, ROW_COLUMNS, RUN_COLUMNS, VERDICT_COLUMNS
+from zoo.report.study.pooled import FRAME_COLUMNS as POOLED_COLUMNS
 from zoo.report.study.tables import FRAME_COLUMNS, runs
 from zoo.report.table import COLUMNS
 from zoo.spec.resolve import resolve
@@ -276,6 +278,7 @@ def test_python_md_has_every_public_name(public):
         "zoo.Table": Table,
         "Studies that are open": StudyWork,
         "zoo.Findings": Findings,
+        "zoo.PooledFindings": PooledFindings,
     }.items(),
 )
 def test_python_md_has_every_public_member(section, cls):
@@ -296,6 +299,7 @@ def test_python_md_has_every_public_member(section, cls):
         "Table.verdicts": VERDICT_COLUMNS,
         "Findings.frame": FRAME_COLUMNS,
         "Findings.runs": None,
+        "PooledFindings.frame": POOLED_COLUMNS,
     }.items(),
 )
 def test_python_md_has_every_column_of_every_frame(frame, columns):

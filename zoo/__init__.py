@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from zoo.lab.findings import Findings
     from zoo.lab.lab import Lab
     from zoo.lab.open_study import OpenStudy, load_study
+    from zoo.lab.pooled import PooledFindings
     from zoo.lab.table import Table
     from zoo.lab.training import TrainedEpoch
     from zoo.network.builder import Parts, Shape, build
@@ -66,6 +67,7 @@ __all__ = [
     "NonNegativeInt",
     "OpenStudy",
     "Parts",
+    "PooledFindings",
     "PositiveFloat",
     "PositiveInt",
     "Prediction",
@@ -122,6 +124,7 @@ _LATER = {
     "TrainedEpoch": "zoo.lab.training",
     "Findings": "zoo.lab.findings",
     "OpenStudy": "zoo.lab.open_study",
+    "PooledFindings": "zoo.lab.pooled",
     "StudyResult": "zoo.study.result",
     "load_study": "zoo.lab.open_study",
     "execute": "zoo.train.execute",

@@ -79,6 +79,14 @@ class BuildError(ZooError):
     """A valid spec that makes no network for the given input shape."""
 
 
+class NothingTrainedError(ZooError):
+    """A study whose runs cannot be judged: `failed` of those that it takes have failed, and the others are missing."""
+
+    def __init__(self, text: str, *, failed: int) -> None:
+        super().__init__(text)
+        self.failed = failed
+
+
 class DataError(ZooError):
     """A data set that is not at hand or cannot be read."""
 

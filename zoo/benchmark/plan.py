@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from zoo.benchmark.probing import Prober
-from zoo.data import why_missing
+from zoo.data import as_trained_on, why_missing
 from zoo.errors import BuildError, DataError, PluginError, setting
 from zoo.execution.processes import available_cores
 from zoo.ledger import Ledger
@@ -125,7 +125,7 @@ def make_plan(
         notes |= dict.fromkeys(f"{spec.data.dataset}: {note}" for note in data.notes)
         if data.sorted_by_class and not spec.training.shuffle:
             one_by_one.setdefault(spec.data.dataset, []).append(spec.name)
-        if len(data.train) % spec.training.batch_size == 1 < spec.training.batch_size:
+        if len(as_trained_on(data, spec.data, 0).train) % spec.training.batch_size == 1 < spec.training.batch_size:
             notes[
                 f"{spec.data.dataset}: the last batch of an epoch is a single image, on which batch normalization "
                 "learns noise; change training.batch_size or data.validation"

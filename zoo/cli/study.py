@@ -30,16 +30,20 @@ from zoo.errors import WORK_FAILED, SpecError, ZooError, near_misses
 from zoo.report import layout
 from zoo.report.text import counted
 from zoo.spec.paths import parse_values
-from zoo.study.definition import Study, design_names, read_study, study_tree
+from zoo.study.definition import Study, design_names, study_tree
+from zoo.study.places import PooledStudy, read_any
 
 if TYPE_CHECKING:
     from zoo.lab.lab import Lab
+    from zoo.lab.pooled import PooledWork, ShownPooledPlan
     from zoo.lab.shown import ShownStudyPlan
     from zoo.lab.studies import StudyWork
     from zoo.registry import Registry
+    from zoo.study.pooled import PooledResult
     from zoo.study.result import StudyResult
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Result = TypeVar("Result")
 UNNAMED = "ad-hoc"
 """Name of a study that the command line alone describes."""
 
@@ -93,6 +97,8 @@ def _described_by(command: Command) -> Command:
     for option in (
         click.option("--match", type=click.Choice(["parameters", "flops"]),
                      help="Compare each change that makes the network larger with a base widened to its size, too."),
+        click.option("--resplit", is_flag=True,
+                     help="Draw the validation part anew with each seed, for claims about splits and not about one."),
         click.option("--margin", type=click.FloatRange(min=0, min_open=True),
                      help="A difference in recall that makes no practical difference.  [default: the study's]"),
         click.option("--select", type=click.Choice(["validation", "test"]),
@@ -102,13 +108,14 @@ def _described_by(command: Command) -> Command:
                      help=f"Which combinations are trained: {', '.join(design_names())}."),
         click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", shell_complete=complete_variant,
                      help="Set a value in the base."),
-        click.option("--data", metavar="DATASET", shell_complete=complete_dataset,
-                     help="Train on this data set: a name, folder:PATH or npz:PATH."),
+        click.option("--data", multiple=True, metavar="DATASET", shell_complete=complete_dataset,
+                     help="Train on this data set: a name, folder:PATH or npz:PATH; given several times, on each."),
         click.option("--epochs", type=click.IntRange(min=1), help="Train this many epochs."),
         click.option("--change", "changes", multiple=True, metavar="NAME:PATH=VALUE",
                      help="Add a change; several values (5,7) make a choice among levels, and several --change of one "
                      "name a change of several paths."),
-        click.option("--base", metavar="SPEC", shell_complete=complete_spec, help="The spec that is changed."),
+        click.option("--base", "bases", multiple=True, metavar="SPEC", shell_complete=complete_spec,
+                     help="The spec that is changed; given several times, each of them, and a verdict over all."),
         click.argument("name", metavar="[NAME]", required=False, shell_complete=complete_study),
     ):  # fmt: skip
         command = option(command)
@@ -124,16 +131,17 @@ def list_command(plugins: Plugins, as_json: bool) -> None:
     records = []
     for name in sorted(registry.studies):
         try:
-            study = read_study(name, registry=registry)
+            study = read_any(name, registry=registry)
         except ZooError as error:
             say(f"Left out: {name}: {error}")
             continue
+        first = study if isinstance(study, Study) else study.places[0].study
         records.append(
             {
                 "study": name,
-                "base": study.base.name,
+                "base": study.base.name if isinstance(study, Study) else ", ".join(study.bases),
                 "design": study.design.design,
-                "changes": sum(len(factor.levels) for factor in study.factors),
+                "changes": sum(len(factor.levels) for factor in first.factors),
                 "description": study.design.description,
             }
         )
@@ -163,18 +171,26 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
 
     from zoo.study.conduct import proofs
 
-    shown = proofs(study, lab.dataset(study.base), lab.registry)
+    each = {study.base.name: study} if isinstance(study, Study) else {p.name: p.study for p in study.places}
     click.echo(f"{study.name}: {study.design.description}" if study.design.description else study.name)
-    click.echo(
-        f"base {study.base.name}; design {study.design.design}; selects on {study.design.select}; "
-        f"{counted(study.design.seeds, 'seed')}; margin {study.design.margin:g}"
-    )
-    for change, lines in shown.items():
-        click.echo(f"\n{change}")
-        for line in lines:
-            click.echo(f"  {line}")
+    refused = () if isinstance(study, Study) else study.refused
+    for name, own in each.items():
+        shown = proofs(own, lab.dataset(own.base), lab.registry)
+        click.echo(
+            f"base {name}; design {study.design.design}; selects on {study.design.select}; "
+            f"{counted(study.design.seeds, 'seed')}; margin {study.design.margin:g}"
+        )
+        for change, lines in shown.items():
+            click.echo(f"\n{change}")
+            for line in lines:
+                click.echo(f"  {line}")
+        if own is not list(each.values())[-1]:
+            click.echo()
     for note in study.notes:
         say(f"Note: {note}")
+    for why in refused:
+        say(f"Not done: {why}")
+    _fail_if_not_done(refused)
 
 
 @study_command.command("plan")
@@ -186,19 +202,22 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
 @click.pass_obj
 def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
     """Say what a study would train, how long that takes, and how small a difference it could detect; train nothing."""
+    from zoo.lab.studies import StudyWork
     from zoo.report.study.plan import prices
 
     with _work(plugins, options) as work:
+        if not isinstance(work, StudyWork):
+            planned = work.plan()
+            if as_json:
+                places = {name: _plan_record(found) for name, found in planned.places.items()}
+                click.echo(json.dumps({"places": places, "refused": planned.refused}, indent=2))
+            else:
+                click.echo(str(planned))
+            _fail_if_not_done(work.refused)
+            return
         found = work.plan()
         if as_json:
-            record = {
-                **{k: v for k, v in attrs.asdict(found, recurse=False).items() if k not in ("plan", "lines")},
-                "detectable": _finite(found.detectable),
-                "prices": [_finite(attrs.asdict(price)) for price in found.prices],
-                "missing": len(found.plan.missing),
-                "stored": found.plan.stored,
-            }
-            click.echo(json.dumps(record, indent=2))
+            click.echo(json.dumps(_plan_record(found), indent=2))
         else:
             for line in found.lines:
                 click.echo(line)
@@ -207,6 +226,16 @@ def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
                 + prices(found)
             )
         fail_if_refused(work.refused)
+
+
+def _plan_record(found: ShownStudyPlan) -> dict[str, Any]:
+    return {
+        **{k: v for k, v in attrs.asdict(found, recurse=False).items() if k not in ("plan", "lines")},
+        "detectable": _finite(found.detectable),
+        "prices": [_finite(attrs.asdict(price)) for price in found.prices],
+        "missing": len(found.plan.missing),
+        "stored": found.plan.stored,
+    }
 
 
 @study_command.command("run")
@@ -241,10 +270,17 @@ def run_command(
       zoo study run --base starter/default --change leaky:activation=leaky_relu \\
           --change bn:normalization=batch --design factorial
     """
+    from zoo.lab.studies import StudyWork
+
     format_ = _format(output, format_)
     if shard and (budget is not None or output):
         raise click.UsageError("--shard trains a share and judges nothing: it goes with neither --budget nor --output")
     with _work(plugins, options) as work:
+        if not isinstance(work, StudyWork):
+            if shard:
+                raise click.UsageError("--shard is for a study of one base and data set: name one")
+            _run_places(work, budget=budget, yes=yes, output=output, format_=format_)
+            return
         if shard:
             runs = work.run_shard(*shard)
             say(f"Shard {shard[0]}/{shard[1]}: {counted(len(runs), 'run')} in {work.ledger.path}.")
@@ -265,6 +301,29 @@ def run_command(
         arms = findings.result.arms
         _fail_if_any(any(run.status == "failed" for arm in arms for run in (*arm.runs, *arm.fresh)))
         fail_if_refused(work.refused)
+
+
+def _run_places(work: PooledWork, *, budget: float | None, yes: bool, output: Path | None, format_: str) -> None:
+    """Train and judge a study over several bases or data sets."""
+
+    def approve(found: ShownPooledPlan) -> None:
+        for line in found.lines:
+            say(line)
+        if not yes and not ask_if_long(found.seconds, cut_by="--epochs and --seeds", remedy="--epochs or --seeds"):
+            raise click.exceptions.Exit(0)
+
+    findings = work.run(budget=budget, approve=approve)
+    _show(findings.result, output, format_)
+    arms = [arm for each in findings.result.places for arm in each.result.arms]
+    _fail_if_any(any(run.status == "failed" for arm in arms for run in arm.runs))
+    _fail_if_not_done(work.refused)
+
+
+def _fail_if_not_done(refused: Sequence[str]) -> None:
+    """End with exit code 1 if something that was asked for of a place cannot be had; what, was said before."""
+    if refused:
+        say(f"{len(refused)} of what was asked for could not be done; why is said above.")
+        raise click.exceptions.Exit(WORK_FAILED)
 
 
 def _fail_if_any(failed: bool) -> None:
@@ -297,15 +356,19 @@ def report_command(plugins: Plugins, /, output: Path | None, format_: str | None
       zoo study report starter-factorial -o report.html
       zoo study report starter-factorial --format latex > table.tex
     """
+    from zoo.lab.studies import StudyWork
+
     format_ = _format(output, format_)
     with _work(plugins, options, create=False) as work:
         _show(work.report().result, output, format_)
+        if not isinstance(work, StudyWork):
+            _fail_if_not_done(work.refused)
 
 
 TRAINED_ON = ("device", "precision", "engine", "executor", "executor_sets", "jobs", "keep_state")
 
 
-def _work(plugins: Plugins, options: dict[str, Any], *, create: bool = True) -> StudyWork:
+def _work(plugins: Plugins, options: dict[str, Any], *, create: bool = True) -> StudyWork | PooledWork:
     """Return the study that the command line describes, with all that is needed to train it or to find its runs."""
     lab: Lab = plugins.lab(
         ledger=options["ledger_path"],
@@ -324,25 +387,29 @@ def _work(plugins: Plugins, options: dict[str, Any], *, create: bool = True) -> 
     return work
 
 
-def _study(registry: Registry, options: dict[str, Any]) -> Study:
+def _study(registry: Registry, options: dict[str, Any]) -> Study | PooledStudy:
     """Read the study that the options describe.
 
     Raises:
         ZooError: there is none, or it is not valid.
     """
     name: str | None = options["name"]
-    if name is None and options["base"] is None:
+    if name is None and not options["bases"]:
         raise click.UsageError("name a study (`zoo study list`), a TOML file, or describe one by --base and --change")
     tree: dict[str, Any] = dict(study_tree(name, registry=registry)) if name else {}
-    for key in ("base", "design", "select", "margin", "match", "resolution"):
+    for key in ("design", "select", "margin", "match", "resolution"):
         if options[key] is not None:
             tree[key] = options[key]
+    if options["resplit"]:
+        tree["resplit"] = True
     changes = tree.get("changes", {})
     if options["changes"]:
         tree["changes"] = {**(changes if isinstance(changes, Mapping) else {}), **_changes(options["changes"])}
-    overrides = read_sets(options["sets"], data=options["data"], epochs=options["epochs"])
+    overrides = read_sets(options["sets"], epochs=options["epochs"])
     label = Path(name).stem if name and name.endswith(".toml") else name or UNNAMED
-    return read_study(tree, registry=registry, name=label, overrides=overrides)
+    return read_any(
+        tree, registry=registry, name=label, overrides=overrides, bases=options["bases"], data=options["data"]
+    )
 
 
 def _changes(texts: Sequence[str]) -> dict[str, Any]:
@@ -419,10 +486,28 @@ def _format(output: Path | None, format_: str | None) -> str:
     return format_
 
 
-def _show(result: StudyResult, output: Path | None, format_: str) -> None:
+def _show(result: StudyResult | PooledResult, output: Path | None, format_: str) -> None:
     """Print the result, or write it to a file and print the default table."""
-    from zoo.report.study.tables import parquet, render
+    from zoo.study.pooled import PooledResult
 
+    if isinstance(result, PooledResult):
+        from zoo.report.study import pooled, pooled_page
+
+        _write(result, output, format_, pooled.render, pooled.parquet, pooled_page.page)
+    else:
+        from zoo.report.study import page, tables
+
+        _write(result, output, format_, tables.render, tables.parquet, page.page)
+
+
+def _write(
+    result: Result,
+    output: Path | None,
+    format_: str,
+    render: Callable[..., str],
+    parquet: Callable[[Result], bytes],
+    page: Callable[[Result], str],
+) -> None:
     if output is None and format_ != "html":
         click.echo(render(result, format_=format_, width=layout.terminal_width()))
         return
@@ -432,8 +517,6 @@ def _show(result: StudyResult, output: Path | None, format_: str) -> None:
     if format_ == "parquet":
         content = parquet(result)
     elif format_ == "html":
-        from zoo.report.study.page import page
-
         content = page(result).encode()
     else:
         content = (render(result, format_=format_) + "\n").encode()
@@ -447,30 +530,31 @@ def _show(result: StudyResult, output: Path | None, format_: str) -> None:
     say(f"Written to {output}.")
 
 
-def _command(plugins: Plugins, study: Study, options: dict[str, Any]) -> str:
+def _command(plugins: Plugins, study: Study | PooledStudy, options: dict[str, Any]) -> str:
     """Return the command that repeats a study."""
     before = [word for name in plugins.left_out for word in ("-p", name)]
     before += [word for file in plugins.files for word in ("--plugin", str(file))]
     words = ["zoo", *before, "study", "run", *([options["name"]] if options["name"] else [])]
-    stated = {
-        "--base": options["base"],
-        "--design": options["design"],
-        "--resolution": options["resolution"],
-        "--select": options["select"],
-        "--margin": options["margin"],
-        "--match": options["match"],
-        "--epochs": options["epochs"],
-        "--data": options["data"],
-        "--seeds": options["seeds"] or study.design.seeds,
-        "--max-seeds": options["max_seeds"],
-        "--ledger": options["ledger_path"],
-        "--precision": None if options["precision"] == "auto" else options["precision"],
-    }
+    stated = [
+        *(("--base", base) for base in options["bases"]),
+        ("--design", options["design"]),
+        ("--resolution", options["resolution"]),
+        ("--select", options["select"]),
+        ("--margin", options["margin"]),
+        ("--match", options["match"]),
+        ("--epochs", options["epochs"]),
+        *(("--data", dataset) for dataset in options["data"]),
+        ("--seeds", options["seeds"] or study.design.seeds),
+        ("--max-seeds", options["max_seeds"]),
+        ("--ledger", options["ledger_path"]),
+        ("--precision", None if options["precision"] == "auto" else options["precision"]),
+    ]
     for change in options["changes"]:
         words += ["--change", change]
     for text in options["sets"]:
         words += ["--set", text]
-    for option, value in stated.items():
+    for option, value in stated:
         if value is not None:
             words += [option, str(value)]
+    words += ["--resplit"] if options["resplit"] else []
     return shlex.join(words)

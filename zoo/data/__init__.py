@@ -5,6 +5,7 @@ from zoo.data.dataset import Dataset, Split, load, read
 from zoo.data.images import ImageFile, decode_files, is_image
 from zoo.data.options import Options
 from zoo.data.resizing import resized
+from zoo.data.resplit import as_trained_on
 from zoo.data.sources import (
     Arrays,
     Described,
@@ -30,6 +31,7 @@ __all__ = [
     "Parted",
     "Source",
     "Split",
+    "as_trained_on",
     "cache_dir",
     "data_dir",
     "decode_files",

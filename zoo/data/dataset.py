@@ -59,6 +59,7 @@ class Dataset:
         sorted_by_class: each class's training images stand together, so that training needs shuffling.
         names: of each part the name of each image's file, where images are files.
         leaks: those of the notes that say that images stand in two parts.
+        groups: of each part the group of each image, where groups are kept together.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Dataset:
     sorted_by_class: bool
     names: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     leaks: tuple[str, ...] = ()
+    groups: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
 
     @property
     def parts(self) -> dict[str, Split]:
@@ -108,10 +110,13 @@ def load(name: str, registry: Registry, options: Options = _AS_IT_IS, *, device:
     """
     origin = source(name, registry)
     key, prepared = _whole(name, origin, options)
-    if how := _split_key(options, prepared):
+    parts = attrs.evolve(options, validation=0.0, resplit=False) if options.resplit else options
+    if how := _split_key(parts, prepared):
         whole, key = prepared, f"{key}-{how}"
-        prepared = cached(key, lambda: _with_leaks(splits.split(whole, options, origin.title)), name=name)
+        prepared = cached(key, lambda: _with_leaks(splits.split(whole, parts, origin.title)), name=name)
         prepared = attrs.evolve(prepared, was_damaged=prepared.was_damaged or whole.was_damaged)
+    if options.resplit:
+        splits.require_drawable(prepared, options.validation, origin.title)
     return on_device(_with_damaged(prepared, key), name, origin.title, device)
 
 
@@ -182,6 +187,7 @@ def on_device(prepared: Prepared, name: str, title: str, device: str) -> Dataset
         sorted_by_class=_sorted_by_class(prepared.parts["train"][1], len(prepared.classes)),
         names=prepared.names,
         leaks=(*(note for note in prepared.notes if note.startswith(LEAK)), *prepared.leaks),
+        groups=prepared.groups,
     )
 
 

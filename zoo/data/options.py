@@ -27,7 +27,7 @@ class Options:
     """How a data set is read, split and resized; `zoo.spec.DataSpec` says what each means.
 
     Raises:
-        DataError: a value is out of range, or `fit` is stated without `resize`.
+        DataError: a value is out of range, or `fit` is stated without `resize`, or `resplit` without `validation`.
     """
 
     resize: int | None = attrs.field(default=None, validator=_positive)
@@ -37,10 +37,16 @@ class Options:
     group_by: str | None = None
     limit: int | None = attrs.field(default=None, validator=_positive)
     validation: float = attrs.field(default=0.0, validator=_share)
+    resplit: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.fit != "stretch" and self.resize is None:
             raise DataError(f"data.fit = {self.fit} says how images are resized, so that data.resize is needed, too")
+
+        if self.resplit and not self.validation:
+            raise DataError(
+                "data.resplit draws the validation part anew with each seed, so that data.validation is needed, too"
+            )
 
     @classmethod
     def of(cls, data: DataSpec) -> Self:

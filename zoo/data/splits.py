@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 
 import attrs
 import numpy as np
@@ -27,6 +28,8 @@ _WHAT = {"validation": "a validation share of {} cannot be held out", "test": "a
 def split(prepared: Prepared, options: Options, title: str) -> Prepared:
     """Return data with the parts that the options say: test split off, training images limited, validation held out.
 
+    With `resplit` nothing is held out yet: `zoo.data.as_trained_on` does it for each seed.
+
     Raises:
         DataError: there is a part of that name already, or too few images or groups, or no test part in the end.
     """
@@ -44,6 +47,9 @@ def split(prepared: Prepared, options: Options, title: str) -> Prepared:
         raise DataError(f"{title}: it has no test images; `{setting('data.test', 0.2)}` splits a fifth of all off")
     if options.limit is not None:
         prepared = limited(prepared, options.limit, title)
+    if options.resplit:
+        require_drawable(prepared, options.validation, title)
+        return prepared
     return split_off(prepared, options.validation, "validation", title) if options.validation else prepared
 
 
@@ -56,22 +62,58 @@ def split_off(prepared: Prepared, share: float, part: str, title: str) -> Prepar
     Raises:
         DataError: a class would have no image in one of the two parts.
     """
-    labels = prepared.parts["train"][1]
-    counts = np.bincount(labels, minlength=len(prepared.classes))
     groups = prepared.groups.get("train")
+    taken = drawn(prepared.parts["train"][1], prepared.classes, groups, share, part, title)
+    notes = [] if part == "validation" and groups is None else [_said(taken, share, part, groups)]
+    held_out = share if part == "validation" else prepared.share
+    return _divided(prepared, {"train": np.flatnonzero(~taken), part: np.flatnonzero(taken)}, notes, held_out)
+
+
+def drawn(
+    labels: Labels,
+    classes: Sequence[str],
+    groups: tuple[str, ...] | None,
+    share: float,
+    part: str,
+    title: str,
+    *,
+    seed: int = _SEED,
+) -> NDArray[np.bool_]:
+    """Tell of each training image whether it goes to another part; `split_off` says how.
+
+    Raises:
+        DataError: a class would have no image in one of the two parts.
+    """
+    counts = np.bincount(labels, minlength=len(classes))
+    too_few = partial(_too_few, labels, classes, groups, counts, share, part, title)
     try:
-        chosen = _stratified(labels, share) if groups is None else _by_group(labels, share, np.array(groups))
+        chosen = (
+            _stratified(labels, share, seed) if groups is None else _by_group(labels, share, np.array(groups), seed)
+        )
     except ValueError as error:
-        raise _too_few(prepared, counts, int(counts.argmin()), share, part, title) from error
+        raise too_few(int(counts.argmin())) from error
     taken = np.zeros(len(labels), bool)
     taken[chosen] = True
     for indices in (np.flatnonzero(~taken), np.flatnonzero(taken)):
         empty = np.flatnonzero(np.bincount(labels[indices], minlength=len(counts)) == 0)
         if len(empty):
-            raise _too_few(prepared, counts, int(empty[0]), share, part, title)
-    notes = [] if part == "validation" and groups is None else [_said(taken, share, part, groups)]
-    held_out = share if part == "validation" else prepared.share
-    return _divided(prepared, {"train": np.flatnonzero(~taken), part: np.flatnonzero(taken)}, notes, held_out)
+            raise too_few(int(empty[0]))
+    return taken
+
+
+def require_drawable(prepared: Prepared, share: float, title: str) -> None:
+    """Refuse data of which no validation part can be drawn with each seed.
+
+    Raises:
+        DataError: it has a validation part of its own, or too few images or groups.
+    """
+    if "validation" in prepared.parts:
+        raise DataError(
+            f"{title}: it has a validation part of its own, of {len(prepared.parts['validation'][1])} images, which is "
+            "not drawn anew with each seed; leave out data.resplit"
+        )
+    groups = prepared.groups.get("train")
+    drawn(prepared.parts["train"][1], prepared.classes, groups, share, "validation", title)
 
 
 def limited(prepared: Prepared, limit: int, title: str) -> Prepared:
@@ -99,7 +141,7 @@ def limited(prepared: Prepared, limit: int, title: str) -> Prepared:
     return _divided(prepared, {"train": kept}, [note], prepared.share)
 
 
-def _stratified(labels: Labels, share: float | int) -> Indices:
+def _stratified(labels: Labels, share: float | int, seed: int = _SEED) -> Indices:
     """Draw a share, or a number, of indices.
 
     Raises:
@@ -107,11 +149,11 @@ def _stratified(labels: Labels, share: float | int) -> Indices:
     """
     from sklearn.model_selection import train_test_split
 
-    drawn: Indices = train_test_split(np.arange(len(labels)), test_size=share, stratify=labels, random_state=_SEED)[1]
+    drawn: Indices = train_test_split(np.arange(len(labels)), test_size=share, stratify=labels, random_state=seed)[1]
     return drawn
 
 
-def _by_group(labels: Labels, share: float, groups: NDArray[np.str_]) -> Indices:
+def _by_group(labels: Labels, share: float, groups: NDArray[np.str_], seed: int) -> Indices:
     """Draw whole groups with about a share of the images of each class.
 
     Raises:
@@ -123,7 +165,7 @@ def _by_group(labels: Labels, share: float, groups: NDArray[np.str_]) -> Indices
     wanted = max(part, Fraction(1, _MOST_FOLDS))
     if len(np.unique(groups)) < wanted.denominator:
         raise ValueError("fewer groups than folds")
-    folds = StratifiedGroupKFold(wanted.denominator, shuffle=True, random_state=_SEED)
+    folds = StratifiedGroupKFold(wanted.denominator, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that a class has fewer images than there are folds
         parts = [test for _, test in folds.split(labels, labels, groups)]
@@ -203,17 +245,25 @@ def _divided(prepared: Prepared, indices: Mapping[str, Indices], notes: list[str
 _ORDER = ("train", "test", "validation")
 
 
-def _too_few(prepared: Prepared, counts: Labels, label: int, share: float, part: str, title: str) -> DataError:
+def _too_few(
+    labels: Labels,
+    classes: Sequence[str],
+    groups: tuple[str, ...] | None,
+    counts: Labels,
+    share: float,
+    part: str,
+    title: str,
+    label: int,
+) -> DataError:
     what = _WHAT[part].format(share)
-    if "train" in prepared.groups:
-        labels = prepared.parts["train"][1]
-        of_class = {g for g, one in zip(prepared.groups["train"], labels, strict=True) if one == label}
+    if groups is not None:
+        of_class = {g for g, one in zip(groups, labels, strict=True) if one == label}
         return DataError(
-            f"{title}: {what}: the class {prepared.classes[label]!r} is in {len(of_class)} of "
-            f"{len(set(prepared.groups['train']))} groups, and some must go to either part; set another data.{part}, "
+            f"{title}: {what}: the class {classes[label]!r} is in {len(of_class)} of "
+            f"{len(set(groups))} groups, and some must go to either part; set another data.{part}, "
             "or finer data.group_by"
         )
     return DataError(
-        f"{title}: {what}: the class {prepared.classes[label]!r} has {counts[label]} training images, and some must go "
+        f"{title}: {what}: the class {classes[label]!r} has {counts[label]} training images, and some must go "
         f"to either part; set another data.{part}, or 0"
     )

@@ -80,5 +80,7 @@ def export(
     training = train_again(run, resolved, images, device=device, registry=registry, watch=begin(run))
     classifier, description = describe(training, run)
     content = write(format_, classifier, description, images.test.images.cpu(), registry)
-    files.write(content, model_card(chosen, images, format_=format_, file=files.network.name, registry=registry))
+    # As it was trained on: the parts may be the seed's own.
+    card = model_card(chosen, training.dataset, format_=format_, file=files.network.name, registry=registry)
+    files.write(content, card)
     return Exported(network=files.network, card=files.card, run=run, remark=chosen.remark)

@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from zoo.data import Dataset
     from zoo.export.exporting import Exported
     from zoo.lab.findings import Findings
+    from zoo.lab.pooled import PooledFindings, PooledWork
     from zoo.lab.shown import ShownNetwork, ShownPlan
     from zoo.lab.studies import StudyWork
     from zoo.lab.table import Table
     from zoo.lab.training import TrainedEpoch
     from zoo.study.definition import Study
+    from zoo.study.places import PooledStudy
     from zoo.timing import Timings
     from zoo.train.engines.choice import Wanted
     from zoo.train.run import Precision, Run
@@ -431,50 +433,57 @@ class Lab:
 
     def open_study(
         self,
-        study: str | Path | Mapping[str, Any] | Study,
+        study: str | Path | Mapping[str, Any] | Study | PooledStudy,
         *,
         seeds: int | Literal["auto"] | None = None,
         max_seeds: int | None = None,
         epochs: int | None = None,
-        data: str | None = None,
+        data: str | Sequence[str] | None = None,
         sets: Mapping[str, Any] | None = None,
         create: bool = True,
         command: str = "",
-    ) -> StudyWork:
+    ) -> StudyWork | PooledWork:
         """Return a study with all that is needed to plan, run or report it; a context manager.
+
+        One over several bases or data sets is planned, run and reported place by place, and judged as a whole.
 
         Args:
             study: a registered name, a TOML file, a mapping of the same form, or a study.
             seeds: how many; the study's number when left out. "auto" adds some where a claim is undecided.
             max_seeds: how many "auto" may come to; 15 when left out.
             epochs: train so many.
-            data: train on this data set.
+            data: train on this data set, or on each of several.
             sets: values to set in its base, by path.
             create: make the ledger if there is none, once there is something to store.
             command: what repeats it.
         """
+        from zoo.lab.pooled import PooledWork
         from zoo.lab.studies import StudyWork
-        from zoo.study.definition import Study, read_study
+        from zoo.study.definition import Study
+        from zoo.study.places import PooledStudy, read_any
 
-        overrides = self._sets(sets, epochs, data)
-        if not isinstance(study, Study):
-            study = read_study(study, registry=self.registry, overrides=overrides)
-        elif overrides:
+        datasets = [] if data is None else [data] if isinstance(data, str) else list(data)
+        overrides = self._sets(sets, epochs)
+        if not isinstance(study, Study | PooledStudy):
+            study = read_any(study, registry=self.registry, overrides=overrides, data=datasets)
+        elif overrides or datasets:
             raise ZooError("values can be set where a study is read, and this one is read already")
+        if isinstance(study, PooledStudy):
+            return PooledWork(self, study, seeds=seeds, max_seeds=max_seeds, create=create, command=command)
         return StudyWork(self, study, seeds=seeds, max_seeds=max_seeds, create=create, command=command)
 
     def study(
         self,
-        study: str | Path | Mapping[str, Any] | Study,
+        study: str | Path | Mapping[str, Any] | Study | PooledStudy,
         *,
         seeds: int | Literal["auto"] | None = None,
         max_seeds: int | None = None,
         epochs: int | None = None,
-        data: str | None = None,
+        data: str | Sequence[str] | None = None,
         sets: Mapping[str, Any] | None = None,
         budget: Duration | None = None,
         command: str = "",
-    ) -> Findings:
+    ) -> Findings | PooledFindings:
         """Train what a study's design asks for and the ledger does not hold, and judge it.
 
         Args:
@@ -482,7 +491,7 @@ class Lab:
             seeds: how many, or "auto".
             max_seeds: how many "auto" may come to.
             epochs: train so many.
-            data: train on this data set.
+            data: train on this data set, or on each of several.
             sets: values to set in its base, by path.
             budget: seconds, or a text such as "30m"; seeds are cut down to what fits.
             command: what repeats it.

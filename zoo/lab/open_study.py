@@ -11,8 +11,10 @@ import attrs
 from zoo.lab.findings import Findings
 from zoo.lab.lab import Lab
 from zoo.lab.named import told_misspelt
+from zoo.lab.pooled import PooledFindings
 from zoo.registry import Registry, default_registry
-from zoo.study.definition import Study, read_study
+from zoo.study.definition import Study
+from zoo.study.places import PooledStudy, read_any
 from zoo.train.run import Precision
 
 
@@ -31,7 +33,7 @@ def load_study(
         UnknownNameError: nothing is registered under a name.
     """
     registry = registry or default_registry()
-    return OpenStudy(read_study(study, registry=registry, overrides=sets), registry)
+    return OpenStudy(read_any(study, registry=registry, overrides=sets), registry)
 
 
 @told_misspelt
@@ -39,7 +41,7 @@ def load_study(
 class OpenStudy:
     """A study, and where its names are looked up."""
 
-    definition: Study
+    definition: Study | PooledStudy
     registry: Registry = attrs.field(repr=False)
 
     def run(
@@ -51,7 +53,7 @@ class OpenStudy:
         device: str = "auto",
         precision: Precision | Literal["auto"] = "auto",
         jobs: int | None = None,
-    ) -> Findings:
+    ) -> Findings | PooledFindings:
         """Train what the ledger does not hold, and judge it, in a `zoo.Lab` with these arguments.
 
         Args:

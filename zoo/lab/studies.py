@@ -49,6 +49,8 @@ class StudyWork:
         max_seeds: int | None,
         create: bool,
         command: str,
+        first_seed: int = 0,
+        confirms: bool = True,
     ) -> None:
         if seeds is not None and seeds != "auto":
             found = arguments.whole(seeds)
@@ -64,7 +66,8 @@ class StudyWork:
             raise ZooError(f"{option('max-seeds')} is for seeds that are added: it goes with {option('seeds', 'auto')}")
         self._lab = lab
         most = (max_seeds or MOST_SEEDS) if seeds == "auto" else seeds or study.design.seeds
-        self.first_seeds = list(range(min(FIRST_SEEDS, most) if self.is_auto else most))
+        self.first_seeds = [first_seed + seed for seed in range(min(FIRST_SEEDS, most) if self.is_auto else most)]
+        self._confirms = confirms
         self._most = most
         self._command = command
         self._asked = str(most)
@@ -102,6 +105,7 @@ class StudyWork:
             dataset=self.dataset,
             registry=self._lab.registry,
             ledger=self.ledger,
+            confirms=self._confirms,
         )
         stated = {field.name: getattr(found, field.name) for field in attrs.fields(type(found))}
         return ShownStudyPlan(**stated, lines=tuple(lines(self.study, found, self._lab.path, seeds=len(numbers))))
@@ -195,6 +199,7 @@ class StudyWork:
             auto=auto,
             command=self._command,
             fits=lambda spec: spec.name not in self.unfit,
+            confirms=self._confirms,
         )
         left_out = (f"Left out: {reason}" for reason in self.unfit.values())
         leaks = (f"{self.dataset.name}: {leak}." for leak in self.dataset.leaks)

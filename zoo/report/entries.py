@@ -12,6 +12,7 @@ from tabulate import tabulate
 from zoo.report import layout
 from zoo.report.labels import distinct
 from zoo.report.text import duration, fit
+from zoo.study.comparable import held_out
 
 if TYPE_CHECKING:
     from zoo.ledger.keep import Entry
@@ -77,8 +78,7 @@ def _epochs(entry: Entry) -> str:
 def _datasets(found: Sequence[Entry]) -> list[str]:
     """Return the names of the data sets, with the images' digest where those of one name and form are not the same."""
     forms = [
-        (entry.columns["dataset"], entry.content["data"]["resize"], entry.content["data"]["validation"])
-        for entry in found
+        (entry.columns["dataset"], entry.content["data"]["resize"], held_out(entry.content["data"])) for entry in found
     ]
     digests: dict[object, set[str]] = {}
     for entry, form in zip(found, forms, strict=True):

@@ -35,6 +35,7 @@ class Judged:
         unlike: what differs between the runs, so that their recalls are not compared; else "".
         versions: of zoo and torch, where the runs are of several; else "".
         unlike_times: what differs between the runs, so that their times are not compared; else "".
+        resplit: whether the validation part was drawn anew with each seed.
     """
 
     spec: str
@@ -48,6 +49,7 @@ class Judged:
     unlike: str
     versions: str
     unlike_times: str
+    resplit: bool = False
 
     def __str__(self) -> str:
         if self.unlike:
@@ -155,6 +157,7 @@ def _judged(
         unlike=reason,
         versions=unlike(runs, VERSIONS),
         unlike_times=times,
+        resplit=part == "validation" and all(run.spec["data"].get("resplit", False) for run in runs),
     )
 
 
@@ -169,8 +172,9 @@ def verdicts(found: Sequence[Judged]) -> list[str]:
         if len(counting) > 1
         else f"{100 * (1 - counting[0].comparison.level):.4g}% interval"
     )
+    split = "splits of them, anew with each seed" if all(one.resplit for one in counting) else "this split"
     lines = [
-        f"Paired by seed, on these images and this split, difference in {part} recall [{interval}]:",
+        f"Paired by seed, on these images and {split}, difference in {part} recall [{interval}]:",
         *(f"  {one}" for one in found),
     ]
     if part == "test" and len(counting) > 1:

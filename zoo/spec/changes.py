@@ -23,6 +23,7 @@ _IN_TITLE = (
     "data.limit",
     "data.group_by",
     "data.validation",
+    "data.resplit",
 )
 """What the title of a table says, so that a spec's name need not."""
 _IN_REFERENCE = ("training.epochs", "data.dataset")

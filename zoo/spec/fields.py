@@ -106,9 +106,10 @@ class DataSpec:
 
     `resize` is the side in pixels that images are brought to, and `fit` says what becomes of another shape;
     `skip_damaged` leaves out files that cannot be read. `test` is the share that is split off where a data set has no
-    test part, `limit` how many training images are used, and `validation` the share of them that is held out. No value
-    of `group_by`, a column or a pattern of file names, stands on both sides of a split. Pixels p in [0, 1] become
-    (p - mean) / std, where "train" means each channel's own over the training set.
+    test part, `limit` how many training images are used, and `validation` the share of them that is held out: the same
+    for every run, or drawn anew with each seed where `resplit` is true. No value of `group_by`, a column or a pattern
+    of file names, stands on both sides of a split. Pixels p in [0, 1] become (p - mean) / std, where "train" means each
+    channel's own over the training set.
     """
 
     dataset: str
@@ -119,6 +120,7 @@ class DataSpec:
     group_by: str | None = later(None)
     limit: PositiveInt | None = later(None)
     validation: Fraction = 0.0
+    resplit: bool = later(False)
     mean: Float | Literal["train"] = 0.5
     std: PositiveFloat | Literal["train"] = 1.0
 

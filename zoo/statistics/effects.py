@@ -70,9 +70,9 @@ def factorial_effects(
         ValueError: a recall is not finite, or a level is unknown.
     """
     model = _read(table, factors, groups)
-    estimated = {str(position): model.estimates(model.effect(term)) for position, term in enumerate(model.terms)}
-    steps = {name: step * model.share_of_image(model.effect(term))
-             for (name, _), term in zip(estimated.items(), model.terms, strict=True)}  # fmt: skip
+    found = dict(enumerate(_by_seed(model, step)))
+    estimated = {str(position): values for position, (values, _) in found.items()}
+    steps = {str(position): own for position, (_, own) in found.items()}
     compared = compare(estimated, margin=margin, level=level, judge=judge, step=steps, next_level=next_level)
     return [
         Effect(
@@ -86,6 +86,18 @@ def factorial_effects(
         )
         for term, comparison in zip(model.terms, compared.values(), strict=True)
     ]
+
+
+def effects_by_seed(
+    table: pd.DataFrame, factors: Mapping[str, Sequence[str]], *, groups: Aliases | None = None, step: float = 0.0
+) -> list[tuple[list[float], float]]:
+    """Return what `factorial_effects` judges, in its order: each seed's estimate, and what an image changes in it."""
+    return _by_seed(_read(table, factors, groups), step)
+
+
+def _by_seed(model: _Model, step: float) -> list[tuple[list[float], float]]:
+    contrasts = [model.effect(term) for term in model.terms]
+    return [(model.estimates(contrast), step * model.share_of_image(contrast)) for contrast in contrasts]
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -14,7 +14,7 @@ from scipy.special import (
 CONFIDENCE = 0.95
 
 
-def mean_of_shares_interval(hits: Sequence[int], totals: Sequence[int]) -> tuple[float, float]:
+def mean_of_shares_interval(hits: Sequence[float], totals: Sequence[int]) -> tuple[float, float]:
     """Return the ends of the 95% confidence interval of the mean of independent shares, such as recalls of classes.
 
     Each of m shares is taken as if 2/m hits and 2/m misses had been counted besides, and then the normal interval is

@@ -39,7 +39,8 @@ def estimate(differences: Sequence[float], step: float = 0.0) -> Estimate:
         mean = 0.0
     if seeds < LEAST_SEEDS:
         return Estimate(seeds=seeds, difference=mean, error=None, freedom=0)
-    error = 0.0 if np.ptp(values) <= ROUNDING else float(stats.sem(values))
+    # As scipy.stats.sem, which takes half a millisecond.
+    error = 0.0 if np.ptp(values) <= ROUNDING else float(values.std(ddof=1)) / math.sqrt(seeds)
     return Estimate(
         seeds=seeds,
         difference=mean,

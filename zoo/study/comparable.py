@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from zoo.train.run import Run
 
@@ -19,6 +20,12 @@ def at_once(run: Run) -> int:
     return int(run.provenance.get("runs_at_once", 1))
 
 
+def held_out(data: Mapping[str, Any]) -> str:
+    """Say of a spec's `data` what is held out for validation: "25%", "25%, anew with each seed"."""
+    # Runs of earlier versions do not say `resplit`.
+    return f"{data['validation']:.0%}" + (", anew with each seed" if data.get("resplit") else "")
+
+
 def _of(key: str) -> Callable[[Run], tuple[object, str]]:
     def value(run: Run) -> tuple[object, str]:
         text = str(run.provenance.get(key, ""))
@@ -33,7 +40,10 @@ def _twice(value: object) -> tuple[object, str]:
 
 _CONDITIONS: Mapping[str, Callable[[Run], tuple[object, str]]] = {
     "data": lambda run: (run.key.dataset, run.dataset),
-    "held out": lambda run: (run.spec["data"]["validation"], f"{run.spec['data']['validation']:.0%}"),
+    "held out": lambda run: (
+        (run.spec["data"]["validation"], bool(run.spec["data"].get("resplit"))),
+        held_out(run.spec["data"]),
+    ),
     "measure": lambda run: _twice(run.spec["evaluation"]["measure"]),
     "precision": lambda run: _twice(run.key.precision),
     "zoo": _of("zoo"),

@@ -11,7 +11,7 @@ import attrs
 import pandas as pd
 
 from zoo.data import Dataset
-from zoo.errors import BuildError, SpecError, ZooError, option
+from zoo.errors import BuildError, NothingTrainedError, SpecError, option
 from zoo.network.proof import prove
 from zoo.registry import Registry
 from zoo.spec import Spec
@@ -103,6 +103,7 @@ def conduct(
     auto: Auto | None = None,
     command: str = "",
     fits: Callable[[Spec], bool] = lambda spec: True,
+    confirms: bool = True,
 ) -> StudyResult:
     """Train what the study's design asks for, judge it, and confirm what it chooses with fresh seeds.
 
@@ -115,6 +116,7 @@ def conduct(
         auto: add seeds only where a claim is undecided.
         command: what repeats it.
         fits: says of a spec that has no run whether it could be trained: if not, none of its runs is missing.
+        confirms: choose the best, and confirm it with fresh seeds.
 
     Raises:
         SpecError: a change alters nothing, or something that it does not name; or `auto` does not suit the design.
@@ -135,7 +137,7 @@ def conduct(
             break
     looks = [seeds[:count] for count in auto.looks] if auto else [seeds]
     if not any(run.status != "failed" for arm in table.all for run in arm.runs.values()):
-        raise ZooError(_nothing(study, table))
+        raise NothingTrainedError(_nothing(study, table), failed=table.size)
     pairs = [_Pair(pair.change, table.arms[pair.treatment], table.arms[pair.control]) for pair in outcome.pairs]
     matched: dict[str, str] = {}
     if study.design.match:
@@ -165,7 +167,7 @@ def conduct(
         dataset=dataset,
         matched=matched,
         missing=missing,
-        confirmed=None if missing else confirm(table, outcome, taken[-1]),
+        confirmed=None if missing or not confirms else confirm(table, outcome, taken[-1]),
     )
 
 
@@ -300,7 +302,8 @@ def _judge_effects(
     groups = aliases(cells) if study.design.design == "fractional" else None
 
     if not all(table.recalls(arm) for arm in table.all):
-        raise ZooError(_incomplete(study, table))
+        failed = sum(run.status == "failed" for arm in table.all for run in arm.runs.values())
+        raise NothingTrainedError(_incomplete(study, table), failed=failed)
 
     def effects(judge: Judge, count: int | None = None, next_level: float | None = None) -> list[Effect]:
         runs = frame(study, table)

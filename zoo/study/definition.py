@@ -64,6 +64,7 @@ class Design:
             publication's own choice selects on "test".
         margin: a difference in recall that makes no practical difference.
         resolution: of a fractional design.
+        resplit: the validation part is drawn anew with each seed, so that claims are about splits and not about one.
         match: adds, to each change that makes the network larger, a comparison with a base widened to its size.
     """
 
@@ -73,6 +74,7 @@ class Design:
     select: Part = "validation"
     margin: PositiveFloat = 0.005
     resolution: Annotated[int, _RESOLUTION] = 4
+    resplit: bool = False
     match: Matched | None = None
 
 
@@ -208,7 +210,10 @@ def read_study(
 def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Mapping[str, Any]) -> Study:
     _check_name(name, f"study {name!r}")
     stated = {key: value for key, value in tree.items() if key not in _OWN_KEYS}
-    allowed = (*_OWN_KEYS, *(field.name for field in attrs.fields(Design)))
+    several = next((key for key in ("bases", "data") if key in tree), None)
+    if several:
+        raise SpecError(f"study {name!r}: {several}: it is over several, and a study of one base was expected")
+    allowed = (*_OWN_KEYS, "bases", "data", *(field.name for field in attrs.fields(Design)))
     for key in stated:
         if key not in allowed:
             raise SpecError(
@@ -227,8 +232,11 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
         for path, value in overrides.items():
             with suppress(paths.NoChangeError):
                 base = paths.apply(base, {path: value}, registry)
-        if design.select == "validation" and not (base.data.validation or has_validation(base.data.dataset, registry)):
+        own_part = has_validation(base.data.dataset, registry)
+        if design.select == "validation" and not (base.data.validation or own_part):
             base = paths.apply(base, {"data.validation": VALIDATION}, registry)
+        if design.resplit:
+            base = _resplit(name, base, own_part, design.select, registry)
     except UnknownNameError as error:
         raise UnknownNameError(f"study {name!r}: {error}") from None
     except SpecError as error:
@@ -239,6 +247,27 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
     study = Study(name=name, base=base, factors=factors, design=design, notes=tuple(notes))
     check(study, registry)
     return study
+
+
+def _resplit(study: str, base: Spec, own_part: bool, select: Part, registry: Registry) -> Spec:
+    """Return the base with a validation part of each seed's own.
+
+    Raises:
+        SpecError: claims are not about a validation part, or it is not split off the training images.
+    """
+    if select == "test":
+        raise SpecError(
+            f"study {study!r}: resplit draws the validation part anew with each seed, and the study selects on test; "
+            "leave one of the two out"
+        )
+    if own_part:
+        raise SpecError(
+            f"study {study!r}: resplit draws the validation part anew with each seed, and {base.data.dataset} has one "
+            "of its own; leave resplit out"
+        )
+    with suppress(paths.NoChangeError):
+        base = paths.apply(base, {"data.resplit": True}, registry)
+    return base
 
 
 def _factor(study: str, name: str, change: object, base: Spec, registry: Registry, notes: list[str]) -> Factor:
@@ -319,7 +348,7 @@ def check(study: Study, registry: Registry) -> None:
         raise SpecError(f"study {study.name!r}: changes: expected at least one change")
     cells = list(study.single_changes())
     for cell in cells:
-        differ = unlike([_untrained(study.base), _untrained(study.spec(cell, registry))], RECALLS)
+        differ = unlike([untrained(study.base), untrained(study.spec(cell, registry))], RECALLS)
         if differ:
             raise SpecError(
                 f"study {study.name!r}: change {study.arm_name(cell)!r}: its recall is not to be compared with the "
@@ -357,7 +386,7 @@ def check(study: Study, registry: Registry) -> None:
         raise SpecError(f"study {study.name!r}: a {design} design needs at least two changes")
 
 
-def _untrained(spec: Spec) -> Run:
+def untrained(spec: Spec) -> Run:
     """Return a run of a spec as far as it is known beforehand."""
     data = spec.data.dataset
     return Run(RunKey(spec.identity, 0, data, "", "fp32"), spec.name, unstructure(spec), data)

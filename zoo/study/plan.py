@@ -93,7 +93,14 @@ class StudyPlan:
 
 
 def study_plan(
-    study: Study, seeds: Sequence[int], plan: Plan, *, dataset: Dataset, registry: Registry, ledger: Ledger
+    study: Study,
+    seeds: Sequence[int],
+    plan: Plan,
+    *,
+    dataset: Dataset,
+    registry: Registry,
+    ledger: Ledger,
+    confirms: bool = True,
 ) -> StudyPlan:
     """Complete the plan of the runs that a design asks for first.
 
@@ -104,6 +111,7 @@ def study_plan(
         dataset: that the base is trained on.
         registry: where variants are looked up.
         ledger: whose runs suggest how much differences scatter.
+        confirms: whether what is chosen is confirmed with fresh seeds.
     """
     combinations = designs.most_cells(study)
     known = [run for run in plan.runs if run not in plan.missing]
@@ -118,9 +126,9 @@ def study_plan(
         plan=plan,
         combinations=combinations,
         runs=combinations * len(seeds),
-        confirming=most_confirming_runs(study, len(seeds)),
+        confirming=most_confirming_runs(study, len(seeds)) if confirms else 0,
         is_most=designs.is_adaptive(study),
-        seconds=seconds_with(study, plan, seeds),
+        seconds=seconds_with(study, plan, seeds, confirms=confirms),
         memory=max((_memory(spec, dataset, registry) for spec in first_specs(study, registry)), default=0),
         claims=claims,
         deviation=found,
@@ -162,14 +170,15 @@ def _prices(study: Study, seeds: int, plan: Plan, deviation: float | None, regis
         )
 
 
-def seconds_with(study: Study, plan: Plan, seeds: Sequence[int]) -> float:
+def seconds_with(study: Study, plan: Plan, seeds: Sequence[int], *, confirms: bool = True) -> float:
     """Return the estimated time of what is missing with some of a plan's seeds, at most.
 
     What a search may come to beyond what is known beforehand, and what confirms the choice, is taken to be as long as
     the longest that is.
     """
     known = len({run.key.spec for run in plan.runs})
-    further = max(designs.most_cells(study) - known, 0) * len(seeds) + most_confirming_runs(study, len(seeds))
+    further = max(designs.most_cells(study) - known, 0) * len(seeds)
+    further += most_confirming_runs(study, len(seeds)) if confirms else 0
     longest = max(plan.costs.values(), default=0.0)
     return plan.estimate_of(run for run in plan.missing if run.key.seed in seeds) + further * longest / plan.at_once
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zoo.data import Dataset, Split
+from zoo.data import Dataset, Split, as_trained_on
 from zoo.errors import BuildError, PluginError, text_of
 from zoo.network.builder import construct
 from zoo.registry import Registry
@@ -41,6 +41,7 @@ class Training:
     """One spec, with one seed, on one data set that is on the device.
 
     Attributes:
+        dataset: as it is trained on with this seed.
         network: the module that is trained.
         parameters: how many trainable numbers it has.
         flops: floating-point operations of one image's forward pass.
@@ -63,6 +64,7 @@ class Training:
         precision: Precision = "fp32",
     ) -> None:
         start = time.perf_counter()
+        dataset = as_trained_on(dataset, spec.data, seed)
         self.spec, self.seed, self.dataset, self.device = spec, seed, dataset, torch.device(device)
         self.precision, self._dtype = precision, dtype(precision)
         self._format = memory_format(precision, self.device)

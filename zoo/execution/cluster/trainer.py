@@ -150,7 +150,8 @@ class Trainer:
 
 def _received(prepared: Prepared, run: Run, spec: Spec) -> Prepared:
     """Check images that were sent, and keep them in the cache of this machine."""
-    digest = content_digest(prepared.parts, prepared.classes, float(spec.data.validation))
+    held_out = 0.0 if spec.data.resplit else float(spec.data.validation)
+    digest = content_digest(prepared.parts, prepared.classes, held_out)
     if digest != run.key.dataset:
         raise DataError(
             f"the images of {run.dataset} did not arrive as they were sent: their digest is {digest[:12]} and not "

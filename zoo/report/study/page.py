@@ -58,19 +58,8 @@ def page(result: StudyResult) -> str:
     It holds the answer, the verdicts, plots, reference figures, change proofs, provenance and the command that repeats
     it. Its content security policy forbids everything from elsewhere.
     """
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = (_HERE / "sort.js").read_text(encoding="utf-8").strip()
     title, *below = tables.heading(result)
-    return environment.get_template("page.html.jinja").render(
+    return rendered(
         title=title,
         about=below,
         answer=tables.answer(result),
@@ -86,6 +75,24 @@ def page(result: StudyResult) -> str:
         provenance=provenance(result),
         notes=result.notes,
         command=result.command,
+    )
+
+
+def rendered(**shown: object) -> str:
+    """Return the page that shows what is given, by its template's names."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = (_HERE / "sort.js").read_text(encoding="utf-8").strip()
+    return environment.get_template("page.html.jinja").render(
+        **shown,
         version=__version__,
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -100,12 +107,16 @@ def provenance(result: StudyResult) -> dict[str, str]:
     def of(key: str) -> list[str]:
         return [str(run.provenance.get(key, "")) for run in runs]
 
-    held_out = result.study.base.data.validation
+    data = result.study.base.data
     started = [time for time in of("started") if time]
     found: dict[str, list[str]] = {
         "data set": [run.dataset for run in runs],
         "digest of the data": [run.key.dataset for run in runs],
-        "held out for validation": [f"{held_out:.0%} of the training set" if held_out else ""],
+        "held out for validation": [
+            f"{data.validation:.0%} of the training set{', anew with each seed' if data.resplit else ''}"
+            if data.validation
+            else ""
+        ],
         "seeds": [seed_span(result.seeds)],
         "fresh seeds": [seed_span(result.fresh_seeds)],
         "precision": [run.key.precision for run in runs],
@@ -125,7 +136,7 @@ def provenance(result: StudyResult) -> dict[str, str]:
 
 def _sections(result: StudyResult) -> dict[str, list[Picture]]:
     """Draw all plots, by the heading that they stand under; a heading without any is left out."""
-    draw = _Drawing()
+    draw = Drawing()
     select = result.study.design.select
     judged = min(len(result.claims) + len(result.effects), plots.MOST_EFFECTS)
     levels = sum(len(factor.levels) for factor in result.study.factors)
@@ -208,7 +219,7 @@ def _by_factors(effects: Iterable[Effect]) -> list[Effect]:
     return list(first.values())
 
 
-def _pair(result: StudyResult, draw: _Drawing, first: str, second: str) -> Picture:
+def _pair(result: StudyResult, draw: Drawing, first: str, second: str) -> Picture:
     sentence = next((e.sentence for e in result.effects if set(e.levels) == {first, second} and e.sentence), "")
     return draw(
         lambda ax: plots.interaction_plot(result, first, second, ax),
@@ -223,13 +234,14 @@ def _recalls(result: StudyResult, names: Iterable[str], part: str | None = None)
     return "; ".join(f"{name}: {part} recall {arms.recall(result.arm(name), part)[0]:.4f}" for name in names)
 
 
-class _Drawing:
+class Drawing:
     """Draws plots as SVG whose ids are unique in the page."""
 
     def __init__(self) -> None:
         self._count = 0
 
     def __call__(self, plot: Callable[[Axes], Axes], height: float, caption: str, words: str) -> Picture:
+        """Draw a plot of a height in inches."""
         from markupsafe import Markup
         from matplotlib import rc_context
         from matplotlib.figure import Figure

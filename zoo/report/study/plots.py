@@ -22,6 +22,7 @@ from zoo.statistics.intervals import mean_interval
 from zoo.statistics.results import Comparison
 from zoo.study.definition import Part
 from zoo.study.measure import epoch_recall
+from zoo.study.pooled import PooledResult
 from zoo.study.result import Arm, StudyResult
 from zoo.train.run import Run
 
@@ -314,6 +315,66 @@ def confusion(result: StudyResult, name: str, *, part: Part | None = None, ax: A
     _both_ticks(ax, result.classes)
     ax.set_xlabel("predicted class")
     ax.set_ylabel("true class")
+    return ax
+
+
+def forest_plot(result: PooledResult, change: str, ax: Axes | None = None) -> Axes:
+    """Draw what a change does in each place and, as a diamond, in general; the band is the margin.
+
+    The thin line below the diamond is where the difference lies that as many seeds would find elsewhere.
+
+    Args:
+        result: what a study over several places found.
+        change: which.
+        ax: where to draw.
+
+    Raises:
+        UnknownNameError: there is no such change.
+    """
+    claims = {claim.change: claim for claim in result.claims}
+    if change not in claims:
+        raise UnknownNameError(f"the study has no change {change!r}{near_misses(change, claims)}")
+    claim, margin = claims[change], result.study.design.margin
+    rows = [*claim.by_place.items(), ("pooled", claim.comparison)]
+    ax = _axes(ax, rows_height(len(rows) + 1))
+    ax.axvspan(-margin, margin, color=GREY, alpha=0.2, linewidth=0)
+    ax.axvline(0, color=_ink(), linewidth=0.8)
+    for row, (_, c) in enumerate(rows):
+        color, marker = VERDICTS[c.verdict]
+        is_pooled = row == len(rows) - 1
+        if math.isnan(c.difference):
+            continue
+        low, high = (c.difference if end is None else end for end in (c.low, c.high))
+        fill = color if c.verdict in ("helps", "hurts") else ax.get_facecolor()
+        if is_pooled:
+            ax.fill([low, c.difference, high, c.difference], [row, row - 0.25, row, row + 0.25], edgecolor=color,
+                    facecolor=fill, linewidth=1.6)  # fmt: skip
+        else:
+            ax.plot([low, high], [row, row], color=color, linewidth=1.6)
+            ax.plot([c.difference], [row], marker, color=color, markerfacecolor=fill, markersize=6)
+        words = c.verdict if not is_pooled or claim.pooled.over else "of these only"
+        ax.annotate(words, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize="small")
+    names = [name for name, _ in rows]
+    if claim.pooled.low is not None and claim.pooled.high is not None:
+        ax.plot([claim.pooled.low, claim.pooled.high], [len(rows)] * 2, color=GREY, linewidth=0.9)
+        names.append("elsewhere (95%)")
+    _rows(ax, names)
+    ax.axhline(len(rows) - 1.5, color=GREY, linewidth=0.6, linestyle=":")
+    ax.set_xlabel(f"difference in {result.study.design.select} recall, corrected intervals")
+    return ax
+
+
+def win_matrix(result: PooledResult, ax: Axes | None = None) -> Axes:
+    """Draw how often the arm of a row is better than that of a column, in percent; bold where it is not 50."""
+    names = list(dict.fromkeys(each.arm for each in result.wins))
+    ax = _axes(ax, 1.4 + 0.45 * len(names))
+    values = np.full((len(names), len(names)), np.nan)
+    clear = np.zeros_like(values, dtype=bool)
+    for each in result.wins:
+        at = names.index(each.arm), names.index(each.other)
+        values[at], clear[at] = 100 * each.rate, each.low > 0.5 or each.high < 0.5
+    _cells(ax, values, "PuOr_r", 0, 100, lambda v: f"{v:.0f}", bold=clear)
+    _both_ticks(ax, names)
     return ax
 
 

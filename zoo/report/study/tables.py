@@ -26,6 +26,7 @@ from zoo.report.text import (
 )
 from zoo.statistics.results import Comparison, Effect
 from zoo.statistics.verdicts import LEAST_SEEDS, LEVEL
+from zoo.study.definition import Study
 from zoo.study.designs import is_adaptive
 from zoo.study.measure import counted_recall
 from zoo.study.result import Arm, StudyResult
@@ -107,22 +108,44 @@ def render(result: StudyResult, *, format_: str = DEFAULT_FORMAT, width: int | N
         text = frame(result).to_json(orient="records", indent=2, double_precision=15, force_ascii=False)
         return text
     width = width if format_ == DEFAULT_FORMAT else None
+    return joined(
+        [
+            heading(result),
+            [answer(result)],
+            *verdicts(result),
+            *steps(result),
+            sentences(result),
+            arms_table(result),
+            [*selection(result), *arrivals(result)],
+            *ranks(result),
+            *references(result),
+            [*fronts(result), *result.notes],
+        ],
+        result.command,
+        format_,
+        width,
+    )
+
+
+def joined(shown: Iterable[Table | Sequence[str]], command: str, format_: str, width: int | None) -> str:
+    """Write tables and lines of text one below the other, and the command that repeats it."""
     blocks = [
-        _text(heading(result), format_, width),
-        _text([answer(result)], format_, width),
-        *(_table(each, format_, width) for each in (*verdicts(result), *steps(result))),
-        _text(sentences(result), format_, width),
-        _table(arms_table(result), format_, width),
-        _text([*selection(result), *arrivals(result)], format_, width),
-        *(_table(each, format_, width) for each in (*ranks(result), *references(result))),
-        _text([*fronts(result), *result.notes], format_, width),
-        _repeat(result.command, format_, width),
+        _table(each, format_, width) if isinstance(each, Table) else _text(each, format_, width) for each in shown
     ]
-    return "\n\n".join(block for block in blocks if block)
+    return "\n\n".join(block for block in [*blocks, _repeat(command, format_, width)] if block)
 
 
 def parquet(result: StudyResult) -> bytes:
     """Return the rows of `frame` as a Parquet file.
+
+    Raises:
+        ZooError: pyarrow is not installed.
+    """
+    return as_parquet(frame(result))
+
+
+def as_parquet(rows: pd.DataFrame) -> bytes:
+    """Return rows as a Parquet file.
 
     Raises:
         ZooError: pyarrow is not installed.
@@ -132,7 +155,7 @@ def parquet(result: StudyResult) -> bytes:
     except ImportError:
         raise ZooError(f"parquet needs pyarrow: pip install pyarrow; or take {option('format', 'csv')}") from None
     file = io.BytesIO()
-    frame(result).to_parquet(file, engine="pyarrow", index=False)
+    rows.to_parquet(file, engine="pyarrow", index=False)
     return file.getvalue()
 
 
@@ -267,6 +290,12 @@ def answer(result: StudyResult) -> str:
         lead, tail = "Of ", ""
     if not judged:
         return "Nothing was compared."
+    lost = "".join(f" {name} {each.verdict}." for name, each in result.losses.items() if each.verdict != "undecided")
+    return f"{said_of(judged, lead)}{tail}{lost}"
+
+
+def said_of(judged: Sequence[tuple[str, Comparison]], lead: str) -> str:
+    """Say in one sentence how many changes help, hurt and so on, and which."""
     groups: dict[str, list[str]] = {}
     for name, comparison in judged:
         groups.setdefault(comparison.verdict, []).append(name)
@@ -275,8 +304,7 @@ def answer(result: StudyResult) -> str:
         names = groups.get(verdict, [])
         if names:
             said.append(f"{len(names)} {one if len(names) == 1 else several} ({', '.join(names)})")
-    lost = "".join(f" {name} {each.verdict}." for name, each in result.losses.items() if each.verdict != "undecided")
-    return f"{lead}{counted(len(judged), 'change')}, {_listed(said)}.{tail}{lost}"
+    return f"{lead}{counted(len(judged), 'change')}, {_listed(said)}."
 
 
 _SAID = {
@@ -419,12 +447,20 @@ def _explained(result: StudyResult, count: int, what: str) -> str:
         f"difference: in {design.select} recall; p: of no difference, corrected over all {count} {what} (Holm) and "
         "over looks; "
         f"d: mean difference over its standard deviation; no practical difference: within ±{design.margin:g}. "
-        f"All verdicts are about these images, this split, and seeds like {seed_span(result.seeds)}."
+        f"All verdicts are about {population(result.study)}, and seeds like {seed_span(result.seeds)}."
         + (
             " An interval is corrected as p is: it leaves out 0 where the difference is shown, and else not."
             * corrected
         )
     )
+
+
+def population(study: Study) -> str:
+    """Say of which images and splits a study's verdicts are."""
+    data = study.base.data
+    if data.resplit:
+        return f"these images, splits of them that hold {data.validation:.0%} of training out"
+    return "these images, this split"
 
 
 def sentences(result: StudyResult) -> list[str]:

@@ -59,7 +59,7 @@ class CapturedTraining(Training):
         self._chain, self._warm_up = chain, warm_up
         on_cuda = self.device.type == "cuda"
         groups = len(self.optimizer.param_groups)
-        self._order = torch.arange(len(dataset.train.labels), device=self.device)
+        self._order = torch.arange(len(self.dataset.train.labels), device=self.device)
         self._counting = torch.arange(chain * spec.training.batch_size, device=self.device)
         self._images_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._steps_behind = torch.zeros(1, dtype=torch.int64, device=self.device)

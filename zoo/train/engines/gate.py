@@ -10,7 +10,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from zoo.data import Dataset, Split
+from zoo.data import Dataset, Split, as_trained_on
 from zoo.errors import described
 from zoo.registry import Registry
 from zoo.spec import Spec
@@ -45,8 +45,10 @@ def gate(
         OutOfMemoryError: the device's memory does not suffice.
         Whatever else `Training` raises for this spec.
     """
-    shortened = attrs.evolve(spec, training=attrs.evolve(spec.training, epochs=EPOCHS))
-    few = _few(dataset, spec.training.batch_size)
+    few = _few(as_trained_on(dataset, spec.data, 0), spec.training.batch_size)
+    # The few are of a split already.
+    data = attrs.evolve(spec.data, resplit=False)
+    shortened = attrs.evolve(spec, data=data, training=attrs.evolve(spec.training, epochs=EPOCHS))
 
     def made(kind: Callable[..., Training]) -> Training:
         return kind(shortened, 0, few, device=device, registry=registry, precision="float64")
