@@ -28,21 +28,25 @@ from statsmodels.stats.meta_analysis import combine_effects
 from tabulate import tabulate
 
 import zoo.statistics.verdicts
-from zoo.registry import default_registry
+from zoo.registry import Registry, default_registry
 from zoo.spec import Spec
 from zoo.statistics.effects import factorial_effects
 from zoo.statistics.losses import compare_losses
 from zoo.statistics.paired import compare, estimate
 from zoo.statistics.ranking import blocked_means, ranks
 from zoo.statistics.sequential import Sequential, share
-from zoo.statistics.verdicts import LEVEL, more_seeds
+from zoo.statistics.verdicts import LEVEL, judge, more_seeds
 from zoo.study.arms import ArmTable, TrainedArm
+from zoo.study.conduct import ArmPair, judge_pairs
 from zoo.study.confirm import confirm
-from zoo.study.definition import Study, read_study
+from zoo.study.definition import Cell, Study, read_study
 from zoo.study.designs import Outcome, search
 from zoo.study.places import PooledStudy, read_any
 from zoo.study.pooled import PooledResult, summarize_places
 from zoo.study.result import Arm, Claim, StudyResult
+from zoo.study.rivals import RivalArms
+from zoo.study.settings import Setting
+from zoo.study.tuning import tune, tuned_specs, tuning_seeds
 from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
 
 Recalls = NDArray[np.float64]
@@ -336,10 +340,10 @@ _MOST = 100
 def _errs(differences: list[list[float]], first: int, *, spend: bool) -> bool:
     """Tell whether a claim is made at any look; each of them at 5% where nothing is spent."""
     levels = [share(look) if spend else LEVEL for look in range(1, 8)]
-    judge, count = Sequential(levels, margin=1e-9), first
+    sequential, count = Sequential(levels, margin=1e-9), first
     for look in range(6):
         estimates = [estimate(values[:count]) for values in differences]
-        if any(found.verdict in ("helps", "hurts") for found in judge.look(estimates)):
+        if any(found.verdict in ("helps", "hurts") for found in sequential.look(estimates)):
             return True
         more = [more_seeds(each, claims=len(estimates), margin=1e-9, level=levels[look + 1]) for each in estimates]
         count = min(count + min((number for number in more if number), default=_MOST), _MOST)
@@ -474,6 +478,127 @@ def _weighted(differences: Recalls, level: float) -> tuple[float, float]:
     return found.mean_effect_re - half, found.mean_effect_re + half
 
 
+def tuning(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Changes and a base, each judged at the setting that tuning chose; "otherwise" by what was chosen alone."""
+    for case in TUNED:
+        for seeds in (5, 20):
+            yield tuned_row(case, seeds, tables, generator)
+
+
+@attrs.frozen
+class TunedCase:
+    """Two changes that are tuned, and the true recalls of base and changes at each setting, less 0.9."""
+
+    name: str
+    base: tuple[float, ...]
+    change: tuple[float, ...]
+    verdicts: tuple[str, ...] = ("helps", "hurts")
+    wanted: str = "at most 0.05"
+
+
+_CLOSE, _APART, _MOVED = (0.0, -0.003, -0.006), (0.0, -0.006, -0.012), (0.0, -0.004, -0.012)
+TUNED = (
+    TunedCase("without effect, settings all alike", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
+    TunedCase("without effect, settings 0.003 apart", _CLOSE, _CLOSE),
+    TunedCase("without effect, settings 0.006 apart", _APART, _APART),
+    TunedCase("that only move the best setting", _MOVED, _MOVED[::-1]),
+    TunedCase(
+        "that gain the margin, settings 0.003 apart", _CLOSE, (0.005, 0.002, -0.001), ("no practical difference",)
+    ),
+    TunedCase("that move the best setting and gain 0.012", _MOVED, (0.0, 0.008, 0.012), wanted="often"),
+)
+
+
+def tuned_row(case: TunedCase, seeds: int, tables: int, generator: np.random.Generator) -> Row:
+    """Simulate studies that tune, and count those in which a verdict of some kind is passed."""
+    made = MadeTuning(np.array([case.base, case.change, case.change]), generator)
+    judged = [made.judged(seeds) for _ in range(tables)]
+    found, alone = (np.mean([any(v in case.verdicts for v in each[side]) for each in judged]) for side in (0, 1))
+    return Row(
+        about=f"2 changes {case.name}; 3 tuning seeds, {seeds} seeds",
+        figure="any " + " or ".join(f'"{verdict}"' for verdict in case.verdicts),
+        wanted=case.wanted,
+        otherwise=float(alone),
+        zoo=float(found),
+    )
+
+
+class MadeTuning:
+    """A study that is tuned by made-up runs, of arms whose true recalls at each setting are given."""
+
+    def __init__(self, truth: Recalls, generator: np.random.Generator) -> None:
+        self._generator, registry = generator, default_registry()
+        stated = {
+            "base": "starter/default",
+            "changes": {name: {path: value} for name, path, value in _CHANGES[:2]},
+            "tune": {"learning_rate": [0.01, 0.02, 0.04]},
+        }
+        read = read_study(stated, registry=registry, name="made-up")
+        assert read.tune
+        settings = tuple(KnownSetting(setting.values) for setting in read.tune.settings)
+        self.study = KnownStudy(
+            name=read.name, base=read.base, factors=read.factors, design=read.design,
+            tune=attrs.evolve(read.tune, settings=settings),
+        )  # fmt: skip
+        self._truth = {
+            spec.identity: mean
+            for own, means in zip(tuned_specs(self.study, registry).values(), truth.tolist(), strict=True)
+            for spec, mean in zip(own, means, strict=True)
+        }
+
+    def judged(self, seeds: int) -> tuple[list[str], list[str]]:
+        """Return the verdicts on both changes after tuning, and those by what was chosen alone."""
+        self._blocks: dict[int, float] = {}
+        registry, study = default_registry(), self.study
+        _, settings = tune(study, self._train, seeds=tuning_seeds(study, seeds), classes=_CLASSES, registry=registry)
+        table = ArmTable(attrs.evolve(study, settings=settings), self._train, _CLASSES, registry)
+        table.add([study.base_cell, *study.single_changes()], range(seeds))
+        base, *changed = table.all
+        pairs = [ArmPair(arm.name, arm, base) for arm in changed]
+        claims, _ = judge_pairs(table.study, pairs, table, range(seeds), None, [str(seeds)], RivalArms(table))
+        step = table.image_step()
+        alone = judge([estimate(table.differences(arm, base), step) for arm in changed], level=share(1))
+        return [claim.comparison.verdict for claim in claims], [each.verdict for each in alone]
+
+    def _train(self, specs: list[Spec], seeds: range) -> list[Run]:
+        return [self._run(spec, identity, seed) for spec in specs for identity in [spec.identity] for seed in seeds]
+
+    def _run(self, spec: Spec, identity: str, seed: int) -> Run:
+        block = self._blocks.setdefault(seed, self._generator.normal(0, BLOCK))
+        recall = 0.9 + self._truth[identity] + block + self._generator.normal(0, OWN)
+        return Run(
+            key=RunKey(identity, seed, "", "", "fp32"),
+            name=spec.name,
+            spec={"evaluation": {"measure": "final"}, "data": {"validation": 0.25}},
+            dataset="made up",
+            status="finished",
+            epochs=(EpochRecord(1, 0.1, 1.0, 0.1, {"validation": _evaluation(recall)}),),
+        )
+
+
+@attrs.frozen
+class KnownSetting(Setting):
+    """A setting that looks up what it has resolved before."""
+
+    def of(self, spec: Spec, registry: Registry) -> Spec:
+        """Return a spec at this setting."""
+        key = f"{spec.name} with {self.label}"
+        if key not in _BY_NAME:
+            _BY_NAME[key] = super().of(spec, registry)
+        return _BY_NAME[key]
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class KnownStudy(Study):
+    """A study that looks up what it has resolved before."""
+
+    def _changed(self, cell: Cell, registry: Registry) -> Spec:
+        name = self.arm_name(cell)
+        if name not in _BY_NAME:
+            _BY_NAME[name] = super()._changed(cell, registry)
+        return _BY_NAME[name]
+
+
 SIMULATIONS: dict[str, Callable[[int, np.random.Generator], Iterator[Row]]] = {
     "effects": effects,
     "agreement": agreement,
@@ -484,6 +609,7 @@ SIMULATIONS: dict[str, Callable[[int, np.random.Generator], Iterator[Row]]] = {
     "losses": losses,
     "skewed": skewed,
     "general": in_general,
+    "tuning": tuning,
 }
 
 

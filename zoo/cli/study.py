@@ -13,7 +13,7 @@ import attrs
 import click
 
 from zoo.cli.asking import ask_if_long
-from zoo.cli.changes import read_sets
+from zoo.cli.changes import read_sets, read_variations
 from zoo.cli.common import (
     Duration,
     Group,
@@ -95,6 +95,13 @@ def _judged_by(command: Command) -> Command:
 def _described_by(command: Command) -> Command:
     """Add what describes a study."""
     for option in (
+        click.option("--tune-budget", type=click.IntRange(min=1), metavar="N",
+                     help="Train each arm at so many of the combinations of --tune.  [default: at all]"),
+        click.option("--tune-seeds", type=click.IntRange(min=1), metavar="N",
+                     help="With how many seeds settings are chosen.  [default: the study's]"),
+        click.option("--tune", "tune", multiple=True, metavar="PATH=A,B,...",
+                     help="Train every arm with each of these values, and judge each with the best, by seeds of their "
+                     "own."),
         click.option("--match", type=click.Choice(["parameters", "flops"]),
                      help="Compare each change that makes the network larger with a base widened to its size, too."),
         click.option("--resplit", is_flag=True,
@@ -180,6 +187,12 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
             f"base {name}; design {study.design.design}; selects on {study.design.select}; "
             f"{counted(study.design.seeds, 'seed')}; margin {study.design.margin:g}"
         )
+        if own.tune:
+            values = "; ".join(f"{path} = {', '.join(map(str, tried))}" for path, tried in own.tune.values.items())
+            click.echo(
+                f"tunes {values}; {counted(len(own.tune.settings), 'setting')}, "
+                f"{counted(own.design.tune_seeds, 'seed')} for each"
+            )
         for change, lines in shown.items():
             click.echo(f"\n{change}")
             for line in lines:
@@ -221,20 +234,22 @@ def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
         else:
             for line in found.lines:
                 click.echo(line)
-            click.echo(
-                "\nThe same changes by each design, if all were trained anew and no choice confirmed:\n\n"
-                + prices(found)
-            )
+            if found.prices:
+                click.echo(
+                    "\nThe same changes by each design, if all were trained anew and no choice confirmed:\n\n"
+                    + prices(found)
+                )
         fail_if_refused(work.refused)
 
 
 def _plan_record(found: ShownStudyPlan) -> dict[str, Any]:
     return {
-        **{k: v for k, v in attrs.asdict(found, recurse=False).items() if k not in ("plan", "lines")},
+        **{k: v for k, v in attrs.asdict(found, recurse=False).items() if k not in ("plan", "lines", "tuning")},
         "detectable": _finite(found.detectable),
         "prices": [_finite(attrs.asdict(price)) for price in found.prices],
         "missing": len(found.plan.missing),
         "stored": found.plan.stored,
+        "tuning": _tuning(found),
     }
 
 
@@ -298,8 +313,7 @@ def run_command(
 
         findings = work.run(budget=budget, approve=approve)
         _show(findings.result, output, format_)
-        arms = findings.result.arms
-        _fail_if_any(any(run.status == "failed" for arm in arms for run in (*arm.runs, *arm.fresh)))
+        _fail_if_any(any(run.status == "failed" for run in findings.result.runs))
         fail_if_refused(work.refused)
 
 
@@ -324,6 +338,22 @@ def _fail_if_not_done(refused: Sequence[str]) -> None:
     if refused:
         say(f"{len(refused)} of what was asked for could not be done; why is said above.")
         raise click.exceptions.Exit(WORK_FAILED)
+
+
+def _tuning(found: ShownStudyPlan) -> dict[str, Any] | None:
+    """Return the plan of tuning as data."""
+    tuning = found.tuning
+    if tuning is None:
+        return None
+    return {
+        "arms": tuning.arms,
+        "settings": tuning.settings,
+        "seeds": list(tuning.seeds),
+        "runs": tuning.runs,
+        "missing": len(tuning.plan.missing),
+        "stored": tuning.plan.stored,
+        "other_arms": tuning.others,
+    }
 
 
 def _fail_if_any(failed: bool) -> None:
@@ -362,7 +392,7 @@ def report_command(plugins: Plugins, /, output: Path | None, format_: str | None
     with _work(plugins, options, create=False) as work:
         _show(work.report().result, output, format_)
         if not isinstance(work, StudyWork):
-            _fail_if_not_done(work.refused)
+            fail_if_refused(work.refused)
 
 
 TRAINED_ON = ("device", "precision", "engine", "executor", "executor_sets", "jobs", "keep_state")
@@ -397,11 +427,13 @@ def _study(registry: Registry, options: dict[str, Any]) -> Study | PooledStudy:
     if name is None and not options["bases"]:
         raise click.UsageError("name a study (`zoo study list`), a TOML file, or describe one by --base and --change")
     tree: dict[str, Any] = dict(study_tree(name, registry=registry)) if name else {}
-    for key in ("design", "select", "margin", "match", "resolution"):
+    for key in ("design", "select", "margin", "match", "resolution", "tune_seeds", "tune_budget"):
         if options[key] is not None:
             tree[key] = options[key]
     if options["resplit"]:
         tree["resplit"] = True
+    if options["tune"]:
+        tree["tune"] = read_variations(options["tune"], "--tune")
     changes = tree.get("changes", {})
     if options["changes"]:
         tree["changes"] = {**(changes if isinstance(changes, Mapping) else {}), **_changes(options["changes"])}
@@ -542,6 +574,8 @@ def _command(plugins: Plugins, study: Study | PooledStudy, options: dict[str, An
         ("--select", options["select"]),
         ("--margin", options["margin"]),
         ("--match", options["match"]),
+        ("--tune-seeds", options["tune_seeds"]),
+        ("--tune-budget", options["tune_budget"]),
         ("--epochs", options["epochs"]),
         *(("--data", dataset) for dataset in options["data"]),
         ("--seeds", options["seeds"] or study.design.seeds),
@@ -553,6 +587,8 @@ def _command(plugins: Plugins, study: Study | PooledStudy, options: dict[str, An
         words += ["--change", change]
     for text in options["sets"]:
         words += ["--set", text]
+    for text in options["tune"]:
+        words += ["--tune", text]
     for option, value in stated:
         if value is not None:
             words += [option, str(value)]

@@ -440,6 +440,7 @@ class Lab:
         epochs: int | None = None,
         data: str | Sequence[str] | None = None,
         sets: Mapping[str, Any] | None = None,
+        tune: Mapping[str, Sequence[Any]] | None = None,
         create: bool = True,
         command: str = "",
     ) -> StudyWork | PooledWork:
@@ -454,6 +455,7 @@ class Lab:
             epochs: train so many.
             data: train on this data set, or on each of several.
             sets: values to set in its base, by path.
+            tune: values to tune over, by path, in place of those that it states.
             create: make the ledger if there is none, once there is something to store.
             command: what repeats it.
         """
@@ -465,8 +467,9 @@ class Lab:
         datasets = [] if data is None else [data] if isinstance(data, str) else list(data)
         overrides = self._sets(sets, epochs)
         if not isinstance(study, Study | PooledStudy):
-            study = read_any(study, registry=self.registry, overrides=overrides, data=datasets)
-        elif overrides or datasets:
+            values = arguments.variations(tune, "tune")
+            study = read_any(study, registry=self.registry, overrides=overrides, data=datasets, tune=values)
+        elif overrides or datasets or tune:
             raise ZooError("values can be set where a study is read, and this one is read already")
         if isinstance(study, PooledStudy):
             return PooledWork(self, study, seeds=seeds, max_seeds=max_seeds, create=create, command=command)
@@ -481,6 +484,7 @@ class Lab:
         epochs: int | None = None,
         data: str | Sequence[str] | None = None,
         sets: Mapping[str, Any] | None = None,
+        tune: Mapping[str, Sequence[Any]] | None = None,
         budget: Duration | None = None,
         command: str = "",
     ) -> Findings | PooledFindings:
@@ -493,6 +497,7 @@ class Lab:
             epochs: train so many.
             data: train on this data set, or on each of several.
             sets: values to set in its base, by path.
+            tune: values to tune over, by path, in place of those that it states.
             budget: seconds, or a text such as "30m"; seeds are cut down to what fits.
             command: what repeats it.
 
@@ -501,7 +506,7 @@ class Lab:
         """
         _end_if_imported_by_worker()
         with self.open_study(
-            study, seeds=seeds, max_seeds=max_seeds, epochs=epochs, data=data, sets=sets, command=command
+            study, seeds=seeds, max_seeds=max_seeds, epochs=epochs, data=data, sets=sets, tune=tune, command=command
         ) as work:
             return work.run(budget=budget)
 

@@ -19,6 +19,7 @@ from zoo.spec import Spec, paths, read_as, read_toml, unstructure
 from zoo.spec.resolve import changed_name, resolve
 from zoo.statistics.fractions import most_changes
 from zoo.study.comparable import RECALLS, unlike
+from zoo.study.settings import Setting, Tune, check_tune, read_tune
 from zoo.train.run import Run, RunKey
 
 DesignName = Literal["one-at-a-time", "leave-one-out", "stepwise", "forward", "backward", "factorial", "fractional"]
@@ -66,6 +67,8 @@ class Design:
         resolution: of a fractional design.
         resplit: the validation part is drawn anew with each seed, so that claims are about splits and not about one.
         match: adds, to each change that makes the network larger, a comparison with a base widened to its size.
+        tune_seeds: how many seeds the setting of each arm is chosen by, where the study tunes.
+        tune_budget: how many settings each arm is trained at then; all combinations when None.
     """
 
     description: str = ""
@@ -76,6 +79,8 @@ class Design:
     resolution: Annotated[int, _RESOLUTION] = 4
     resplit: bool = False
     match: Matched | None = None
+    tune_seeds: PositiveInt = 3
+    tune_budget: PositiveInt | None = None
 
 
 attrs.resolve_types(Design)
@@ -91,6 +96,8 @@ class Study:
         factors: the changes, in the order in which a stepwise design tries them.
         design: what else the study states.
         notes: what was left out of it, for people.
+        tune: the settings that every arm is trained at to choose one of them; None where nothing is tuned.
+        settings: by combination, the setting that was chosen; empty until it is.
     """
 
     name: str
@@ -98,6 +105,8 @@ class Study:
     factors: tuple[Factor, ...]
     design: Design
     notes: tuple[str, ...] = ()
+    tune: Tune | None = None
+    settings: Mapping[Cell, Setting] = attrs.field(factory=dict)
 
     def __repr__(self) -> str:
         changes = ", ".join(factor.name for factor in self.factors)
@@ -107,6 +116,11 @@ class Study:
     def base_cell(self) -> Cell:
         """The combination that changes nothing."""
         return (0,) * len(self.factors)
+
+    @property
+    def untuned(self) -> Study:
+        """The same, with nothing chosen."""
+        return attrs.evolve(self, settings={})
 
     def single_changes(self) -> Iterator[Cell]:
         """Yield the combinations that change one thing: each factor's levels, the factors in order."""
@@ -123,11 +137,15 @@ class Study:
         return " + ".join(self._label(f, index) for f, index in zip(self.factors, cell, strict=True) if index) or "base"
 
     def spec(self, cell: Cell, registry: Registry) -> Spec:
-        """Return the spec of a combination: the base with the changes made one after another.
+        """Return the spec of a combination: the base with the changes made one after another, at its setting.
 
         Raises:
             SpecError: a change is not valid, or makes no difference after those before it.
         """
+        spec = self._changed(cell, registry)
+        return self.settings[cell].of(spec, registry) if cell in self.settings else spec
+
+    def _changed(self, cell: Cell, registry: Registry) -> Spec:
         levels = self.levels(cell)
         if not levels:
             return self.base
@@ -163,7 +181,7 @@ def changed(cell: Cell, position: int, index: int) -> Cell:
     return (*cell[:position], index, *cell[position + 1 :])
 
 
-_OWN_KEYS = ("base", "set", "changes")
+_OWN_KEYS = ("base", "set", "changes", "tune")
 
 
 def study_tree(study: str | Path, *, registry: Registry) -> Mapping[str, Any]:
@@ -187,6 +205,7 @@ def read_study(
     registry: Registry,
     name: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    tune: Mapping[str, Sequence[Any]] | None = None,
 ) -> Study:
     """Return the study for a registered name, a TOML file (a path, or a text ending in .toml) or a mapping.
 
@@ -196,15 +215,18 @@ def read_study(
         name: what it is called; its own name, or the stem of its file, when left out.
         overrides: paths and values that are set in the base besides those that the study states; a value that the base
             has already is left as it is.
+        tune: values to tune over by path, in place of those that the study states.
 
     Raises:
         SpecError: it is not valid; the message names what is wrong.
         UnknownNameError: nothing is registered under a name.
     """
     if isinstance(study, Mapping):
-        return _study(name or "(unnamed)", study, registry, overrides or {})
-    own = Path(study).stem if str(study).endswith(".toml") else str(study)
-    return _study(name or own, study_tree(study, registry=registry), registry, overrides or {})
+        tree, own = study, "(unnamed)"
+    else:
+        own = Path(study).stem if str(study).endswith(".toml") else str(study)
+        tree = study_tree(study, registry=registry)
+    return _study(name or own, {**tree, "tune": tune} if tune else tree, registry, overrides or {})
 
 
 def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Mapping[str, Any]) -> Study:
@@ -244,7 +266,8 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
     notes: list[str] = []
     changes = _table(tree["changes"], f"study {name!r}: changes", "named changes")
     factors = tuple(_factor(name, key, change, base, registry, notes) for key, change in changes.items())
-    study = Study(name=name, base=base, factors=factors, design=design, notes=tuple(notes))
+    tune = read_tune(name, tree, design.tune_budget)
+    study = Study(name=name, base=base, factors=factors, design=design, notes=tuple(notes), tune=tune)
     check(study, registry)
     return study
 
@@ -384,6 +407,7 @@ def check(study: Study, registry: Registry) -> None:
             )
     if design in ("leave-one-out", "fractional") and len(study.factors) < 2:
         raise SpecError(f"study {study.name!r}: a {design} design needs at least two changes")
+    check_tune(study, registry)
 
 
 def untrained(spec: Spec) -> Run:

@@ -84,6 +84,7 @@ def read_any(
     overrides: Mapping[str, Any] | None = None,
     bases: Sequence[str] = (),
     data: Sequence[str] = (),
+    tune: Mapping[str, Sequence[Any]] | None = None,
 ) -> Study | PooledStudy:
     """Return a study as `zoo.study.definition.read_study` does, or one over several bases or data sets.
 
@@ -94,6 +95,7 @@ def read_any(
         overrides: paths and values that are set in the base.
         bases: in place of those that it states.
         data: data sets in place of those that it states.
+        tune: values to tune over by path, in place of those that it states.
 
     Raises:
         SpecError: it is not valid; the message names what is wrong.
@@ -101,7 +103,7 @@ def read_any(
     """
     tree = study if isinstance(study, Mapping) else study_tree(study, registry=registry)
     if not bases and not data and "bases" not in tree and "data" not in tree:
-        return read_study(study, registry=registry, name=name, overrides=overrides)
+        return read_study(study, registry=registry, name=name, overrides=overrides, tune=tune)
     own = "(unnamed)" if isinstance(study, Mapping) else str(study)
     name = name or (Path(own).stem if own.endswith(".toml") else own)
     tree = {
@@ -115,7 +117,9 @@ def read_any(
     rest = {key: value for key, value in tree.items() if key not in ("base", "bases", "data")}
     sets = [{**(overrides or {}), **({"data.dataset": each} if each else {})} for each in found_data]
     if len(found_bases) == len(found_data) == 1:
-        return read_study({**rest, "base": found_bases[0]}, registry=registry, name=name, overrides=sets[0])
+        return read_study({**rest, "base": found_bases[0]}, registry=registry, name=name, overrides=sets[0], tune=tune)
+    if tune or rest.get("tune"):
+        raise SpecError(f"study {name!r}: tune goes with one base and one data set; leave out the others, or tune")
     return _pooled(name, rest, found_bases, found_data, sets, registry)
 
 

@@ -12,7 +12,9 @@ import attrs
 from zoo.errors import ZooError
 from zoo.report import table
 from zoo.report.study import arms, tables
-from zoo.report.study.tables import DEFAULT_FORMAT, Cell, Table
+from zoo.report.study.cells import Cell, Table
+from zoo.report.study.said import said
+from zoo.report.study.tables import DEFAULT_FORMAT
 from zoo.report.text import counted, difference, probability, rough_duration, with_interval
 from zoo.statistics.intervals import CONFIDENCE
 from zoo.statistics.paired import detectable
@@ -271,7 +273,7 @@ def by_place(result: PooledResult) -> list[Table]:
         {
             "change": Cell(claim.change),
             "place": Cell(name),
-            "verdict": Cell(tables.said(c)),
+            "verdict": Cell(said(c)),
             "difference [corrected]": Cell(
                 difference(c.difference, c.low, c.high), None if math.isnan(c.difference) else c.difference
             ),
