@@ -71,6 +71,14 @@ def test_skewed_differences_make_few_claims_that_are_not_warned_of() -> None:
         assert row.zoo <= row.otherwise < 0.2
 
 
+def test_of_changes_without_effect_in_general_few_are_claimed_to_have_one() -> None:
+    found = rows("general", 15)
+    for row in found:
+        assert may_be_at_most(0.04, row.zoo if row.wanted.startswith("at most") else 1 - row.zoo, 15), row
+    false = [row for row in found if row.wanted.startswith("at most")]
+    assert sum(row.otherwise or 0 for row in false) > sum(row.zoo for row in false)
+
+
 def test_the_table_is_printed_and_written(tmp_path: Path) -> None:
     path = tmp_path / "verdicts.json"
     result = CliRunner().invoke(

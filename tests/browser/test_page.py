@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_results import CHANGES, factorial, one_at_a_time
+from made_results import CHANGES, factorial, one_at_a_time, pooled
 
 from zoo.registry import Registry
 from zoo.report.study.page import page as study_page
+from zoo.report.study.pooled_page import page as pooled_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
 CHROMIUM = shutil.which("chromium")
@@ -33,7 +34,7 @@ LONG = "a name that is long, and has many words in it, as no name should"
 
 @pytest.fixture(scope="module")
 def files(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return pages of two studies."""
+    """Return pages of three studies."""
     folder = tmp_path_factory.mktemp("pages")
     changes = {
         **CHANGES,
@@ -44,6 +45,8 @@ def files(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> dict[
     paths = {name: folder / f"{name}.html" for name in results}
     for name, result in results.items():
         paths[name].write_text(study_page(result), encoding="utf-8")
+    paths["pooled"] = folder / "pooled.html"
+    paths["pooled"].write_text(pooled_page(pooled(registry, changes=changes)), encoding="utf-8")
     return paths
 
 
@@ -97,7 +100,7 @@ def opened(browser: playwright.Browser, request: pytest.FixtureRequest) -> Itera
 
 
 each_scheme = pytest.mark.parametrize("scheme", SCHEMES)
-each_study = pytest.mark.parametrize("study", ["factorial", "single"])
+each_study = pytest.mark.parametrize("study", ["factorial", "single", "pooled"])
 
 
 @each_scheme
