@@ -119,7 +119,8 @@ def test_the_page_never_scrolls_sideways(study, viewport, files, opened):
     page = opened(files[study], "light", viewport).page
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
     wide = page.evaluate("[...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)")
-    assert wide is (viewport is PHONE), "on a phone tables scroll in their own container"
+    # A table of who wins has a column for each arm.
+    assert wide is (viewport is PHONE or study == "pooled"), "on a phone tables scroll in their own container"
 
 
 def test_text_in_plots_can_be_read_on_a_phone(files, opened):
