@@ -56,19 +56,19 @@ def one_at_a_time(registry: Registry, seeds: Sequence[int] = SEEDS, **stated: An
 
 def pooled(registry: Registry, bases: Sequence[str] = BASES, **stated: Any) -> PooledResult:
     """Return a study of single changes over several bases, each with seeds of its own."""
-    tree = {"bases": list(bases), "changes": CHANGES, "description": "what helps on digits", **stated}
+    tree: dict[str, Any] = {"bases": list(bases), "changes": CHANGES, "description": "what helps on digits", **stated}
     study = read_any(tree, registry=registry, name="made-up")
     assert isinstance(study, PooledStudy)
-    own = {key: value for key, value in tree.items() if key != "bases"}
+    own: dict[str, Any] = {key: value for key, value in tree.items() if key != "bases"}
     found = {
         place.name: one_at_a_time(
             registry,
             range(place.first_seed, place.first_seed + 5),
-            **{**own, "base": place.base},
+            **{**own, "base": place.base, "changes": {f.name: tree["changes"][f.name] for f in place.study.factors}},
         )
         for place in study.places
     }
-    return summarize_places(study, found, seeds=5, command="zoo study run made-up")
+    return summarize_places(study, found, seeds=5, refused=study.refused, command="zoo study run made-up")
 
 
 def factorial(registry: Registry, seeds: Sequence[int] = SEEDS, **stated: Any) -> StudyResult:

@@ -95,6 +95,14 @@ def test_tuned_claims_are_not_made_of_luck_in_tuning() -> None:
     assert verdicts.tuned_row(gain, 20, 10, np.random.default_rng(0)).zoo > 0.7
 
 
+def test_of_changes_without_effect_in_general_few_are_claimed_to_have_one() -> None:
+    found = [*rows("general", 15), *rows("shared", 15)]
+    for row in found:
+        assert may_be_at_most(0.04, row.zoo if row.wanted.startswith("at most") else 1 - row.zoo, 15), row
+    false = [row for row in found if row.wanted.startswith("at most")]
+    assert sum(row.otherwise or 0 for row in false) > sum(row.zoo for row in false)
+
+
 def test_the_table_is_printed_and_written(tmp_path: Path) -> None:
     path = tmp_path / "verdicts.json"
     result = CliRunner().invoke(

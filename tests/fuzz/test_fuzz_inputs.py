@@ -24,7 +24,8 @@ from zoo.network.builder import construct
 from zoo.registry import Registry
 from zoo.spec import unstructure
 from zoo.spec.resolve import resolve
-from zoo.study.definition import read_study
+from zoo.study.definition import Study, read_study
+from zoo.study.places import read_any
 
 COUNT = int(os.environ.get("ZOO_FUZZ", "40"))
 fuzzed = settings(
@@ -135,6 +136,22 @@ def test_mappings_are_studies_or_one_error(data: st.DataObject, registry: Regist
     with suppress(ZooError):
         study = read_study(data.draw(mutated(STUDY) | mutated(TUNED)), registry=registry)
         assert all(factor.levels for factor in study.factors)
+
+
+POOLED: dict[str, Any] = {
+    "bases": ["starter/default", "starter/residual"],
+    "data": ["digits", "cifar10"],
+    "resplit": True,
+    "changes": {"a": {"activation": "elu"}, "b": {"network.features.*.block": "plain"}},
+}
+
+
+@given(data=st.data())
+@fuzzed
+def test_mappings_are_studies_over_several_bases_or_one_error(data: st.DataObject, registry: Registry) -> None:
+    with suppress(ZooError):
+        study = read_any(data.draw(mutated(POOLED)), registry=registry)
+        assert isinstance(study, Study) or all(place.study.factors for place in study.places)
 
 
 TOML = """\

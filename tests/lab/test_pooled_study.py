@@ -99,7 +99,7 @@ def test_the_figures_are_what_scipy_says_of_the_ledgers_runs(made: tuple[zoo.Lab
     assert (row["low"], row["high"]) == pytest.approx((bounds.low, bounds.high))
     assert table.loc[("place", "tanh"), "difference"].tolist() == pytest.approx(means)
     assert row["over"] == "bases"
-    assert table.loc[("pooled", "bn"), "over"].tolist() == [""], "two bases are no sample"
+    assert table.loc[("pooled", "bn"), "over"] == "", "two bases are no sample"
 
 
 def test_a_change_that_a_base_has_already_is_said(made: tuple[zoo.Lab, PooledFindings]) -> None:
@@ -152,7 +152,8 @@ def test_several_data_sets_make_places_too(bases: list[str], tmp_path: Path) -> 
     assert isinstance(findings, PooledFindings)
     assert list(findings.places) == ["small on squares", "wide on squares", "small on digits", "wide on digits"]
     assert "squares and digits" not in str(findings)
-    assert findings.result.claims[0].pooled.datasets == ("squares", "digits")
+    assert findings.result.places[2].place.study.base.data.dataset == "digits"
+    assert list(findings.result.claims[0].by_place) == list(findings.places)
     with pytest.raises(DataError, match="the data set cifar10 is not at hand"):
         lab.open_study(study, data=["squares", "cifar10"])
 

@@ -135,7 +135,10 @@ def test_a_split_of_each_seeds_own_is_set_in_the_base(registry: Registry) -> Non
     assert study.base.data.resplit
     assert study.base.data.validation == 0.25
     assert not read_study(tree, registry=registry).base.data.resplit
-    with pytest.raises(SpecError, match="resplit draws the validation part anew with each seed, and the study selects"):
+    with pytest.raises(
+        SpecError,
+        match=r"^study '\(unnamed\)': resplit draws the validation part anew with each seed, and the study selects on",
+    ):
         read_study({**tree, "resplit": True, "select": "test"}, registry=registry)
     changed = {**tree, "changes": {"anew": {"data.resplit": True}}}
     with pytest.raises(SpecError, match="held out 25% and 25%, anew with each seed"):

@@ -254,11 +254,12 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
         for path, value in overrides.items():
             with suppress(paths.NoChangeError):
                 base = paths.apply(base, {path: value}, registry)
-        own_part = has_validation(base.data.dataset, registry)
-        if design.select == "validation" and not (base.data.validation or own_part):
-            base = paths.apply(base, {"data.validation": VALIDATION}, registry)
         if design.resplit:
-            base = _resplit(name, base, own_part, design.select, registry)
+            _require_split(base, design.select, registry)
+        if design.select == "validation" and not (base.data.validation or has_validation(base.data.dataset, registry)):
+            base = paths.apply(base, {"data.validation": VALIDATION}, registry)
+        if design.resplit and not base.data.resplit:
+            base = paths.apply(base, {"data.resplit": True}, registry)
     except UnknownNameError as error:
         raise UnknownNameError(f"study {name!r}: {error}") from None
     except SpecError as error:
@@ -272,25 +273,22 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
     return study
 
 
-def _resplit(study: str, base: Spec, own_part: bool, select: Part, registry: Registry) -> Spec:
-    """Return the base with a validation part of each seed's own.
+def _require_split(base: Spec, select: Part, registry: Registry) -> None:
+    """Refuse to draw the validation part anew where claims are not about one that is split off.
 
     Raises:
-        SpecError: claims are not about a validation part, or it is not split off the training images.
+        SpecError: they are about test images, or the data has a validation part of its own.
     """
     if select == "test":
         raise SpecError(
-            f"study {study!r}: resplit draws the validation part anew with each seed, and the study selects on test; "
-            "leave one of the two out"
+            "resplit draws the validation part anew with each seed, and the study selects on test; leave one of the "
+            "two out"
         )
-    if own_part:
+    if has_validation(base.data.dataset, registry):
         raise SpecError(
-            f"study {study!r}: resplit draws the validation part anew with each seed, and {base.data.dataset} has one "
-            "of its own; leave resplit out"
+            f"resplit draws the validation part anew with each seed, and {base.data.dataset} has one of its own; leave "
+            "resplit out"
         )
-    with suppress(paths.NoChangeError):
-        base = paths.apply(base, {"data.resplit": True}, registry)
-    return base
 
 
 def _factor(study: str, name: str, change: object, base: Spec, registry: Registry, notes: list[str]) -> Factor:

@@ -386,9 +386,9 @@ def _within_reach(study: PooledStudy, found: Mapping[str, StudyPlan], seeds: int
     else:
         finds = detectable(min(over.values()), claims=claims, deviation=1.0, level=share(1))
         lines = [
-            f"In general, {counted(claims, 'claim')} corrected for: finds with a power of 80% a mean difference of "
-            f"{finds:.2g} standard deviations of what is found from one of {min(over.values())} {' or '.join(over)} to "
-            "the next, which is not known yet."
+            f"In general, {counted(claims, 'claim')} corrected for: {min(over.values())} {' or '.join(over)} find a "
+            f"mean difference of {finds:.2g} standard deviations between them with a power of 80%; how much that is in "
+            "recall is not known yet."
         ]
     if seeds < LEAST_SEEDS:
         lines.append(f"In a place no claim is made from fewer than {LEAST_SEEDS} seeds.")
