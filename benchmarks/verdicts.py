@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 import zoo
-from zoo.registry import default_registry
+from zoo.registry import Registry, default_registry
 from zoo.spec import Spec
 from zoo.statistics.effects import factorial_effects
 from zoo.statistics.losses import compare_losses
@@ -33,9 +33,13 @@ from zoo.statistics.ranking import blocked_means, ranks
 from zoo.statistics.sequential import Sequential, share
 from zoo.statistics.verdicts import LEVEL, more_seeds
 from zoo.study.arms import ArmTable, TrainedArm
+from zoo.study.conduct import ArmPair, judge_pairs
 from zoo.study.confirm import confirm
-from zoo.study.definition import Study, read_study
+from zoo.study.definition import Cell, Study, read_study
 from zoo.study.designs import Outcome, search
+from zoo.study.rivals import RivalArms
+from zoo.study.settings import Setting
+from zoo.study.tuning import tune, tuned_specs, tuning_seeds
 from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
 
 Recalls = NDArray[np.float64]
@@ -339,6 +343,104 @@ def _errs(differences: list[list[float]], first: int, *, spend: bool) -> bool:
     return False
 
 
+def tuning(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Changes and a base, each judged at the setting that tuning chose; "otherwise" by what was chosen alone."""
+    flat, close, apart, moved = (0, 0, 0), (0, -0.003, -0.006), (0, -0.006, -0.012), (0, -0.004, -0.012)
+    differs = ('any "helps" or "hurts"', ("helps", "hurts"))
+    alike = ('any "no practical difference"', ("no practical difference",))
+    cases = (
+        ("without effect, settings all alike", flat, flat, 0, differs, "at most 0.05"),
+        ("without effect, settings 0.003 apart", close, close, 0, differs, "at most 0.05"),
+        ("without effect, settings 0.006 apart", apart, apart, 0, differs, "at most 0.05"),
+        ("that only move the best setting", moved, moved[::-1], 0, differs, "at most 0.05"),
+        ("that gain the margin, settings 0.003 apart", close, close, 0.005, alike, "at most 0.05"),
+        ("that move the best setting and gain 0.012", moved, moved[::-1], 0.012, differs, "often"),
+    )
+    for name, base, change, gain, (figure, verdicts), wanted in cases:
+        made = MadeTuning(np.array([base, change, change]) + np.array([[0], [gain], [gain]]), generator)
+        for seeds in (5, 20):
+            judged = [made.judged(seeds) for _ in range(tables)]
+            found, alone = (np.mean([any(v in verdicts for v in each[side]) for each in judged]) for side in (0, 1))
+            yield Row(about=f"2 changes {name}; 3 tuning seeds, {seeds} seeds", figure=figure, wanted=wanted,
+                      otherwise=float(alone), zoo=float(found))  # fmt: skip
+
+
+class MadeTuning:
+    """A study that is tuned by made-up runs, of arms whose true recalls at each setting are given."""
+
+    def __init__(self, truth: Recalls, generator: np.random.Generator) -> None:
+        self._generator, registry = generator, default_registry()
+        stated = {
+            "base": "starter/default",
+            "changes": {name: {path: value} for name, path, value in _CHANGES[:2]},
+            "tune": {"learning_rate": [0.01, 0.02, 0.04]},
+        }
+        read = read_study(stated, registry=registry, name="made-up")
+        assert read.tune
+        settings = tuple(KnownSetting(setting.values) for setting in read.tune.settings)
+        self.study = KnownStudy(
+            name=read.name, base=read.base, factors=read.factors, design=read.design,
+            tune=attrs.evolve(read.tune, settings=settings),
+        )  # fmt: skip
+        self._truth = {
+            spec.identity: mean
+            for own, means in zip(tuned_specs(self.study, registry).values(), truth.tolist(), strict=True)
+            for spec, mean in zip(own, means, strict=True)
+        }
+
+    def judged(self, seeds: int) -> tuple[list[str], list[str]]:
+        """Return the verdicts on both changes after tuning, and those by what was chosen alone."""
+        self._blocks: dict[int, float] = {}
+        registry, study = default_registry(), self.study
+        _, settings = tune(study, self._train, seeds=tuning_seeds(study, seeds), classes=_CLASSES, registry=registry)
+        table = ArmTable(attrs.evolve(study, settings=settings), self._train, _CLASSES, registry)
+        table.add([study.base_cell, *study.single_changes()], range(seeds))
+        base, *changed = table.all
+        pairs = [ArmPair(arm.name, arm, base) for arm in changed]
+        claims, _ = judge_pairs(table.study, pairs, table, range(seeds), None, [str(seeds)], RivalArms(table))
+        differences = {arm.name: table.differences(arm, base) for arm in changed}
+        alone = compare(differences, step=table.image_step(), level=share(1))
+        return [claim.comparison.verdict for claim in claims], [each.verdict for each in alone.values()]
+
+    def _train(self, specs: list[Spec], seeds: range) -> list[Run]:
+        return [self._run(spec, seed) for spec in specs for seed in seeds]
+
+    def _run(self, spec: Spec, seed: int) -> Run:
+        block = self._blocks.setdefault(seed, self._generator.normal(0, BLOCK))
+        recall = 0.9 + self._truth[spec.identity] + block + self._generator.normal(0, OWN)
+        return Run(
+            key=RunKey(spec.identity, seed, "", "", "fp32"),
+            name=spec.name,
+            spec={"evaluation": {"measure": "final"}, "data": {"validation": 0.25}},
+            dataset="made up",
+            status="finished",
+            epochs=(EpochRecord(1, 0.1, 1.0, 0.1, {"validation": _evaluation(recall)}),),
+        )
+
+
+@attrs.frozen
+class KnownSetting(Setting):
+    """A setting that looks up what it has resolved before."""
+
+    def of(self, spec: Spec, registry: Registry) -> Spec:
+        """Return a spec at this setting."""
+        key = f"{spec.name} with {self.label}"
+        if key not in _BY_NAME:
+            _BY_NAME[key] = super().of(spec, registry)
+        return _BY_NAME[key]
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class KnownStudy(Study):
+    """A study that looks up what it has resolved before."""
+
+    def _changed(self, cell: Cell, registry: Registry) -> Spec:
+        name = self.arm_name(cell)
+        if name not in _BY_NAME:
+            _BY_NAME[name] = super()._changed(cell, registry)
+        return _BY_NAME[name]
+
+
 SIMULATIONS: dict[str, Callable[[int, np.random.Generator], Iterator[Row]]] = {
     "effects": effects,
     "agreement": agreement,
@@ -348,6 +450,7 @@ SIMULATIONS: dict[str, Callable[[int, np.random.Generator], Iterator[Row]]] = {
     "advice": advice,
     "losses": losses,
     "skewed": skewed,
+    "tuning": tuning,
 }
 
 

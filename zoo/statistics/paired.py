@@ -19,6 +19,22 @@ from zoo.statistics.verdicts import LEAST_SEEDS, LEVEL, MARGIN, POWER, ROUNDING,
 _FLIPS = 9999
 
 
+@attrs.frozen
+class Rivals:
+    """Differences at settings that were not chosen, by what they are called; see `zoo.statistics.verdicts.judge`.
+
+    Attributes:
+        controls: the treatment, as chosen, against other settings of the control.
+        treatments: other settings of the treatment against the control, as chosen.
+    """
+
+    controls: Mapping[str, Sequence[float]] = attrs.field(factory=dict)
+    treatments: Mapping[str, Sequence[float]] = attrs.field(factory=dict)
+
+
+_NO_RIVALS = Rivals()
+
+
 def estimate(differences: Sequence[float], step: float = 0.0) -> Estimate:
     """Estimate the mean of differences, one for each pair of runs with one seed.
 
@@ -56,6 +72,7 @@ def compare(
     judge: Judge | None = None,
     step: float | Mapping[str, float] = 0.0,
     next_level: float | None = None,
+    rivals: Mapping[str, Rivals] | None = None,
 ) -> dict[str, Comparison]:
     """Judge all claims of a table by paired differences; `zoo.statistics.verdicts.judge` says how.
 
@@ -67,21 +84,45 @@ def compare(
             decided earlier, the seeds that it was decided by stand.
         step: what a single image changes in a difference, for all claims or by claim; see `estimate`.
         next_level: that further seeds will be judged at; the same when left out.
+        rivals: by claim whose sides were tuned, the settings that it has to hold against, too.
 
     Raises:
         ValueError: a difference is not finite.
     """
     steps = step if isinstance(step, Mapping) else dict.fromkeys(differences, step)
-    estimates = [estimate(values, steps[name]) for name, values in differences.items()]
+    rivals = rivals or {}
+    estimates = [_with_rivals(values, rivals.get(name), steps[name]) for name, values in differences.items()]
     judge = judge or partial(verdicts.judge, margin=margin, level=level)
     compared = {}
     for (name, values), estimated, comparison in zip(differences.items(), estimates, judge(estimates), strict=True):
+        hardest, closest, rival = _hardest(values, estimated, rivals.get(name, _NO_RIVALS))
         further = None
-        if comparison.verdict == "undecided":
+        if comparison.verdict == "undecided" and closest.difference * estimated.difference >= 0:
             held = next_level or comparison.held
-            further = verdicts.more_seeds(estimated, claims=len(estimates), margin=margin, level=held)
-        compared[name] = attrs.evolve(comparison, p_signs=_p_of_signs(values[: comparison.n]), more_seeds=further)
+            further = verdicts.more_seeds(closest, claims=len(estimates), margin=margin, level=held)
+        compared[name] = attrs.evolve(
+            comparison, p_signs=_p_of_signs(hardest[: comparison.n]), more_seeds=further, rival=rival
+        )
     return compared
+
+
+def _with_rivals(values: Sequence[float], rivals: Rivals | None, step: float) -> Estimate:
+    found = estimate(values, step)
+    if rivals is None:
+        return found
+    controls, treatments = (
+        tuple(estimate(own, step) for own in side.values()) for side in (rivals.controls, rivals.treatments)
+    )
+    return attrs.evolve(found, controls=controls, treatments=treatments)
+
+
+def _hardest(values: Sequence[float], estimated: Estimate, rivals: Rivals) -> tuple[Sequence[float], Estimate, str]:
+    """Return the differences that a claim's p-value is of, the estimate from them, and the rival that they are to."""
+    own = attrs.evolve(estimated, controls=(), treatments=())
+    sign = 1 if estimated.difference > 0 else -1
+    side = rivals.controls if sign > 0 else rivals.treatments
+    others = ((side[name], each, name) for name, each in zip(side, estimated.rivals, strict=True))
+    return max([(values, own, ""), *others], key=lambda each: verdicts.p_against(each[1], sign))
 
 
 def detectable(

@@ -31,6 +31,8 @@ class Comparison:
         effect_size: the mean difference over the differences' standard deviation (Cohen's d of paired data).
         verdict: in words.
         more_seeds: how many further pairs would likely decide; None where it is decided, or where that is unknown.
+        rival: where both sides were tuned, the setting that was not chosen and that `p` is of, since it is the hardest
+            to tell apart; "" where that is what was chosen.
     """
 
     n: int
@@ -47,6 +49,7 @@ class Comparison:
     more_seeds: int | None = None
     level: float = 0.05
     held: float = 0.05
+    rival: str = ""
 
     @property
     def p_of_all(self) -> float | None:

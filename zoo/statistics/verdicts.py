@@ -37,12 +37,21 @@ class Estimate:
         difference: the estimate; NaN for no seeds.
         error: its standard error; 0 where all seeds agree, None where it cannot be had.
         freedom: the standard error's degrees of freedom.
+        controls: of the same treatment against other settings of its control, any of which may be the control's best.
+        treatments: of other settings of the treatment against the same control.
     """
 
     seeds: int
     difference: float
     error: float | None
     freedom: int
+    controls: tuple[Estimate, ...] = ()
+    treatments: tuple[Estimate, ...] = ()
+
+    @property
+    def rivals(self) -> tuple[Estimate, ...]:
+        """Those that a claim in the direction of the difference has to hold against, too."""
+        return self.controls if self.difference > 0 else self.treatments
 
 
 Judge = Callable[[Sequence[Estimate]], Sequence[Comparison]]
@@ -72,6 +81,12 @@ def judge(
     for a t test. If they agree on exactly 0, the change makes no practical difference. On any other value the sign test
     decides, which asks only that all have one sign: at 0.05 and for one claim it takes six seeds.
 
+    Where each side was tuned, a claim is about each side at its best setting, which nobody knows. What was chosen is
+    at most as good as the best; so a treatment that, at its chosen setting, is better than the control at every setting
+    is better at its best. That is an intersection-union test (Berger, 1982): the largest of the p-values counts, and
+    needs no correction for how many settings there are. Likewise for the other side, and for no practical difference
+    with the settings of both. The interval reaches from the lowest to the highest end.
+
     Args:
         estimates: of all claims of the table.
         margin: a difference in recall that makes no practical difference.
@@ -80,7 +95,7 @@ def judge(
             rejected in the family that decided them, and as never to be rejected in the other.
     """
     decided = decided or {}
-    tests = [_p_values(estimate, margin) for estimate in estimates]
+    tests = [p_values(estimate, margin) for estimate in estimates]
     for position, comparison in decided.items():
         is_equivalent = comparison.verdict == "no practical difference"
         tests[position] = (1.0, 0.0) if is_equivalent else (0.0, 1.0)
@@ -98,11 +113,21 @@ def judge(
 
 
 def interval(estimate: Estimate, level: float) -> tuple[float, float] | None:
-    """Return Student's t interval of a difference, which holds 1 - level; None where the seeds do not vary."""
+    """Return Student's t interval of a difference, which holds 1 - level; None where the seeds do not vary.
+
+    With other settings it holds the difference between both sides at their best: it reaches as low as the interval
+    against any setting of the control, and as high as that of any setting of the treatment.
+    """
     if not estimate.error:
         return None
     half = float(stdtrit(estimate.freedom, 1 - level / 2)) * estimate.error
-    return estimate.difference - half, estimate.difference + half
+    lows, highs = [estimate.difference - half], [estimate.difference + half]
+    for rivals, ends, position in ((estimate.controls, lows, 0), (estimate.treatments, highs, 1)):
+        for rival in rivals:
+            if (own := interval(rival, level)) is None:
+                return None
+            ends.append(own[position])
+    return min(lows), max(highs)
 
 
 def more_seeds(estimate: Estimate, *, claims: int, margin: float, level: float) -> int | None:
@@ -134,8 +159,40 @@ def more_seeds(estimate: Estimate, *, claims: int, margin: float, level: float) 
     return counts[found] - estimate.seeds if found < len(counts) else None
 
 
-def _p_values(estimate: Estimate, margin: float) -> tuple[float, float] | tuple[None, None]:
+def p_values(estimate: Estimate, margin: float) -> tuple[float, float] | tuple[None, None]:
     """Return p of no difference, and p of a difference of the margin or more."""
+    differs, equivalent = _own_p_values(estimate, margin)
+    if differs is None or equivalent is None:
+        return None, None
+    sign = 1 if estimate.difference > 0 else -1
+    differs = max([differs, *(p_against(rival, sign) for rival in estimate.rivals)])
+    equivalent = max(
+        [
+            equivalent,
+            *(_p_above(rival.difference + margin, rival) for rival in estimate.controls),
+            *(_p_above(margin - rival.difference, rival) for rival in estimate.treatments),
+        ]
+    )
+    return differs, equivalent
+
+
+def p_against(rival: Estimate, sign: int) -> float:
+    """Return p of no difference against another setting, 1 where the difference is not of this sign."""
+    differs, _ = _own_p_values(rival, MARGIN)
+    return 1.0 if differs is None or rival.difference * sign <= 0 else differs
+
+
+def _p_above(distance: float, rival: Estimate) -> float:
+    """Return p of a difference that is this distance, or more, on the other side of what it is estimated to be."""
+    if rival.error is None or distance <= 0:
+        return 1.0
+    if rival.error == 0:
+        return float(binomtest(rival.seeds, rival.seeds, alternative="greater").pvalue)
+    return float(stdtr(rival.freedom, -distance / rival.error))
+
+
+def _own_p_values(estimate: Estimate, margin: float) -> tuple[float, float] | tuple[None, None]:
+    """Return the same without other settings."""
     if estimate.error is None:
         return None, None
     size = abs(estimate.difference)

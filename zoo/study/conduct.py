@@ -5,7 +5,7 @@ Training is left to a function that is given specs and seeds, so that the same c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 import pandas as pd
@@ -18,8 +18,8 @@ from zoo.spec import Spec
 from zoo.statistics.effects import factorial_effects
 from zoo.statistics.fractions import aliases
 from zoo.statistics.losses import Counted, compare_losses
-from zoo.statistics.paired import compare
-from zoo.statistics.results import Effect
+from zoo.statistics.paired import Rivals, compare
+from zoo.statistics.results import Comparison, Effect
 from zoo.statistics.sequential import Sequential, looks, share
 from zoo.statistics.verdicts import Judge
 from zoo.study import designs
@@ -30,6 +30,7 @@ from zoo.study.definition import Study, changed
 from zoo.study.designs import Outcome, Pair
 from zoo.study.looks import levels, looks_until
 from zoo.study.result import Claim, StudyResult
+from zoo.study.rivals import RivalArms
 from zoo.study.summary import summarize
 
 FIRST_SEEDS, SEED_BATCH, MOST_SEEDS = 3, 2, 15
@@ -103,6 +104,9 @@ def conduct(
     auto: Auto | None = None,
     command: str = "",
     fits: Callable[[Spec], bool] = lambda spec: True,
+    waiting: int = 0,
+    confirms: bool = True,
+    shown: Mapping[str, tuple[str, ...]] | None = None,
 ) -> StudyResult:
     """Train what the study's design asks for, judge it, and confirm what it chooses with fresh seeds.
 
@@ -115,13 +119,17 @@ def conduct(
         auto: add seeds only where a claim is undecided.
         command: what repeats it.
         fits: says of a spec that has no run whether it could be trained: if not, none of its runs is missing.
+        waiting: how many runs of something else have to be there before anything is judged.
+        confirms: choose and confirm, or only judge.
+        shown: what `proofs` returns, where that is known already.
 
     Raises:
         SpecError: a change alters nothing, or something that it does not name; or `auto` does not suit the design.
     """
     if auto:
         check_auto(study)
-    shown = proofs(study, dataset, registry)
+    if shown is None:
+        shown = proofs(study, dataset, registry)
     table = ArmTable(study, train, len(dataset.classes), registry)
     first = seeds[: auto.first] if auto else seeds
     found = designs.search(study)
@@ -136,21 +144,22 @@ def conduct(
     looks = [seeds[:count] for count in auto.looks] if auto else [seeds]
     if not any(run.status != "failed" for arm in table.all for run in arm.runs.values()):
         raise ZooError(_nothing(study, table))
-    pairs = [_Pair(pair.change, table.arms[pair.treatment], table.arms[pair.control]) for pair in outcome.pairs]
+    pairs = [ArmPair(pair.change, table.arms[pair.treatment], table.arms[pair.control]) for pair in outcome.pairs]
     matched: dict[str, str] = {}
     if study.design.match:
         pairs += _matched(study, outcome.pairs, table, dataset, registry, first, matched)
     claims: list[Claim] = []
     effects: list[Effect] = []
+    rivals = RivalArms(table)
     changed_runs = (run for arm in table.all if arm.cell != study.base_cell for run in arm.runs.values())
     taken = looks_until(changed_runs, f"auto {auto.most}" if auto else str(len(seeds)))
     if designs.is_factorial(study):
         effects, level = _judge_effects(study, table, seeds, auto, taken)
     else:
-        claims, level = _judge_pairs(study, pairs, table, seeds, auto, taken)
-    missing = table.missing(looks, fits)
+        claims, level = judge_pairs(study, pairs, table, seeds, auto, taken, rivals)
+    missing = table.missing(looks, fits) + rivals.missing + waiting
     losses = compare_losses(_losses(study, table, claims), level=level)
-    return summarize(
+    result = summarize(
         study,
         seeds,
         table,
@@ -165,8 +174,9 @@ def conduct(
         dataset=dataset,
         matched=matched,
         missing=missing,
-        confirmed=None if missing else confirm(table, outcome, taken[-1]),
+        confirmed=None if missing or not confirms else confirm(table, outcome, taken[-1]),
     )
+    return attrs.evolve(result, rivals=rivals.trials)
 
 
 def _nothing(study: Study, table: ArmTable) -> str:
@@ -192,7 +202,9 @@ def _incomplete(study: Study, table: ArmTable) -> str:
 
 
 @attrs.frozen
-class _Pair:
+class ArmPair:
+    """A claim between two arms."""
+
     change: str
     treatment: TrainedArm
     control: TrainedArm
@@ -206,7 +218,7 @@ def _matched(
     registry: Registry,
     seeds: Sequence[int],
     matched: dict[str, str],
-) -> list[_Pair]:
+) -> list[ArmPair]:
     """Compare each change that makes the network larger with what it was made to, widened to the same size."""
     added = []
     measure = study.design.match
@@ -226,7 +238,7 @@ def _matched(
         arm = TrainedArm(f"{control.name}, as many {_MATCHED[measure]} as {treatment.name}", None, spec)
         table.others.append(arm)
         matched[arm.name] = pair.change
-        added.append(_Pair(f"{pair.change}, at equal {_MATCHED[measure]}", treatment, arm))
+        added.append(ArmPair(f"{pair.change}, at equal {_MATCHED[measure]}", treatment, arm))
     table.train([pair.control for pair in added], seeds)
     return added
 
@@ -234,9 +246,26 @@ def _matched(
 _MATCHED = {"parameters": "parameters", "flops": "FLOPs"}
 
 
-def _judge_pairs(
-    study: Study, pairs: Sequence[_Pair], table: ArmTable, seeds: Sequence[int], auto: Auto | None, taken: list[str]
+def judge_pairs(
+    study: Study,
+    pairs: Sequence[ArmPair],
+    table: ArmTable,
+    seeds: Sequence[int],
+    auto: Auto | None,
+    taken: list[str],
+    rivals: RivalArms,
 ) -> tuple[list[Claim], float]:
+    """Return the verdicts on pairs, and the level of the last look; with `auto` seeds are added until they are decided.
+
+    Args:
+        study: what is asked.
+        pairs: what is compared.
+        table: the arms, trained with the seeds of the first look.
+        seeds: of all looks.
+        auto: add seeds only where a claim is undecided.
+        taken: the looks so far, this one included; see `zoo.study.looks`.
+        rivals: of a study whose settings are chosen, those that were not.
+    """
     names = _distinct([pair.change for pair in pairs])
 
     def differences(count: int | None = None) -> dict[str, list[float]]:
@@ -247,16 +276,23 @@ def _judge_pairs(
         }
 
     margin = study.design.margin
-    next_level = share(len(taken) + 1)
+
+    def judged(judge: Judge, count: int | None = None, next_level: float | None = None) -> dict[str, Comparison]:
+        found = differences(count)
+        held_against: dict[str, Rivals] = {}
+        if study.settings:
+            sides = {name: (p.treatment, p.control) for name, p in zip(names, pairs, strict=True)}
+            held_against = rivals.against(sides, found, None if count is None else seeds[:count])
+        step = table.image_step()
+        return compare(found, margin=margin, judge=judge, step=step, next_level=next_level, rivals=held_against)
+
     if auto is None:
         judge, counts = _repeated(taken, margin)
         for count in counts:
-            compared = compare(
-                differences(count), margin=margin, judge=judge.look, step=table.image_step(), next_level=next_level
-            )
+            compared = judged(judge.look, count, share(len(taken) + 1))
     else:
         judge = Sequential(len(auto.looks), margin=margin, level=share(len(taken)))
-        compared = compare(differences(), margin=margin, judge=judge.look, step=table.image_step())
+        compared = judged(judge.look)
         for count in auto.looks[1:]:
             open_pairs = [p for name, p in zip(names, pairs, strict=True) if compared[name].verdict == "undecided"]
             if not open_pairs or not auto.go_on():
@@ -265,7 +301,7 @@ def _judge_pairs(
             table.train({id(arm): arm for p in open_pairs for arm in (p.treatment, p.control)}.values(), seeds[:count])
             if table.size == before:  # a ledger that holds no more
                 break
-            compared = compare(differences(), margin=margin, judge=judge.look, step=table.image_step())
+            compared = judged(judge.look)
     claims = [
         Claim(change=name, treatment=p.treatment.name, control=p.control.name, comparison=compared[name])
         for name, p in zip(names, pairs, strict=True)

@@ -19,6 +19,7 @@ from zoo.spec import Spec, paths, read_as, read_toml, unstructure
 from zoo.spec.resolve import changed_name, resolve
 from zoo.statistics.fractions import most_changes
 from zoo.study.comparable import RECALLS, unlike
+from zoo.study.settings import Setting, Tune, check_tune, read_tune
 from zoo.train.run import Run, RunKey
 
 DesignName = Literal["one-at-a-time", "leave-one-out", "stepwise", "forward", "backward", "factorial", "fractional"]
@@ -65,6 +66,8 @@ class Design:
         margin: a difference in recall that makes no practical difference.
         resolution: of a fractional design.
         match: adds, to each change that makes the network larger, a comparison with a base widened to its size.
+        tune_seeds: how many seeds the setting of each arm is chosen by, where the study tunes.
+        tune_budget: how many settings each arm is trained at then; all combinations when None.
     """
 
     description: str = ""
@@ -74,6 +77,8 @@ class Design:
     margin: PositiveFloat = 0.005
     resolution: Annotated[int, _RESOLUTION] = 4
     match: Matched | None = None
+    tune_seeds: PositiveInt = 3
+    tune_budget: PositiveInt | None = None
 
 
 attrs.resolve_types(Design)
@@ -89,6 +94,8 @@ class Study:
         factors: the changes, in the order in which a stepwise design tries them.
         design: what else the study states.
         notes: what was left out of it, for people.
+        tune: the settings that every arm is trained at to choose one of them; None where nothing is tuned.
+        settings: by combination, the setting that was chosen; empty until it is.
     """
 
     name: str
@@ -96,6 +103,8 @@ class Study:
     factors: tuple[Factor, ...]
     design: Design
     notes: tuple[str, ...] = ()
+    tune: Tune | None = None
+    settings: Mapping[Cell, Setting] = attrs.field(factory=dict)
 
     def __repr__(self) -> str:
         changes = ", ".join(factor.name for factor in self.factors)
@@ -105,6 +114,11 @@ class Study:
     def base_cell(self) -> Cell:
         """The combination that changes nothing."""
         return (0,) * len(self.factors)
+
+    @property
+    def untuned(self) -> Study:
+        """The same, with nothing chosen."""
+        return attrs.evolve(self, settings={})
 
     def single_changes(self) -> Iterator[Cell]:
         """Yield the combinations that change one thing: each factor's levels, the factors in order."""
@@ -121,11 +135,15 @@ class Study:
         return " + ".join(self._label(f, index) for f, index in zip(self.factors, cell, strict=True) if index) or "base"
 
     def spec(self, cell: Cell, registry: Registry) -> Spec:
-        """Return the spec of a combination: the base with the changes made one after another.
+        """Return the spec of a combination: the base with the changes made one after another, at its setting.
 
         Raises:
             SpecError: a change is not valid, or makes no difference after those before it.
         """
+        spec = self._changed(cell, registry)
+        return self.settings[cell].of(spec, registry) if cell in self.settings else spec
+
+    def _changed(self, cell: Cell, registry: Registry) -> Spec:
         levels = self.levels(cell)
         if not levels:
             return self.base
@@ -161,7 +179,7 @@ def changed(cell: Cell, position: int, index: int) -> Cell:
     return (*cell[:position], index, *cell[position + 1 :])
 
 
-_OWN_KEYS = ("base", "set", "changes")
+_OWN_KEYS = ("base", "set", "changes", "tune")
 
 
 def study_tree(study: str | Path, *, registry: Registry) -> Mapping[str, Any]:
@@ -236,7 +254,8 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
     notes: list[str] = []
     changes = _table(tree["changes"], f"study {name!r}: changes", "named changes")
     factors = tuple(_factor(name, key, change, base, registry, notes) for key, change in changes.items())
-    study = Study(name=name, base=base, factors=factors, design=design, notes=tuple(notes))
+    tune = read_tune(name, tree.get("tune"), design.tune_budget)
+    study = Study(name=name, base=base, factors=factors, design=design, notes=tuple(notes), tune=tune)
     check(study, registry)
     return study
 
@@ -355,6 +374,7 @@ def check(study: Study, registry: Registry) -> None:
             )
     if design in ("leave-one-out", "fractional") and len(study.factors) < 2:
         raise SpecError(f"study {study.name!r}: a {design} design needs at least two changes")
+    check_tune(study, registry)
 
 
 def _untrained(spec: Spec) -> Run:

@@ -9,6 +9,7 @@ import attrs
 from zoo.spec import Spec
 from zoo.statistics.results import Comparison, Effect, Losses, Rank
 from zoo.study.definition import Cell, Study
+from zoo.study.trials import Trial, Tuned
 from zoo.train.run import Run
 
 
@@ -118,6 +119,10 @@ class StudyResult:
         matched: by name of a widened base, the change that it is as large as.
         missing: how many of the runs that were asked for are not there, of a search at least. While there are such,
             nothing is judged, chosen or ranked: every verdict is "undecided", without p.
+        tuned: how the setting of each arm was chosen; None where nothing is tuned. Then all else is about what was
+            chosen, once it is.
+        shared: the claims at the shared setting, that of the base, before anything was tuned.
+        rivals: settings that were not chosen, with the seeds of the claims that had to hold against them.
     """
 
     study: Study
@@ -142,6 +147,9 @@ class StudyResult:
     fresh_seeds: tuple[int, ...] = ()
     losses: Mapping[str, Losses] = attrs.field(factory=dict)
     unconfirmed: int = 0
+    tuned: Tuned | None = None
+    shared: tuple[Claim, ...] = ()
+    rivals: tuple[Trial, ...] = ()
 
     def __repr__(self) -> str:
         return f"StudyResult({self.study.name}: {len(self.arms)} arms, {len(self.seeds)} seeds)"
@@ -149,3 +157,13 @@ class StudyResult:
     def arm(self, name: str) -> Arm:
         """Return an arm by its name."""
         return next(arm for arm in self.arms if arm.name == name)
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs, those of tuning too."""
+        trials = (*(self.tuned.trials if self.tuned else ()), *self.rivals)
+        return tuple(
+            run
+            for own in (*((*arm.runs, *arm.fresh) for arm in self.arms), *(trial.runs for trial in trials))
+            for run in own
+        )

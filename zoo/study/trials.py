@@ -1,0 +1,94 @@
+"""What became of tuning, as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import attrs
+
+from zoo.study.settings import Setting
+from zoo.train.run import Run
+
+
+@attrs.frozen(kw_only=True)
+class Trial:
+    """An arm at one setting.
+
+    Attributes:
+        arm: its name.
+        setting: which.
+        runs: all that ended, by seed.
+        recalls: by seed, the recall that each run counts with on the part that is selected on.
+        mean: of the recalls, as the choice has it; NaN for none.
+        chosen: whether the arm is judged at this setting.
+    """
+
+    arm: str
+    setting: Setting
+    runs: tuple[Run, ...]
+    recalls: Mapping[int, float]
+    mean: float = math.nan
+    chosen: bool = False
+
+
+@attrs.frozen
+class Edge:
+    """A chosen value beyond which nothing was tried."""
+
+    arm: str
+    path: str
+    value: float
+    end: Literal["smallest", "largest"]
+
+
+@attrs.frozen(kw_only=True)
+class Tuned:
+    """How the settings of a study were chosen.
+
+    Attributes:
+        seeds: those that they were chosen by, which no verdict is about.
+        trials: every arm at every setting.
+        missing: how many of their runs are not there; nothing is chosen while there are such.
+    """
+
+    seeds: tuple[int, ...]
+    trials: tuple[Trial, ...]
+    missing: int = 0
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms, in order."""
+        return tuple(dict.fromkeys(trial.arm for trial in self.trials))
+
+    def of(self, arm: str) -> tuple[Trial, ...]:
+        """Return an arm's trials."""
+        return tuple(trial for trial in self.trials if trial.arm == arm)
+
+    def choice(self, arm: str) -> Trial | None:
+        """Return the trial at the setting that an arm is judged at; None where nothing is chosen."""
+        return next((trial for trial in self.of(arm) if trial.chosen), None)
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """The chosen values that are the smallest or the largest that was tried; 0 is a bound of its own."""
+        found = []
+        for arm in self.arms:
+            if (choice := self.choice(arm)) is None:
+                continue
+            for path, value in choice.setting.values.items():
+                tried = _numbers([trial.setting.values[path] for trial in self.of(arm)])
+                if len(tried) < 2 or value not in tried:
+                    continue
+                if value == max(tried):
+                    found.append(Edge(arm, path, value, "largest"))
+                elif value == min(tried) and value != 0:
+                    found.append(Edge(arm, path, value, "smallest"))
+        return tuple(found)
+
+
+def _numbers(values: Sequence[object]) -> set[float]:
+    """Return the values, where all are numbers."""
+    numbers = {value for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
+    return numbers if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values) else set()

@@ -1,0 +1,178 @@
+"""A study whose arms are tuned: each is judged at the setting that suits it best, by seeds that did not choose it.
+
+At the shared setting, that of the base, a change may seem to help only because the setting suits it. So every arm is
+trained at every setting with seeds of their own, the best by mean recall on the validation part is chosen for each, and
+the study is carried out with what was chosen as it would be without.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from zoo.data import Dataset
+from zoo.errors import BuildError
+from zoo.registry import Registry
+from zoo.spec import Spec
+from zoo.statistics.ranking import blocked_means
+from zoo.study import designs
+from zoo.study.arms import Train
+from zoo.study.conduct import Auto, conduct, proofs
+from zoo.study.confirm import fresh_seeds
+from zoo.study.definition import Cell, Study
+from zoo.study.measure import counted_recall
+from zoo.study.result import StudyResult
+from zoo.study.settings import Setting
+from zoo.study.trials import Trial, Tuned
+from zoo.train.run import Run
+
+FIRST_TUNING = 100_000
+"""The first seed that settings are chosen by: far from those of verdicts and of confirmations."""
+
+
+def tuning_seeds(study: Study, judged: int) -> range:
+    """Return the seeds that settings are chosen by, for verdicts from so many seeds; the two never meet."""
+    first = max(FIRST_TUNING, fresh_seeds(judged).stop)
+    return range(first, first + study.design.tune_seeds)
+
+
+def tuned_specs(study: Study, registry: Registry) -> dict[Cell, list[Spec]]:
+    """Return each combination's specs, one for each setting.
+
+    Raises:
+        SpecError: a combination cannot be trained at a setting.
+    """
+    assert study.tune
+    return {
+        cell: [setting.of(study.untuned.spec(cell, registry), registry) for setting in study.tune.settings]
+        for cell in next(designs.search(study))
+    }
+
+
+def conduct_tuned(
+    study: Study,
+    seeds: Sequence[int],
+    train: Train,
+    *,
+    dataset: Dataset,
+    registry: Registry,
+    auto: Auto | None = None,
+    command: str = "",
+    fits: Callable[[Spec], bool] = lambda spec: True,
+) -> StudyResult:
+    """Tune every arm, and judge the study at the shared setting and at what was chosen.
+
+    Args:
+        study: what is asked; it tunes.
+        seeds: as for `zoo.study.conduct.conduct`, like all others.
+        train: trains, or finds what was trained.
+        dataset: that the base is trained on.
+        registry: where variants are looked up.
+        auto: add seeds only where a claim is undecided.
+        command: what repeats it.
+        fits: says of a spec that has no run whether it could be trained.
+
+    Raises:
+        BuildError: an arm can be trained at some of the settings and not at others.
+    """
+    shown = proofs(study, dataset, registry)
+
+    def conducted(study: Study, *, waiting: int, confirms: bool) -> StudyResult:
+        return conduct(
+            study, seeds, train, dataset=dataset, registry=registry, auto=auto, command=command, fits=fits,
+            waiting=waiting, confirms=confirms, shown=shown,
+        )  # fmt: skip
+
+    tuned, settings = tune(
+        study, train, seeds=tuning_seeds(study, len(seeds)), classes=len(dataset.classes), registry=registry, fits=fits
+    )
+    shared = conducted(study, waiting=tuned.missing, confirms=False)
+    if tuned.missing:
+        return attrs.evolve(shared, tuned=tuned)
+    result = conducted(attrs.evolve(study, settings=settings), waiting=shared.missing, confirms=True)
+    return attrs.evolve(result, tuned=tuned, shared=shared.claims, notes=(*result.notes, *_notes(tuned)))
+
+
+def tune(
+    study: Study,
+    train: Train,
+    *,
+    seeds: Sequence[int],
+    classes: int,
+    registry: Registry,
+    fits: Callable[[Spec], bool] = lambda spec: True,
+) -> tuple[Tuned, dict[Cell, Setting]]:
+    """Train every arm at every setting, and choose a setting for each arm.
+
+    The best mean recall on the validation part is chosen; of equal ones the arm's own setting, then the first stated.
+
+    Args:
+        study: what is tuned.
+        train: trains, or finds what was trained.
+        seeds: to choose by.
+        classes: how many there are.
+        registry: where variants are looked up.
+        fits: says of a spec that has no run whether it could be trained.
+
+    Returns:
+        What became of it, and the chosen setting of each combination; none while runs are missing.
+
+    Raises:
+        BuildError: an arm can be trained at some of the settings and not at others.
+    """
+    specs = tuned_specs(study, registry)
+    distinct = {spec.identity: spec for own in specs.values() for spec in own}
+    runs: dict[str, dict[int, Run]] = {identity: {} for identity in distinct}
+    for run in train(list(distinct.values()), seeds):
+        runs[run.key.spec][run.key.seed] = run
+    lacking = {identity for identity, spec in distinct.items() if not runs[identity] and not fits(spec)}
+    missing = sum(len(seeds) - len(own) for identity, own in runs.items() if identity not in lacking)
+    trials: list[Trial] = []
+    settings: dict[Cell, Setting] = {}
+    for cell, own in specs.items():
+        if all(spec.identity in lacking for spec in own):
+            continue  # the arm is left out, as it is without tuning
+        _require_all(study, cell, own, lacking)
+        tried = [_trial(study, cell, position, runs[spec.identity], classes) for position, spec in enumerate(own)]
+        means = blocked_means({str(position): trial.recalls for position, trial in enumerate(tried)})
+        tried = [attrs.evolve(t, mean=means[str(i)] if t.recalls else math.nan) for i, t in enumerate(tried)]
+        if not missing and any(trial.recalls for trial in tried):
+            plain = study.untuned.spec(cell, registry).identity
+            best = max(range(len(own)), key=lambda i: (means[str(i)], own[i].identity == plain))
+            tried[best] = attrs.evolve(tried[best], chosen=True)
+            settings[cell] = tried[best].setting
+        trials += tried
+    return Tuned(seeds=tuple(seeds), trials=tuple(trials), missing=missing), settings
+
+
+def _trial(study: Study, cell: Cell, position: int, runs: dict[int, Run], classes: int) -> Trial:
+    assert study.tune
+    found = {seed: counted_recall(run, study.design.select, classes) for seed, run in sorted(runs.items())}
+    return Trial(
+        arm=study.arm_name(cell),
+        setting=study.tune.settings[position],
+        runs=tuple(run for _, run in sorted(runs.items())),
+        recalls={seed: recall for seed, recall in found.items() if recall is not None},
+    )
+
+
+def _require_all(study: Study, cell: Cell, specs: Sequence[Spec], lacking: set[str]) -> None:
+    assert study.tune
+    for spec, setting in zip(specs, study.tune.settings, strict=True):
+        if spec.identity in lacking:
+            raise BuildError(
+                f"study {study.name!r}: tune: {study.arm_name(cell)!r} cannot be trained with {setting.label}, and all "
+                "arms are trained at the same settings; leave out the value, or the change"
+            )
+
+
+def _notes(tuned: Tuned) -> list[str]:
+    notes = []
+    for trial in tuned.trials:
+        for status, counts in (("diverged", "count as chance in the choice"), ("failed", "count nowhere")):
+            if count := sum(run.status == status for run in trial.runs):
+                which = f"{trial.arm} with {trial.setting.label}"
+                notes.append(f"Tuning: {count} of {len(trial.runs)} runs of {which} {status}, and {counts}.")
+    return notes
