@@ -403,13 +403,13 @@ class MadeTuning:
         return [claim.comparison.verdict for claim in claims], [each.verdict for each in alone.values()]
 
     def _train(self, specs: list[Spec], seeds: range) -> list[Run]:
-        return [self._run(spec, seed) for spec in specs for seed in seeds]
+        return [self._run(spec, identity, seed) for spec in specs for identity in [spec.identity] for seed in seeds]
 
-    def _run(self, spec: Spec, seed: int) -> Run:
+    def _run(self, spec: Spec, identity: str, seed: int) -> Run:
         block = self._blocks.setdefault(seed, self._generator.normal(0, BLOCK))
-        recall = 0.9 + self._truth[spec.identity] + block + self._generator.normal(0, OWN)
+        recall = 0.9 + self._truth[identity] + block + self._generator.normal(0, OWN)
         return Run(
-            key=RunKey(spec.identity, seed, "", "", "fp32"),
+            key=RunKey(identity, seed, "", "", "fp32"),
             name=spec.name,
             spec={"evaluation": {"measure": "final"}, "data": {"validation": 0.25}},
             dataset="made up",

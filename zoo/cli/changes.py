@@ -19,21 +19,23 @@ def read_sets(sets: Iterable[str], *, data: str | None = None, epochs: int | Non
     return joined((parse_set(text) for text in sets), epochs=epochs, data=data)
 
 
-def read_variations(variations: Sequence[str]) -> dict[str, list[Any]]:
-    """Return the values to try by path that --vary states.
+_EXAMPLES = {"--vary": ("varied", "activation=relu,mish"), "--tune": ("tuned", "learning_rate=0.01,0.03,0.1")}
+
+
+def read_variations(variations: Sequence[str], option: str = "--vary") -> dict[str, list[Any]]:
+    """Return the values to try by path that --vary states, or another option of that form.
 
     Raises:
         SpecError: a text is no path and values, or a path is given twice.
     """
+    verb, example = _EXAMPLES[option]
     values: dict[str, list[Any]] = {}
     for text in variations:
         path, equals, items = text.partition("=")
         path = path.strip()
         if not equals or not path or not items:
-            raise SpecError(
-                f"expected path=a,b,... after --vary, got {text!r}; for example --vary activation=relu,mish"
-            )
+            raise SpecError(f"expected path=a,b,... after {option}, got {text!r}; for example {option} {example}")
         if path in values:
-            raise SpecError(f"{path} is varied twice; write all of its values after one --vary")
+            raise SpecError(f"{path} is {verb} twice; write all of its values after one {option}")
         values[path] = parse_values(items)
     return values

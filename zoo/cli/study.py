@@ -13,7 +13,7 @@ import attrs
 import click
 
 from zoo.cli.asking import ask_if_long
-from zoo.cli.changes import read_sets
+from zoo.cli.changes import read_sets, read_variations
 from zoo.cli.common import (
     Duration,
     Group,
@@ -91,6 +91,13 @@ def _judged_by(command: Command) -> Command:
 def _described_by(command: Command) -> Command:
     """Add what describes a study."""
     for option in (
+        click.option("--tune-budget", type=click.IntRange(min=1), metavar="N",
+                     help="Train each arm at so many of the combinations of --tune.  [default: at all]"),
+        click.option("--tune-seeds", type=click.IntRange(min=1), metavar="N",
+                     help="With how many seeds settings are chosen.  [default: the study's]"),
+        click.option("--tune", "tune", multiple=True, metavar="PATH=A,B,...",
+                     help="Train every arm with each of these values, and judge each with the best, by seeds of their "
+                     "own."),
         click.option("--match", type=click.Choice(["parameters", "flops"]),
                      help="Compare each change that makes the network larger with a base widened to its size, too."),
         click.option("--margin", type=click.FloatRange(min=0, min_open=True),
@@ -192,20 +199,22 @@ def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
         found = work.plan()
         if as_json:
             record = {
-                **{k: v for k, v in attrs.asdict(found, recurse=False).items() if k not in ("plan", "lines")},
+                **{k: v for k, v in attrs.asdict(found, recurse=False).items() if k not in ("plan", "lines", "tuning")},
                 "detectable": _finite(found.detectable),
                 "prices": [_finite(attrs.asdict(price)) for price in found.prices],
                 "missing": len(found.plan.missing),
                 "stored": found.plan.stored,
+                "tuning": _tuning(found),
             }
             click.echo(json.dumps(record, indent=2))
         else:
             for line in found.lines:
                 click.echo(line)
-            click.echo(
-                "\nThe same changes by each design, if all were trained anew and no choice confirmed:\n\n"
-                + prices(found)
-            )
+            if found.prices:
+                click.echo(
+                    "\nThe same changes by each design, if all were trained anew and no choice confirmed:\n\n"
+                    + prices(found)
+                )
         fail_if_refused(work.refused)
 
 
@@ -262,9 +271,24 @@ def run_command(
 
         findings = work.run(budget=budget, approve=approve)
         _show(findings.result, output, format_)
-        arms = findings.result.arms
-        _fail_if_any(any(run.status == "failed" for arm in arms for run in (*arm.runs, *arm.fresh)))
+        _fail_if_any(any(run.status == "failed" for run in findings.result.runs))
         fail_if_refused(work.refused)
+
+
+def _tuning(found: ShownStudyPlan) -> dict[str, Any] | None:
+    """Return the plan of tuning as data."""
+    tuning = found.tuning
+    if tuning is None:
+        return None
+    return {
+        "arms": tuning.arms,
+        "settings": tuning.settings,
+        "seeds": list(tuning.seeds),
+        "runs": tuning.runs,
+        "missing": len(tuning.plan.missing),
+        "stored": tuning.plan.stored,
+        "other_arms": tuning.others,
+    }
 
 
 def _fail_if_any(failed: bool) -> None:
@@ -334,9 +358,11 @@ def _study(registry: Registry, options: dict[str, Any]) -> Study:
     if name is None and options["base"] is None:
         raise click.UsageError("name a study (`zoo study list`), a TOML file, or describe one by --base and --change")
     tree: dict[str, Any] = dict(study_tree(name, registry=registry)) if name else {}
-    for key in ("base", "design", "select", "margin", "match", "resolution"):
+    for key in ("base", "design", "select", "margin", "match", "resolution", "tune_seeds", "tune_budget"):
         if options[key] is not None:
             tree[key] = options[key]
+    if options["tune"]:
+        tree["tune"] = read_variations(options["tune"], "--tune")
     changes = tree.get("changes", {})
     if options["changes"]:
         tree["changes"] = {**(changes if isinstance(changes, Mapping) else {}), **_changes(options["changes"])}
@@ -459,6 +485,8 @@ def _command(plugins: Plugins, study: Study, options: dict[str, Any]) -> str:
         "--select": options["select"],
         "--margin": options["margin"],
         "--match": options["match"],
+        "--tune-seeds": options["tune_seeds"],
+        "--tune-budget": options["tune_budget"],
         "--epochs": options["epochs"],
         "--data": options["data"],
         "--seeds": options["seeds"] or study.design.seeds,
@@ -470,6 +498,8 @@ def _command(plugins: Plugins, study: Study, options: dict[str, Any]) -> str:
         words += ["--change", change]
     for text in options["sets"]:
         words += ["--set", text]
+    for text in options["tune"]:
+        words += ["--tune", text]
     for option, value in stated.items():
         if value is not None:
             words += [option, str(value)]

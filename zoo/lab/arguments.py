@@ -78,8 +78,8 @@ def sets(given: object) -> dict[str, Any]:
     return {path: plain(value) for path, value in given.items()}
 
 
-def variations(given: object) -> dict[str, list[Any]]:
-    """Return values to try by path.
+def variations(given: object, what: str = "vary") -> dict[str, list[Any]]:
+    """Return values to try by path, given as the argument `what`.
 
     Raises:
         ZooError: it is no mapping, or holds anything but lists of values.
@@ -87,13 +87,13 @@ def variations(given: object) -> dict[str, list[Any]]:
     if given is None:
         return {}
     if not isinstance(given, Mapping):
-        raise ZooError(f"vary: expected lists by path, such as {{'activation': ['relu', 'mish']}}, got {given!r}")
+        raise ZooError(f"{what}: expected lists by path, such as {{'activation': ['relu', 'mish']}}, got {given!r}")
     found = {}
     for path, values in given.items():
         listed = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
         found[path] = [plain(value) for value in values] if listed else []
         if not found[path]:
-            raise ZooError(f"vary: {path}: expected a list of values, such as ['relu', 'mish'], got {values!r}")
+            raise ZooError(f"{what}: {path}: expected a list of values, such as ['relu', 'mish'], got {values!r}")
     return found
 
 

@@ -67,6 +67,12 @@ class Findings:
 
         return plots.effect_plot(self.result, ax)
 
+    def sensitivity_plot(self, ax: Axes | None = None) -> Axes:
+        """Draw recall at each setting that a study tuned over, a line for each arm."""
+        from zoo.report.study.sensitivity import sensitivity_plot
+
+        return sensitivity_plot(self.result, ax)
+
     def learning_curves(self, ax: Axes | None = None) -> Axes:
         """Draw recall against epochs, with bands over seeds."""
         from zoo.report.study import plots

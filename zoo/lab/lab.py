@@ -438,6 +438,7 @@ class Lab:
         epochs: int | None = None,
         data: str | None = None,
         sets: Mapping[str, Any] | None = None,
+        tune: Mapping[str, Sequence[Any]] | None = None,
         create: bool = True,
         command: str = "",
     ) -> StudyWork:
@@ -450,6 +451,7 @@ class Lab:
             epochs: train so many.
             data: train on this data set.
             sets: values to set in its base, by path.
+            tune: values to tune over, by path, in place of those that it states.
             create: make the ledger if there is none, once there is something to store.
             command: what repeats it.
         """
@@ -458,8 +460,9 @@ class Lab:
 
         overrides = self._sets(sets, epochs, data)
         if not isinstance(study, Study):
-            study = read_study(study, registry=self.registry, overrides=overrides)
-        elif overrides:
+            values = arguments.variations(tune, "tune")
+            study = read_study(study, registry=self.registry, overrides=overrides, tune=values)
+        elif overrides or tune:
             raise ZooError("values can be set where a study is read, and this one is read already")
         return StudyWork(self, study, seeds=seeds, max_seeds=max_seeds, create=create, command=command)
 
@@ -472,6 +475,7 @@ class Lab:
         epochs: int | None = None,
         data: str | None = None,
         sets: Mapping[str, Any] | None = None,
+        tune: Mapping[str, Sequence[Any]] | None = None,
         budget: Duration | None = None,
         command: str = "",
     ) -> Findings:
@@ -484,6 +488,7 @@ class Lab:
             epochs: train so many.
             data: train on this data set.
             sets: values to set in its base, by path.
+            tune: values to tune over, by path, in place of those that it states.
             budget: seconds, or a text such as "30m"; seeds are cut down to what fits.
             command: what repeats it.
 
@@ -492,7 +497,7 @@ class Lab:
         """
         _end_if_imported_by_worker()
         with self.open_study(
-            study, seeds=seeds, max_seeds=max_seeds, epochs=epochs, data=data, sets=sets, command=command
+            study, seeds=seeds, max_seeds=max_seeds, epochs=epochs, data=data, sets=sets, tune=tune, command=command
         ) as work:
             return work.run(budget=budget)
 

@@ -23,7 +23,8 @@ from zoo.study.arms import Train
 from zoo.study.conduct import FIRST_SEEDS, MOST_SEEDS, SEED_BATCH, Auto, check_auto, conduct
 from zoo.study.definition import Study
 from zoo.study.designs import can_lack, is_adaptive
-from zoo.study.plan import first_specs, seconds_with, study_plan
+from zoo.study.plan import TuningPlan, first_specs, seconds_with, study_plan, tuning_plan
+from zoo.study.tuning import check_fits, conduct_tuned, tuned_specs, tuning_seeds
 from zoo.train.run import Run
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class StudyWork:
         plan = self._plan_runs(first_specs(self.study, self._lab.registry), numbers)
         if plan.unfit and not can_lack(self.study):
             raise BuildError("\n".join(plan.unfit.values()))
+        tuning = self._plan_tuning(len(numbers))
         found = study_plan(
             self.study,
             numbers,
@@ -102,9 +104,26 @@ class StudyWork:
             dataset=self.dataset,
             registry=self._lab.registry,
             ledger=self.ledger,
+            tuning=tuning,
         )
         stated = {field.name: getattr(found, field.name) for field in attrs.fields(type(found))}
         return ShownStudyPlan(**stated, lines=tuple(lines(self.study, found, self._lab.path, seeds=len(numbers))))
+
+    def _plan_tuning(self, seeds: int) -> TuningPlan | None:
+        """Plan the runs that settings are chosen by; None where nothing is tuned.
+
+        Raises:
+            BuildError: an arm can be trained at some of the settings only.
+        """
+        if self.study.tune is None:
+            return None
+        registry = self._lab.registry
+        specs = tuned_specs(self.study, registry)
+        tuned_by = tuning_seeds(self.study, self._most if self.is_auto else seeds)
+        distinct = {spec.identity: spec for own in specs.values() for spec in own}
+        plan = self._plan_runs(list(distinct.values()), tuned_by)
+        check_fits(self.study, specs, lambda spec: spec.name not in plan.unfit)
+        return tuning_plan(self.study, plan, tuned_by, registry=registry)
 
     def _plan_runs(self, specs: Sequence[Spec], seeds: Sequence[int]) -> Plan:
         """Plan runs; what cannot be trained is noted."""
@@ -118,19 +137,20 @@ class StudyWork:
         wildcards = self.study.wildcards
         return [name for name in self.unfit if not any(label in name for label in wildcards)]
 
-    def _within(self, seeds: Sequence[int], plan: Plan, budget: float) -> list[int]:
+    def _within(self, seeds: Sequence[int], found: ShownStudyPlan, budget: float) -> list[int]:
         """Return so many of a plan's seeds that they fit a budget in seconds.
 
         Raises:
             SpecError: not even two do.
         """
         for count in range(len(seeds), 1, -1):
-            if seconds_with(self.study, plan, seeds[:count]) <= budget:
+            if seconds_with(self.study, found.plan, seeds[:count], found.tuning) <= budget:
                 return list(seeds[:count])
-        least = seconds_with(self.study, plan, seeds[:2])
+        least = seconds_with(self.study, found.plan, seeds[:2], found.tuning)
         raise SpecError(
             f"two seeds take about {rough_duration(least)} and the budget is {rough_duration(budget)}: take fewer "
-            "epochs, fewer changes, or a design with fewer combinations"
+            "epochs, fewer changes, or "
+            + ("fewer settings to tune over" if self.study.tune else "a design with fewer combinations")
         )
 
     def run(
@@ -150,7 +170,7 @@ class StudyWork:
         limit = arguments.seconds(budget, "budget")
         found = self.plan(seeds)
         if limit is not None and found.seconds > limit:
-            seeds = self._within(seeds, found.plan, limit)
+            seeds = self._within(seeds, found, limit)
             found = self.plan(seeds)
             self._lab.say(f"Cut down to the budget: {counted(len(seeds), 'seed')}.")
         if approve is not None:
@@ -168,10 +188,10 @@ class StudyWork:
         Raises:
             SpecError: which runs there are depends on what was found.
         """
-        if self.is_auto or is_adaptive(self.study):
+        if self.is_auto or is_adaptive(self.study) or self.study.tune:
             raise SpecError(
                 f"study {self.study.name!r}: what it trains depends on what was found, so its runs cannot be shared "
-                "out beforehand; take a design that is no search, with a number of seeds"
+                "out beforehand; take a design that is no search, with a number of seeds, and no tuning"
             )
         plan = self._plan_runs(first_specs(self.study, self._lab.registry), self.first_seeds)
         mine = share(plan, number, count, registry=self._lab.registry, device=self._lab.device)
@@ -186,7 +206,7 @@ class StudyWork:
             auto = Auto(len(seeds), SEED_BATCH, max(self._most, len(seeds)), go_on)
             seeds = range(auto.most)
             self._asked = f"auto {auto.most}"
-        result = conduct(
+        result = (conduct_tuned if self.study.tune else conduct)(
             self.study,
             list(seeds),
             train,
@@ -198,7 +218,7 @@ class StudyWork:
         )
         left_out = (f"Left out: {reason}" for reason in self.unfit.values())
         leaks = (f"{self.dataset.name}: {leak}." for leak in self.dataset.leaks)
-        numbers = self.ledger.numbers(run.key for arm in result.arms for run in (*arm.runs, *arm.fresh))
+        numbers = self.ledger.numbers(run.key for run in result.runs)
         return Findings(attrs.evolve(result, notes=(*leaks, *result.notes, *left_out)), numbers)
 
     def _train(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:

@@ -203,6 +203,7 @@ def read_study(
     registry: Registry,
     name: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    tune: Mapping[str, Sequence[Any]] | None = None,
 ) -> Study:
     """Return the study for a registered name, a TOML file (a path, or a text ending in .toml) or a mapping.
 
@@ -212,15 +213,18 @@ def read_study(
         name: what it is called; its own name, or the stem of its file, when left out.
         overrides: paths and values that are set in the base besides those that the study states; a value that the base
             has already is left as it is.
+        tune: values to tune over by path, in place of those that the study states.
 
     Raises:
         SpecError: it is not valid; the message names what is wrong.
         UnknownNameError: nothing is registered under a name.
     """
     if isinstance(study, Mapping):
-        return _study(name or "(unnamed)", study, registry, overrides or {})
-    own = Path(study).stem if str(study).endswith(".toml") else str(study)
-    return _study(name or own, study_tree(study, registry=registry), registry, overrides or {})
+        tree, own = study, "(unnamed)"
+    else:
+        own = Path(study).stem if str(study).endswith(".toml") else str(study)
+        tree = study_tree(study, registry=registry)
+    return _study(name or own, {**tree, "tune": tune} if tune else tree, registry, overrides or {})
 
 
 def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Mapping[str, Any]) -> Study:
@@ -254,7 +258,7 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
     notes: list[str] = []
     changes = _table(tree["changes"], f"study {name!r}: changes", "named changes")
     factors = tuple(_factor(name, key, change, base, registry, notes) for key, change in changes.items())
-    tune = read_tune(name, tree.get("tune"), design.tune_budget)
+    tune = read_tune(name, tree, design.tune_budget)
     study = Study(name=name, base=base, factors=factors, design=design, notes=tuple(notes), tune=tune)
     check(study, registry)
     return study

@@ -24,6 +24,7 @@ from zoo.study.conduct import FIRST_SEEDS, MOST_SEEDS
 from zoo.study.confirm import most_confirming_runs
 from zoo.study.definition import DesignName, Study, check
 from zoo.study.measure import learned_recall
+from zoo.study.tuning import tuned_specs
 from zoo.train.run import Run
 
 _BYTES = 4
@@ -50,6 +51,48 @@ class Price:
     detectable: dict[str, float]
 
 
+@attrs.frozen(kw_only=True)
+class TuningPlan:
+    """What it takes to tune every arm, and to judge what is chosen.
+
+    Attributes:
+        plan: of the runs that settings are chosen by.
+        arms: how many are tuned.
+        settings: how many each of them is trained at.
+        seeds: those that the settings are chosen by.
+        others: how many arms at settings other than the shared one there are.
+    """
+
+    plan: Plan
+    arms: int
+    settings: int
+    seeds: tuple[int, ...]
+    others: int
+
+    @property
+    def runs(self) -> int:
+        """How many runs settings are chosen by, those that the ledger holds included."""
+        return self.arms * self.settings * len(self.seeds)
+
+    def judged(self, seeds: int) -> int:
+        """Return how many runs verdicts from so many seeds take at most, besides those at the shared setting."""
+        return self.others * seeds
+
+
+def tuning_plan(study: Study, plan: Plan, seeds: Sequence[int], *, registry: Registry) -> TuningPlan | None:
+    """Complete the plan of the runs that settings are chosen by; None where nothing is tuned."""
+    if study.tune is None:
+        return None
+    specs = tuned_specs(study, registry)
+    return TuningPlan(
+        plan=plan,
+        arms=len(specs),
+        settings=len(study.tune.settings),
+        seeds=tuple(seeds),
+        others=sum(spec.identity != study.spec(cell, registry).identity for cell, own in specs.items() for spec in own),
+    )
+
+
 @attrs.frozen(kw_only=True, repr=False)
 class StudyPlan:
     """What a study will do.
@@ -68,7 +111,9 @@ class StudyPlan:
             about; in recall where `deviation` is known, else in standard deviations of a paired difference.
         equivalence: how likely the verdict on a change without effect is that it makes no practical difference, by what
             it is about; empty where `deviation` is not known.
-        prices: what other designs over the same changes would cost, to choose the cheapest that shows enough.
+        prices: what other designs over the same changes would cost, to choose the cheapest that shows enough; none of a
+            study that tunes.
+        tuning: of a study that tunes, what that takes; `runs` are those at the shared setting.
     """
 
     plan: Plan
@@ -83,6 +128,7 @@ class StudyPlan:
     detectable: dict[str, float]
     equivalence: dict[str, float]
     prices: tuple[Price, ...]
+    tuning: TuningPlan | None = None
 
     def __repr__(self) -> str:
         most = "at most " if self.is_most else ""
@@ -93,7 +139,14 @@ class StudyPlan:
 
 
 def study_plan(
-    study: Study, seeds: Sequence[int], plan: Plan, *, dataset: Dataset, registry: Registry, ledger: Ledger
+    study: Study,
+    seeds: Sequence[int],
+    plan: Plan,
+    *,
+    dataset: Dataset,
+    registry: Registry,
+    ledger: Ledger,
+    tuning: TuningPlan | None = None,
 ) -> StudyPlan:
     """Complete the plan of the runs that a design asks for first.
 
@@ -104,6 +157,7 @@ def study_plan(
         dataset: that the base is trained on.
         registry: where variants are looked up.
         ledger: whose runs suggest how much differences scatter.
+        tuning: what tuning takes.
     """
     combinations = designs.most_cells(study)
     known = [run for run in plan.runs if run not in plan.missing]
@@ -120,7 +174,7 @@ def study_plan(
         runs=combinations * len(seeds),
         confirming=most_confirming_runs(study, len(seeds)),
         is_most=designs.is_adaptive(study),
-        seconds=seconds_with(study, plan, seeds),
+        seconds=seconds_with(study, plan, seeds, tuning),
         memory=max((_memory(spec, dataset, registry) for spec in first_specs(study, registry)), default=0),
         claims=claims,
         deviation=found,
@@ -132,7 +186,8 @@ def study_plan(
             for what, scale in _judged(study, claims).items()
             if found
         },
-        prices=tuple(_prices(study, len(seeds), plan, found, registry)),
+        prices=() if tuning else tuple(_prices(study, len(seeds), plan, found, registry)),
+        tuning=tuning,
     )
 
 
@@ -162,16 +217,18 @@ def _prices(study: Study, seeds: int, plan: Plan, deviation: float | None, regis
         )
 
 
-def seconds_with(study: Study, plan: Plan, seeds: Sequence[int]) -> float:
+def seconds_with(study: Study, plan: Plan, seeds: Sequence[int], tuning: TuningPlan | None = None) -> float:
     """Return the estimated time of what is missing with some of a plan's seeds, at most.
 
-    What a search may come to beyond what is known beforehand, and what confirms the choice, is taken to be as long as
-    the longest that is.
+    What a search may come to beyond what is known beforehand, what confirms the choice, and verdicts after tuning are
+    taken to be as long as the longest that is.
     """
     known = len({run.key.spec for run in plan.runs})
     further = max(designs.most_cells(study) - known, 0) * len(seeds) + most_confirming_runs(study, len(seeds))
-    longest = max(plan.costs.values(), default=0.0)
-    return plan.estimate_of(run for run in plan.missing if run.key.seed in seeds) + further * longest / plan.at_once
+    costs = [*plan.costs.values(), *(tuning.plan.costs.values() if tuning else ())]
+    further += tuning.judged(len(seeds)) if tuning else 0
+    known_seconds = plan.estimate_of(run for run in plan.missing if run.key.seed in seeds)
+    return known_seconds + (tuning.plan.estimate if tuning else 0.0) + further * max(costs, default=0.0) / plan.at_once
 
 
 def first_specs(study: Study, registry: Registry) -> list[Spec]:

@@ -52,23 +52,28 @@ class Tune:
     settings: tuple[Setting, ...]
 
 
-def read_tune(study: str, stated: object, budget: int | None) -> Tune | None:
+def read_tune(study: str, tree: Mapping[str, Any], budget: int | None) -> Tune | None:
     """Read what a study states under `tune`: all combinations of the values, or a sample of `budget` of them.
 
     The sample is quasi-random, so that each path's values come up about equally often, and the same each time.
 
     Args:
         study: its name.
-        stated: a table of paths and lists of values; None for no tuning.
+        tree: what it states; `tune` is a table of paths and lists of values.
         budget: how many settings each arm is trained at; all when None.
+
+    Returns:
+        None where nothing is tuned.
 
     Raises:
         SpecError: it is not valid.
     """
     where = f"study {study!r}: tune"
+    stated = tree.get("tune")
     if stated is None:
-        if budget is not None:
-            raise SpecError(f"study {study!r}: tune_budget: there is nothing to tune; state tune, too, or leave it out")
+        for key in ("tune_seeds", "tune_budget"):
+            if key in tree:
+                raise SpecError(f"study {study!r}: {key}: nothing is tuned; state tune, too, or leave it out")
         return None
     if not isinstance(stated, Mapping) or not stated or not all(isinstance(path, str) for path in stated):
         raise SpecError(f"{where}: expected a table of paths and lists of values, got {stated!r}")

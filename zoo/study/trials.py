@@ -23,6 +23,7 @@ class Trial:
         recalls: by seed, the recall that each run counts with on the part that is selected on.
         mean: of the recalls, as the choice has it; NaN for none.
         chosen: whether the arm is judged at this setting.
+        shared: whether it is the arm's own, without tuning.
     """
 
     arm: str
@@ -31,6 +32,7 @@ class Trial:
     recalls: Mapping[int, float]
     mean: float = math.nan
     chosen: bool = False
+    shared: bool = False
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ the study is carried out with what was chosen as it would be without.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
@@ -129,18 +129,21 @@ def tune(
         runs[run.key.spec][run.key.seed] = run
     lacking = {identity for identity, spec in distinct.items() if not runs[identity] and not fits(spec)}
     missing = sum(len(seeds) - len(own) for identity, own in runs.items() if identity not in lacking)
+    check_fits(study, specs, lambda spec: spec.identity not in lacking)
     trials: list[Trial] = []
     settings: dict[Cell, Setting] = {}
     for cell, own in specs.items():
         if all(spec.identity in lacking for spec in own):
             continue  # the arm is left out, as it is without tuning
-        _require_all(study, cell, own, lacking)
-        tried = [_trial(study, cell, position, runs[spec.identity], classes) for position, spec in enumerate(own)]
+        plain = study.untuned.spec(cell, registry).identity
+        tried = [
+            attrs.evolve(_trial(study, cell, i, runs[spec.identity], classes), shared=spec.identity == plain)
+            for i, spec in enumerate(own)
+        ]
         means = blocked_means({str(position): trial.recalls for position, trial in enumerate(tried)})
         tried = [attrs.evolve(t, mean=means[str(i)] if t.recalls else math.nan) for i, t in enumerate(tried)]
         if not missing and any(trial.recalls for trial in tried):
-            plain = study.untuned.spec(cell, registry).identity
-            best = max(range(len(own)), key=lambda i: (means[str(i)], own[i].identity == plain))
+            best = max(range(len(own)), key=lambda i: (means[str(i)], tried[i].shared))
             tried[best] = attrs.evolve(tried[best], chosen=True)
             settings[cell] = tried[best].setting
         trials += tried
@@ -158,18 +161,28 @@ def _trial(study: Study, cell: Cell, position: int, runs: dict[int, Run], classe
     )
 
 
-def _require_all(study: Study, cell: Cell, specs: Sequence[Spec], lacking: set[str]) -> None:
+def check_fits(study: Study, specs: Mapping[Cell, Sequence[Spec]], fits: Callable[[Spec], bool]) -> None:
+    """Refuse an arm that can be trained at some of the settings only: it would be tuned with less than the others.
+
+    Raises:
+        BuildError: names the arm and the setting.
+    """
     assert study.tune
-    for spec, setting in zip(specs, study.tune.settings, strict=True):
-        if spec.identity in lacking:
+    for cell, own in specs.items():
+        fit = [fits(spec) for spec in own]
+        if any(fit) and not all(fit):
             raise BuildError(
-                f"study {study.name!r}: tune: {study.arm_name(cell)!r} cannot be trained with {setting.label}, and all "
-                "arms are trained at the same settings; leave out the value, or the change"
+                f"study {study.name!r}: tune: {study.arm_name(cell)!r} cannot be trained with "
+                f"{study.tune.settings[fit.index(False)].label}, and all arms are trained at the same settings; leave "
+                "out the value, or the change"
             )
 
 
 def _notes(tuned: Tuned) -> list[str]:
-    notes = []
+    notes = [
+        "Ranks and recall on test are of the networks with the settings that were chosen. That tuning might have "
+        "chosen others is in the verdicts alone."
+    ]
     for trial in tuned.trials:
         for status, counts in (("diverged", "count as chance in the choice"), ("failed", "count nowhere")):
             if count := sum(run.status == status for run in trial.runs):

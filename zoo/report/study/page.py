@@ -15,7 +15,9 @@ import attrs
 
 from zoo import __version__
 from zoo.report.study import arms, plots, tables
-from zoo.report.study.tables import Table
+from zoo.report.study.cells import Table
+from zoo.report.study.sensitivity import sensitivity_plot
+from zoo.report.study.tuning import tuning_tables
 from zoo.report.text import seed_span
 from zoo.statistics.results import Effect
 from zoo.study.result import StudyResult
@@ -77,7 +79,7 @@ def page(result: StudyResult) -> str:
         selection=[*tables.selection(result), *tables.arrivals(result)],
         verdicts=tables.verdicts(result),
         sentences=tables.sentences(result),
-        searched=tables.steps(result),
+        searched=[*tables.steps(result), *tuning_tables(result)],
         sections=_sections(result),
         arms=[tables.arms_table(result), *tables.ranks(result)],
         fronts=tables.fronts(result),
@@ -108,6 +110,7 @@ def provenance(result: StudyResult) -> dict[str, str]:
         "held out for validation": [f"{held_out:.0%} of the training set" if held_out else ""],
         "seeds": [seed_span(result.seeds)],
         "fresh seeds": [seed_span(result.fresh_seeds)],
+        "seeds of tuning": [seed_span(result.tuned.seeds) if result.tuned else ""],
         "precision": [run.key.precision for run in runs],
         "device": of("device_name"),
         "engine": of("engine"),
@@ -138,6 +141,16 @@ def _sections(result: StudyResult) -> dict[str, list[Picture]]:
                 f"Difference in {select} recall with its {tables.interval(result)}. "
                 f"The band is the margin of ±{result.study.design.margin:g}; filled marks help or hurt.",
                 tables.answer(result),
+            )
+        ]
+    if result.tuned and result.tuned.trials:
+        sections["Recall at each setting"] = [
+            draw(
+                lambda ax: sensitivity_plot(result, ax),
+                3.2,
+                f"{select.capitalize()} recall at each setting that was tuned over: mean and 95% interval over the "
+                "seeds of tuning; filled: chosen.",
+                "; ".join(f"{t.arm} with {t.setting.label}: {t.mean:.4f}" for t in result.tuned.trials),
             )
         ]
     pairs = tables.strongest(result)

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from zoo.report import layout
-from zoo.report.text import counted, quantity, rough_duration
+from zoo.report.text import counted, quantity, rough_duration, seed_span
 from zoo.statistics.verdicts import LEAST_SEEDS
 from zoo.study.definition import Study
 from zoo.study.plan import StudyPlan
@@ -28,17 +28,33 @@ def lines(study: Study, found: StudyPlan, ledger: Path, *, seeds: int) -> list[s
         f"{study.name}: {study.design.design}, {counted(len(study.factors), 'change')} of {study.base.name}, "
         f"{most}{counted(found.combinations, 'combination')} with {counted(seeds, 'seed')}: "
         f"{most}{counted(found.runs, 'run')}; {held} {'is' if held == 1 else 'are'} in {ledger} already.",
+        *(_tuning(found, seeds, ledger) if found.tuning else []),
         *(
             [f"Then at most {found.confirming} runs with fresh seeds, which confirm what was chosen."]
             if found.confirming
             else []
         ),
-        f"Time: {most}about {rough_duration(found.seconds)}, "
+        f"Time: {most or 'at most ' * bool(found.tuning)}about {rough_duration(found.seconds)}, "
         f"{counted(plan.jobs, 'run') if plan.jobs else 'as many runs as there is room for'} at once; "
         f"memory: about {quantity(found.memory * (plan.jobs or 1))}B beside the data.",
         *(f"Note: {note}." for note in plan.notes),
         *(f"Left out: {reason}" for reason in plan.unfit.values()),
         *_within_reach(study, found, seeds),
+    ]
+
+
+def _tuning(found: StudyPlan, seeds: int, ledger: Path) -> list[str]:
+    """Say what tuning takes: the same for every arm."""
+    tuning = found.tuning
+    assert tuning
+    each = tuning.settings * len(tuning.seeds)
+    return [
+        f"Tuning: each of {counted(tuning.arms, 'arm')} at {tuning.settings} settings with "
+        f"{counted(len(tuning.seeds), 'seed')} of its own ({seed_span(tuning.seeds)}), {counted(each, 'run')} for "
+        f"each: {counted(tuning.runs, 'run')}; {tuning.plan.stored} {'is' if tuning.plan.stored == 1 else 'are'} in {ledger} "
+        "already.",
+        f"Then at most {counted(tuning.judged(seeds), 'run')} at settings other than the shared one: at what was "
+        "chosen, and, where a claim comes out, at what was not.",
     ]
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from zoo.errors import UnknownNameError, near_misses
 from zoo.report.study import arms, tables
+from zoo.report.study.said import said
 from zoo.report.text import duration, folded, quantity
 from zoo.statistics.intervals import mean_interval
 from zoo.statistics.results import Comparison
@@ -69,7 +70,7 @@ def effect_plot(result: StudyResult, ax: Axes | None = None) -> Axes:
     if len(judged) > MOST_EFFECTS:
         kept = sorted(range(len(judged)), key=lambda i: -abs(judged[i][1].difference))[:MOST_EFFECTS]
         judged = [judged[i] for i in sorted(kept)]
-    ax = _axes(ax, rows_height(len(judged)))
+    ax = axes(ax, rows_height(len(judged)))
     margin = result.study.design.margin
     ax.axvspan(-margin, margin, color=GREY, alpha=0.2, linewidth=0)
     ax.axvline(0, color=_ink(), linewidth=0.8)
@@ -79,7 +80,7 @@ def effect_plot(result: StudyResult, ax: Axes | None = None) -> Axes:
         ax.plot([low, high], [row, row], color=color, linewidth=1.6)
         fill = color if c.verdict in ("helps", "hurts") else ax.get_facecolor()
         ax.plot([c.difference], [row], marker, color=color, markerfacecolor=fill, markersize=6)
-        words = tables.said(attrs.evolve(c, more_seeds=None), is_interaction=is_interaction)
+        words = said(attrs.evolve(c, more_seeds=None), is_interaction=is_interaction)
         ax.annotate(words, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize="small")
     _rows(ax, [name for name, _, _ in judged])
     ax.set_xlabel(f"difference in {result.study.design.select} recall, {tables.interval(result)}")
@@ -117,7 +118,7 @@ def curves(runs: Mapping[str, Sequence[Run]], *, part: str, ax: Axes | None = No
     """
     from matplotlib.ticker import MaxNLocator
 
-    ax = _axes(ax, 3.2)
+    ax = axes(ax, 3.2)
     labels = []
     for (color, line, _), (name, own) in zip(_styles(), runs.items(), strict=False):
         by_epoch: dict[int, list[float]] = {}
@@ -136,9 +137,9 @@ def curves(runs: Mapping[str, Sequence[Run]], *, part: str, ax: Axes | None = No
         ax.fill_between(epochs, means - halves, means + halves, color=color, alpha=0.18, linewidth=0)
         labels.append((float(epochs[-1]), float(means[-1]), name, color))
     ax.set_xlabel("epoch")
-    _recall_axis(ax, part)
+    recall_axis(ax, part)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _label_right(ax, labels)
+    label_right(ax, labels)
     return ax
 
 
@@ -149,7 +150,7 @@ def interaction_matrix(result: StudyResult, ax: Axes | None = None) -> Axes:
     """
     levels = [(f.name, level.name) for f in result.study.factors for level in f.levels]
     places = {level: place for place, level in enumerate(levels)}
-    ax = _axes(ax, 1.4 + 0.45 * len(levels))
+    ax = axes(ax, 1.4 + 0.45 * len(levels))
     values = np.full((len(levels), len(levels)), np.nan)
     clear = np.zeros_like(values, dtype=bool)
     for effect in result.effects:
@@ -183,7 +184,7 @@ def interaction_plot(result: StudyResult, first: str, second: str, ax: Axes | No
     for name in (first, second):
         if name not in factors:
             raise UnknownNameError(f"the study has no factor {name!r}{near_misses(name, factors)}")
-    ax = _axes(ax, 3.2)
+    ax = axes(ax, 3.2)
     select = result.study.design.select
     along = ["base", *(level.name for level in factors[first].levels)]
     lines = ["base", *(level.name for level in factors[second].levels)]
@@ -206,10 +207,10 @@ def interaction_plot(result: StudyResult, first: str, second: str, ax: Axes | No
         ax.errorbar(places, means, halves, color=color, linestyle=style, marker=marker, markersize=5, capsize=3)
         if not math.isnan(means[-1]):
             labels.append((float(places[-1]), means[-1], _level(second, line), color))
-    ax.set_xticks(range(len(along)), [folded(_plain(_level(first, level)), LABEL) for level in along])
+    ax.set_xticks(range(len(along)), [folded(plain(_level(first, level)), LABEL) for level in along])
     ax.set_xlim(-0.3, len(along) - 0.7)
-    _recall_axis(ax, select)
-    _label_right(ax, labels)
+    recall_axis(ax, select)
+    label_right(ax, labels)
     return ax
 
 
@@ -218,7 +219,7 @@ def recall_against(result: StudyResult, cost: Cost = "seconds", ax: Axes | None 
 
     There is no line of times that were measured while runs shared the machine: they are not compared.
     """
-    ax = _axes(ax, 3.2)
+    ax = axes(ax, 3.2)
     select = result.study.design.select
     measure = {"seconds": arms.seconds, "parameters": arms.parameters, "flops": arms.flops}[cost]
     front = result.pareto.get(cost, ())
@@ -246,8 +247,8 @@ def recall_against(result: StudyResult, cost: Cost = "seconds", ax: Axes | None 
     if ax.get_xscale() == "linear":
         ax.locator_params(axis="x", nbins=4)
     ax.set_xlabel(tables.COSTS[cost] + ("" if cost in result.pareto else ", of runs that shared the machine"))
-    _recall_axis(ax, select)
-    _label_right(ax, labels)
+    recall_axis(ax, select)
+    label_right(ax, labels)
     return ax
 
 
@@ -275,15 +276,15 @@ def class_recall(result: StudyResult, names: Sequence[str] | None = None, ax: Ax
         for i in range(len(result.classes))
     ]
     kept = sorted(sorted(range(len(most)), key=lambda i: -most[i])[:MOST_CLASSES])
-    ax = _axes(ax, rows_height(len(kept)))
+    ax = axes(ax, rows_height(len(kept)))
     ax.axvline(0, color=_ink(), linewidth=0.8)
     for (color, _, marker), (name, figures) in zip(_styles(), found, strict=False):
         values = [figures[i] for i in kept]
         ax.hlines(range(len(kept)), 0, values, color=color, linewidth=1)
-        ax.plot(values, range(len(kept)), marker, color=color, markersize=5, label=_plain(name))
+        ax.plot(values, range(len(kept)), marker, color=color, markersize=5, label=plain(name))
     _rows(ax, [result.classes[i] for i in kept])
     against = f"of {found[0][0]} " if len(found) == 1 else ""
-    ax.set_xlabel(_plain(f"{result.study.design.select} recall {against}less that of {result.arms[0].name}"))
+    ax.set_xlabel(plain(f"{result.study.design.select} recall {against}less that of {result.arms[0].name}"))
     if len(found) > 1:
         ax.legend()
     return ax
@@ -304,7 +305,7 @@ def confusion(result: StudyResult, name: str, *, part: Part | None = None, ax: A
     (arm,) = _arms(result, [name])
     counts = arms.confusion(arm, part or result.study.design.select)
     size = len(result.classes)
-    ax = _axes(ax, 1.5 + 0.33 * min(size, _ANNOTATED_CLASSES))
+    ax = axes(ax, 1.5 + 0.33 * min(size, _ANNOTATED_CLASSES))
     if counts is None:
         counts = np.zeros((size, size), dtype=np.int64)
     totals = counts.sum(axis=1, keepdims=True)
@@ -317,7 +318,7 @@ def confusion(result: StudyResult, name: str, *, part: Part | None = None, ax: A
     return ax
 
 
-def _axes(ax: Axes | None, height: float) -> Axes:
+def axes(ax: Axes | None, height: float) -> Axes:
     """Return the axes to draw on: those given, or new ones of pyplot's."""
     if ax is None:
         from matplotlib import pyplot
@@ -355,12 +356,12 @@ def _mean_over_cells(recalls: Sequence[Mapping[int, float]]) -> tuple[float, flo
     return mean_interval([float(np.mean([r[seed] for r in recalls])) for seed in seeds])
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return a text that matplotlib shows as it is, without taking dollar signs for formulas."""
     return text.replace("$", r"\$")
 
 
-def _recall_axis(ax: Axes, part: str) -> None:
+def recall_axis(ax: Axes, part: str) -> None:
     """Name the axis, and show no more of a wide interval than a recall can be."""
     low, high = ax.get_ylim()
     ax.set_ylim(max(low, -0.02), min(high, 1.02))
@@ -375,7 +376,7 @@ def _ink() -> Any:
 
 def _rows(ax: Axes, names: Sequence[str]) -> None:
     """Name rows from the top."""
-    ax.set_yticks(range(len(names)), [folded(_plain(name), LABEL) for name in names])
+    ax.set_yticks(range(len(names)), [folded(plain(name), LABEL) for name in names])
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.locator_params(axis="x", nbins=5)
@@ -385,7 +386,7 @@ def _both_ticks(ax: Axes, names: Sequence[str]) -> None:
     """Name the columns and rows of a matrix; every n-th where there are many."""
     every = 1 + (len(names) - 1) // _TICKED_CLASSES
     places = range(0, len(names), every)
-    shown = [folded(_plain(names[place]), LABEL) for place in places]
+    shown = [folded(plain(names[place]), LABEL) for place in places]
     long = max(map(len, shown), default=0) > 3
     middles = [place + 0.5 for place in places]
     ax.set_xticks(middles, shown, rotation=45 if long else 0, ha="right" if long else "center", rotation_mode="anchor")
@@ -429,7 +430,7 @@ def _cells(
             )
 
 
-def _label_right(ax: Axes, labels: Sequence[tuple[float, float, str, str]]) -> None:
+def label_right(ax: Axes, labels: Sequence[tuple[float, float, str, str]]) -> None:
     """Name points at the right of the axes, each joined to its name by a thin line, none over another.
 
     Args:
@@ -440,7 +441,7 @@ def _label_right(ax: Axes, labels: Sequence[tuple[float, float, str, str]]) -> N
         return
     ax.set_xlim(ax.get_xlim())
     ax.set_ylim(ax.get_ylim())
-    texts = [folded(_plain(name), LABEL) for _, _, name, _ in labels]
+    texts = [folded(plain(name), LABEL) for _, _, name, _ in labels]
     to_axes = ax.transData + ax.transAxes.inverted()
     wanted = [float(to_axes.transform((x, y))[1]) for x, y, _, _ in labels]
     figure = ax.get_figure(root=True)

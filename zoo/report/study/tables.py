@@ -14,6 +14,9 @@ from tabulate import tabulate
 from zoo.errors import ZooError, near_misses, option
 from zoo.report import markup, table
 from zoo.report.study import arms
+from zoo.report.study.cells import Cell, Table
+from zoo.report.study.said import said
+from zoo.report.study.tuning import remarks, setting_of, trial_records, trial_runs, tuning_tables
 from zoo.report.text import (
     counted,
     difference,
@@ -25,7 +28,7 @@ from zoo.report.text import (
     with_interval,
 )
 from zoo.statistics.results import Comparison, Effect
-from zoo.statistics.verdicts import LEAST_SEEDS, LEVEL
+from zoo.statistics.verdicts import LEVEL
 from zoo.study.designs import is_adaptive
 from zoo.study.measure import counted_recall
 from zoo.study.result import Arm, StudyResult
@@ -38,40 +41,6 @@ DEFAULT_FORMAT = table.DEFAULT_FORMAT
 FORMATS = ("markdown", "parquet", *table.FORMATS)
 COSTS = {"seconds": "training time", "parameters": "parameters", "flops": "FLOPs"}
 _MOST_NAMED = 3
-
-
-@attrs.frozen
-class Cell:
-    """What a cell shows, and the number that its column is sorted by; None for a text."""
-
-    text: str
-    order: float | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Table:
-    """A table for people.
-
-    Attributes:
-        title: above it.
-        rows: cells by the title of their column; all rows have the same.
-        below: lines that explain it.
-        left_out_first: columns that a narrow terminal does without, the least important first.
-    """
-
-    title: str
-    rows: tuple[dict[str, Cell], ...]
-    below: tuple[str, ...] = ()
-    left_out_first: tuple[str, ...] = ()
-
-    @property
-    def columns(self) -> list[str]:
-        """Titles of the columns that are not empty."""
-        return [title for title in self.rows[0] if any(row[title].text for row in self.rows)] if self.rows else []
-
-    def is_text(self, column: str) -> bool:
-        """Tell whether a column holds no numbers."""
-        return all(row[column].order is None for row in self.rows)
 
 
 def check(format_: str) -> None:
@@ -110,7 +79,7 @@ def render(result: StudyResult, *, format_: str = DEFAULT_FORMAT, width: int | N
     blocks = [
         _text(heading(result), format_, width),
         _text([answer(result)], format_, width),
-        *(_table(each, format_, width) for each in (*verdicts(result), *steps(result))),
+        *(_table(each, format_, width) for each in (*verdicts(result), *steps(result), *tuning_tables(result))),
         _text(sentences(result), format_, width),
         _table(arms_table(result), format_, width),
         _text([*selection(result), *arrivals(result)], format_, width),
@@ -139,7 +108,7 @@ def parquet(result: StudyResult) -> bytes:
 FRAME_COLUMNS = (
     "study", "design", "kind", "name", "treatment", "control", "part",
     *(field.name for field in attrs.fields(Comparison)),
-    "aliases", "sentence", "margin",
+    "aliases", "sentence", "setting", "recall", "margin",
 )  # fmt: skip
 
 
@@ -149,6 +118,9 @@ def frame(result: StudyResult) -> pd.DataFrame:
     Columns: `study`, `design`, `kind` ("claim", "main effect", "interaction", "confirmation", "arrival"), `name`,
     `treatment` and `control` (of pairs), `part`, all figures of `zoo.study.result.Comparison`, `margin`, and of effects
     `aliases` (separated by "; ") and `sentence`. Differences are in recall, from -1 to 1.
+
+    A study that tunes has more kinds of row: "claim before tuning" and, for each arm (`name`) and `setting` that it was
+    tuned over, "trial" with the mean `recall` over `n` seeds, or "choice" for the one that was chosen.
     """
     import pandas as pd
 
@@ -178,10 +150,15 @@ def frame(result: StudyResult) -> pd.DataFrame:
         for each in result.found_by
         if each.comparison
     ]
+    records += [
+        _record("claim before tuning", c.change, design.select, c.comparison, treatment=c.treatment, control=c.control)
+        for c in result.shared
+    ]
+    records += trial_records(result)
     whole = {"study": result.study.name, "design": design.design, "margin": design.margin}
     table_ = pd.DataFrame([{**record, **whole} for record in records], columns=list(FRAME_COLUMNS))
     figures = [field.name for field in attrs.fields(Comparison)]
-    numbers = [name for name in figures if name not in ("n", "more_seeds", "verdict")]
+    numbers = ["recall", *(name for name in figures if name not in ("n", "more_seeds", "verdict", "rival"))]
     return table_.astype({**dict.fromkeys(numbers, "float64"), "n": "Int64", "more_seeds": "Int64"})
 
 
@@ -192,6 +169,9 @@ def runs(result: StudyResult, numbers: Mapping[RunKey, int]) -> pd.DataFrame:
     `status`, the level of each factor as `change.FACTOR`
     ("base" where it is not changed), the recall that counts on each part as `PART_recall` (that of chance for a
     diverged run, none for a failed one), `seconds_training`, `parameters`.
+
+    Of a study that tunes there are the runs of `use` "tuning", by which settings were chosen, and "rival", at settings
+    that were not, and a column `setting`.
 
     Args:
         result: what was found.
@@ -207,6 +187,7 @@ def runs(result: StudyResult, numbers: Mapping[RunKey, int]) -> pd.DataFrame:
                 "arm": arm.name,
                 "seed": run.key.seed,
                 "use": use,
+                **({"setting": setting_of(result.tuned, arm.name)} if result.tuned else {}),
                 "status": run.status,
                 **{f"change.{f.name}": arm.changes.get(f.name, "base") for f in result.study.factors},
                 **{f"{part}_recall": _recall(result, arm, run, part) for part in parts},
@@ -217,6 +198,7 @@ def runs(result: StudyResult, numbers: Mapping[RunKey, int]) -> pd.DataFrame:
             for use, own in (("selection", arm.runs), ("confirmation", arm.fresh))
             for run in own
         ]
+        + trial_runs(result, numbers)
     )
     return frame.astype({"run": "Int64"})
 
@@ -249,9 +231,10 @@ def answer(result: StudyResult) -> str:
     """Say in one sentence which changes help, or that runs are missing."""
     if result.missing:
         there = sum(len(arm.runs) for arm in result.arms)
-        least = "at least " if is_adaptive(result.study) else ""
+        least = "at least " if is_adaptive(result.study) or result.tuned else ""
+        of = "" if result.tuned else f" of {there + result.missing}"
         return (
-            f"Not finished: {least}{result.missing} of {there + result.missing} runs are missing. Until they are "
+            f"Not finished: {least}{result.missing}{of} runs are missing. Until they are "
             "there, nothing is judged, chosen or ranked, and the test images are not looked at; `zoo study run` trains "
             "them, with the same options."
         )
@@ -292,19 +275,6 @@ def _listed(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
-_TOGETHER = {"helps": "more together", "hurts": "less together"}
-"""Of two changes, what the verdicts on their interaction mean."""
-
-
-def said(comparison: Comparison, *, is_interaction: bool = False) -> str:
-    """Write a verdict, and what would decide it where it is open; two changes do more or less together."""
-    more = comparison.more_seeds
-    if comparison.n < LEAST_SEEDS and comparison.verdict == "undecided":
-        return f"undecided (fewer than {LEAST_SEEDS} seeds)"
-    verdict = _TOGETHER.get(comparison.verdict) if is_interaction else None
-    return (verdict or comparison.verdict) + (f" (about {counted(more, 'more seed')})" if more else "")
-
-
 def verdicts(result: StudyResult) -> list[Table]:
     """Return the verdict table of a design of pairs, or those of main effects and interactions."""
     tables = []
@@ -321,7 +291,7 @@ def verdicts(result: StudyResult) -> list[Table]:
         below = [_explained(result, len(rows), "claims")]
         if len(controls) == 1:
             below.insert(0, f"Each against {controls.pop()}.")
-        tables.append(_verdict_table("Verdicts", rows, below))
+        tables.append(_verdict_table("Verdicts after tuning" if result.shared else "Verdicts", rows, below))
     for title, size in (("Main effects", 1), ("Interactions", 2)):
         effects = [effect for effect in result.effects if len(effect.levels) == size]
         if effects:
@@ -343,7 +313,7 @@ def verdicts(result: StudyResult) -> list[Table]:
                 below.append(_explained(result, len(result.effects), "effects"))
             tables.append(_verdict_table(title, rows, below))
     if tables:
-        tables[-1] = attrs.evolve(tables[-1], below=(*tables[-1].below, *doubts(result)))
+        tables[-1] = attrs.evolve(tables[-1], below=(*tables[-1].below, *doubts(result), *remarks(result)))
     return [*tables, *_lost(result)]
 
 
