@@ -159,6 +159,7 @@ def conduct(
         claims, level = judge_pairs(study, pairs, table, seeds, auto, taken, rivals)
     missing = table.missing(looks, fits) + rivals.missing + waiting
     losses = compare_losses(_losses(study, table, claims), level=level)
+    confirmed = None if missing or not confirms else confirm(table, outcome, taken[-1])
     result = summarize(
         study,
         seeds,
@@ -174,9 +175,9 @@ def conduct(
         dataset=dataset,
         matched=matched,
         missing=missing,
-        confirmed=None if missing or not confirms else confirm(table, outcome, taken[-1]),
+        confirmed=confirmed,
     )
-    return attrs.evolve(result, rivals=rivals.trials)
+    return attrs.evolve(result, rivals=(*rivals.trials, *(confirmed.rivals if confirmed else ())))
 
 
 def _nothing(study: Study, table: ArmTable) -> str:

@@ -19,6 +19,8 @@ from zoo.study.definition import Cell, DesignName, Study, changed
 from zoo.study.designs import Outcome
 from zoo.study.looks import looks_until
 from zoo.study.result import Arrival
+from zoo.study.rivals import RivalArms
+from zoo.study.trials import Trial
 
 FIRST_FRESH = 1000
 LEAST_FRESH = 5
@@ -37,6 +39,7 @@ class Confirmation:
             are missing.
         found_by: of a factorial design, where simpler designs would have arrived.
         missing: how many of the runs with fresh seeds are not there.
+        rivals: of a study that tunes, settings that the comparison had to hold against.
     """
 
     chosen: TrainedArm
@@ -44,6 +47,7 @@ class Confirmation:
     comparison: Comparison | None = None
     found_by: tuple[Arrival, ...] = ()
     missing: int = 0
+    rivals: tuple[Trial, ...] = ()
 
 
 def fresh_seeds(count: int) -> range:
@@ -56,7 +60,8 @@ def most_confirming_runs(study: Study, count: int) -> int:
     """Return how many runs with fresh seeds there are at most, after a selection by so many seeds."""
     if study.design.select == "test":
         return 0
-    return len(fresh_seeds(count)) * (2 + _DETOURS * (study.design.design == "factorial"))
+    others = 2 * (len(study.tune.settings) - 1) if study.tune else 0
+    return len(fresh_seeds(count)) * (2 + _DETOURS * (study.design.design == "factorial") + others)
 
 
 def confirm(table: ArmTable, outcome: Outcome, asked: str) -> Confirmation:
@@ -89,16 +94,24 @@ def confirm(table: ArmTable, outcome: Outcome, asked: str) -> Confirmation:
     others = {arm.name: table.differences(arm, chosen, fresh=True) for arm in arrivals.values() if arm is not chosen}
     margin = study.design.margin
     compared = compare(others, margin=margin, step=table.image_step())
+    differences = {"": table.differences(chosen, base, "test", fresh=True)}
+    held_against, rivals = {}, RivalArms(table, "test", fresh=True)
+    if study.settings and chosen is not base:
+        held_against = rivals.against({"": (chosen, base)}, differences, None)
+        confirmed = attrs.evolve(confirmed, missing=rivals.missing, rivals=rivals.trials)
+        if rivals.missing:
+            return confirmed
     return attrs.evolve(
         confirmed,
         found_by=tuple(attrs.evolve(each, comparison=compared.get(each.arm)) for each in found_by),
         comparison=None
         if chosen is base
         else compare(
-            {"": table.differences(chosen, base, "test", fresh=True)},
+            differences,
             margin=margin,
             step=table.image_step("test"),
             level=share(len(looks_until(chosen.fresh.values(), asked))),
+            rivals=held_against,
         )[""],
     )
 

@@ -12,15 +12,24 @@ from collections.abc import Mapping, Sequence
 from zoo.statistics.paired import Rivals, estimate
 from zoo.statistics.verdicts import LEVEL, p_values
 from zoo.study.arms import ArmTable, TrainedArm
+from zoo.study.definition import Part
 from zoo.study.settings import Setting
 from zoo.study.trials import Trial
+from zoo.train.run import Run
 
 
 class RivalArms:
-    """The arms of a tuned study at the settings that they did not choose, trained as far as claims ask for them."""
+    """The arms of a tuned study at the settings that they did not choose, trained as far as claims ask for them.
 
-    def __init__(self, table: ArmTable) -> None:
-        self._table = table
+    Args:
+        table: the arms, as chosen.
+        part: of the data that claims are about; the one that is selected on unless another is named.
+        fresh: claims are about the fresh seeds.
+    """
+
+    def __init__(self, table: ArmTable, part: Part | None = None, *, fresh: bool = False) -> None:
+        self._table, self._fresh = table, fresh
+        self._part: Part = part or table.study.design.select
         self._arms: dict[str, list[tuple[Setting, TrainedArm]]] = {}
         self._asked: dict[int, set[int]] = {}
 
@@ -39,7 +48,8 @@ class RivalArms:
         """
         found = {name: self._asked_for(differences[name]) for name in pairs}
         for name, (treatment, control) in pairs.items():
-            seeds = [seed for seed in sorted(treatment.runs) if seed in control.runs and _counts(seed, within)]
+            ours, theirs = self._runs(treatment), self._runs(control)
+            seeds = [seed for seed in sorted(ours) if seed in theirs and _counts(seed, within)]
             for arm, is_asked in zip((control, treatment), found[name], strict=True):
                 if is_asked:
                     self._train(arm, seeds)
@@ -55,7 +65,7 @@ class RivalArms:
     def missing(self) -> int:
         """How many of the runs that were asked for are not there."""
         arms = (arm for own in self._arms.values() for _, arm in own)
-        return sum(len(self._asked.get(id(arm), set()) - set(arm.runs)) for arm in arms)
+        return sum(len(self._asked.get(id(arm), set()) - set(self._runs(arm))) for arm in arms)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -64,8 +74,9 @@ class RivalArms:
             Trial(
                 arm=name,
                 setting=setting,
-                runs=tuple(run for _, run in sorted(arm.runs.items())),
-                recalls=self._table.recalls(arm),
+                part=self._part,
+                runs=tuple(run for _, run in sorted(self._runs(arm).items())),
+                recalls=self._recalls(arm),
             )
             for name, own in self._arms.items()
             for setting, arm in own
@@ -73,7 +84,7 @@ class RivalArms:
 
     def _asked_for(self, differences: Sequence[float]) -> tuple[bool, bool]:
         """Say whether the settings of the control, and of the treatment, can decide about a claim."""
-        found = estimate(differences, self._table.image_step())
+        found = estimate(differences, self._table.image_step(self._part))
         differs, equivalent = p_values(found, self._table.study.design.margin)
         if differs is None or equivalent is None:
             return False, False
@@ -99,7 +110,16 @@ class RivalArms:
         others = [other for _, other in self._others(arm)]
         for other in others:
             self._asked.setdefault(id(other), set()).update(seeds)
-        self._table.train(others, seeds)
+        if self._fresh:
+            self._table.train_fresh(others, seeds)
+        else:
+            self._table.train(others, seeds)
+
+    def _runs(self, arm: TrainedArm) -> dict[int, Run]:
+        return arm.fresh if self._fresh else arm.runs
+
+    def _recalls(self, arm: TrainedArm) -> dict[int, float]:
+        return arm.recalls(self._part, self._table.classes, fresh=self._fresh)
 
     def _differences(
         self, arm: TrainedArm, other_side: TrainedArm, sign: int, within: Sequence[int] | None
@@ -108,10 +128,10 @@ class RivalArms:
 
         What was lost counts, as it does in the choice: a setting that loses runs is worse for it.
         """
-        theirs = self._table.recalls(other_side)
+        theirs = self._recalls(other_side)
         found = {}
         for _, rival in self._others(arm):
-            ours = self._table.recalls(rival)
+            ours = self._recalls(rival)
             common = [seed for seed in ours if seed in theirs and _counts(seed, within)]
             found[rival.name] = [sign * (ours[seed] - theirs[seed]) for seed in common]
         return found

@@ -162,9 +162,10 @@ def _each_valid(study: Study, cell: tuple[int, ...], registry: Registry) -> Sequ
         try:
             tuned = setting.of(spec, registry)
         except ZooError as error:
+            why = f"{error}{'' if str(error).endswith(('.', '?')) else '.'}"
             raise SpecError(
-                f"study {study.name!r}: tune: {study.arm_name(cell)!r} cannot be trained with {setting.label}: "
-                f"{str(error).rstrip('.')}. All arms are trained at the same settings: tune what each of them has"
+                f"study {study.name!r}: tune: {study.arm_name(cell)!r} cannot be trained with {setting.label}: {why} "
+                "All arms are trained at the same settings: tune what each of them has"
             ) from None
         if (tuned.data, tuned.evaluation) != (spec.data, spec.evaluation):
             raise SpecError(

@@ -20,7 +20,8 @@ class Trial:
         arm: its name.
         setting: which.
         runs: all that ended, by seed.
-        recalls: by seed, the recall that each run counts with on the part that is selected on.
+        part: of the data, that recall is of.
+        recalls: by seed, the recall that each run counts with.
         mean: of the recalls, as the choice has it; NaN for none.
         chosen: whether the arm is judged at this setting.
         shared: whether it is the arm's own, without tuning.
@@ -28,6 +29,7 @@ class Trial:
 
     arm: str
     setting: Setting
+    part: str
     runs: tuple[Run, ...]
     recalls: Mapping[int, float]
     mean: float = math.nan
@@ -93,4 +95,4 @@ class Tuned:
 def _numbers(values: Sequence[object]) -> set[float]:
     """Return the values, where all are numbers."""
     numbers = {value for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
-    return numbers if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values) else set()
+    return numbers if len(numbers) == len({repr(value) for value in values}) else set()

@@ -156,6 +156,7 @@ def _trial(study: Study, cell: Cell, position: int, runs: dict[int, Run], classe
     return Trial(
         arm=study.arm_name(cell),
         setting=study.tune.settings[position],
+        part=study.design.select,
         runs=tuple(run for _, run in sorted(runs.items())),
         recalls={seed: recall for seed, recall in found.items() if recall is not None},
     )
@@ -180,8 +181,8 @@ def check_fits(study: Study, specs: Mapping[Cell, Sequence[Spec]], fits: Callabl
 
 def _notes(tuned: Tuned) -> list[str]:
     notes = [
-        "Ranks and recall on test are of the networks with the settings that were chosen. That tuning might have "
-        "chosen others is in the verdicts alone."
+        "Ranks are of the networks with the settings that were chosen. That tuning might have chosen others is in the "
+        "verdicts alone."
     ]
     for trial in tuned.trials:
         for status, counts in (("diverged", "count as chance in the choice"), ("failed", "count nowhere")):

@@ -48,11 +48,11 @@ def _tuning(found: StudyPlan, seeds: int, ledger: Path) -> list[str]:
     tuning = found.tuning
     assert tuning
     each = tuning.settings * len(tuning.seeds)
+    stored = tuning.plan.stored
     return [
         f"Tuning: each of {counted(tuning.arms, 'arm')} at {tuning.settings} settings with "
         f"{counted(len(tuning.seeds), 'seed')} of its own ({seed_span(tuning.seeds)}), {counted(each, 'run')} for "
-        f"each: {counted(tuning.runs, 'run')}; {tuning.plan.stored} {'is' if tuning.plan.stored == 1 else 'are'} in {ledger} "
-        "already.",
+        f"each: {counted(tuning.runs, 'run')}; {stored} {'is' if stored == 1 else 'are'} in {ledger} already.",
         f"Then at most {counted(tuning.judged(seeds), 'run')} at settings other than the shared one: at what was "
         "chosen, and, where a claim comes out, at what was not.",
     ]

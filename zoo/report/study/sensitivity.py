@@ -34,9 +34,11 @@ def sensitivity_plot(result: StudyResult, ax: Axes | None = None) -> Axes:
     ax = plots.axes(ax, 3.2)
     names = [arm.name for arm in arms.featured(result) if arm.name in tuned.arms]
     settings = [trial.setting for trial in tuned.of(tuned.arms[0])]
-    places = _places(ax, settings)
+    stands = _stands(ax, settings)
     labels = []
-    for (color, line, marker), name in zip(plots.STYLES, names, strict=False):
+    for number, ((color, line, marker), name) in enumerate(zip(plots.STYLES, names, strict=False)):
+        # Beside each other, so that intervals of equal means can be told apart.
+        places = _beside(ax, stands, number - (len(names) - 1) / 2)
         trials = tuned.of(name)
         points = [mean_interval(list(trial.recalls.values())) for trial in trials]
         order = sorted(range(len(trials)), key=lambda i: places[i])
@@ -48,7 +50,7 @@ def sensitivity_plot(result: StudyResult, ax: Axes | None = None) -> Axes:
         )  # fmt: skip
         for place, (mean, _), trial in zip(places, points, trials, strict=True):
             if trial.chosen:
-                ax.plot([place], [mean], marker, color=color, markersize=8)
+                ax.plot([place], [mean], marker, color=color, markersize=7, zorder=4)
         last = order[-1]
         if not math.isnan(points[last][0]):
             labels.append((places[last], points[last][0], name, color))
@@ -57,11 +59,19 @@ def sensitivity_plot(result: StudyResult, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _places(ax: Axes, settings: Sequence[Setting]) -> list[float]:
+def _beside(ax: Axes, places: Sequence[float], steps: float) -> list[float]:
+    """Return places moved by so many steps, each a hundredth of the axis."""
+    low, high = min(places), max(places)
+    if ax.get_xscale() == "log":
+        return [place * (high / low) ** (steps / 100) for place in places]
+    return [place + (high - low) * steps / 100 for place in places]
+
+
+def _stands(ax: Axes, settings: Sequence[Setting]) -> list[float]:
     """Prepare the axis of settings, and return where each stands: at its value, or one beside the other."""
     values = [list(setting.values.items()) for setting in settings]
     (path, _), *others = values[0]
-    numbers = [float(own[0][1]) for own in values if isinstance(own[0][1], int | float)]
+    numbers = [float(own[0][1]) for own in values if type(own[0][1]) in (int, float)]
     if others or len(numbers) < len(values):
         ax.set_xticks(range(len(settings)), [folded(plots.plain(setting.label), plots.LABEL) for setting in settings])
         ax.tick_params(axis="x", rotation=30)

@@ -232,9 +232,11 @@ def answer(result: StudyResult) -> str:
     if result.missing:
         there = sum(len(arm.runs) for arm in result.arms)
         least = "at least " if is_adaptive(result.study) or result.tuned else ""
-        of = "" if result.tuned else f" of {there + result.missing}"
+        count = f"{result.missing} of {there + result.missing} runs are"
+        if result.tuned:
+            count = f"{counted(result.missing, 'run')} {'is' if result.missing == 1 else 'are'}"
         return (
-            f"Not finished: {least}{result.missing}{of} runs are missing. Until they are "
+            f"Not finished: {least}{count} missing. Until they are "
             "there, nothing is judged, chosen or ranked, and the test images are not looked at; `zoo study run` trains "
             "them, with the same options."
         )

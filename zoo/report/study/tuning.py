@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import attrs
+
 from zoo.report.study.cells import Cell, Table
 from zoo.report.study.said import said
 from zoo.report.text import counted, difference, seed_span, with_interval
@@ -39,7 +41,6 @@ def trial_records(result: StudyResult) -> list[dict[str, Any]]:
 def trial_runs(result: StudyResult, numbers: Mapping[RunKey, int]) -> list[dict[str, Any]]:
     """Return a record for each run that a setting was chosen by, or that a claim had to hold against."""
     changes = {arm.name: arm.changes for arm in result.arms}
-    select = result.study.design.select
     return [
         {
             "run": numbers.get(run.key),
@@ -49,7 +50,7 @@ def trial_runs(result: StudyResult, numbers: Mapping[RunKey, int]) -> list[dict[
             "setting": trial.setting.label,
             "status": run.status,
             **{f"change.{f.name}": changes.get(trial.arm, {}).get(f.name, "base") for f in result.study.factors},
-            f"{select}_recall": trial.recalls.get(run.key.seed, math.nan),
+            f"{trial.part}_recall": trial.recalls.get(run.key.seed, math.nan),
             "seconds_training": run.seconds_training,
             "parameters": run.parameters,
         }
@@ -71,9 +72,9 @@ def compared(result: StudyResult) -> list[Table]:
     rows = tuple(
         {
             "change": Cell(claim.change),
-            "at the shared setting": Cell(said(before[claim.change])),
+            "at the shared setting": Cell(said(attrs.evolve(before[claim.change], more_seeds=None))),
             "difference": _difference(before[claim.change]),
-            "after tuning": Cell(said(claim.comparison)),
+            "after tuning": Cell(said(attrs.evolve(claim.comparison, more_seeds=None))),
             "difference, tuned": _difference(claim.comparison),
         }
         for claim in result.claims

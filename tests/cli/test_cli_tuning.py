@@ -1,0 +1,108 @@
+"""`zoo study` with `--tune`: a small real study, gone on with, reported, and from Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from zoo.errors import ZooError
+from zoo.lab.lab import Lab
+from zoo.ledger import Ledger
+
+Zoo = Callable[..., Result]
+
+STUDY = ("--base", "starter/default", "--change", "bn:network.features.*.normalization=batch", "--epochs", "1",
+         "--seeds", "2", "--ledger", "own.sqlite")  # fmt: skip
+TUNED = (*STUDY, "--tune", "learning_rate=0.02,0.05", "--tune-seeds", "1")
+
+
+def test_plan_then_run_then_report(zoo: Zoo, folder: Path) -> None:
+    planned = zoo("study", "plan", *TUNED)
+    assert planned.exit_code == 0, planned.stderr
+    assert (
+        "Tuning: each of 2 arms at 2 settings with 1 seed of its own (100000), 2 runs for each: 4 runs; 0 are in "
+        "own.sqlite already.\n"
+        "Then at most 4 runs at settings other than the shared one: at what was chosen, and, where a claim comes out, "
+        "at what was not.\n"
+        "Then at most 20 runs with fresh seeds, which confirm what was chosen.\n"
+        "Time: at most about "
+    ) in planned.stdout
+    assert "The same changes by each design" not in planned.stdout
+    as_json = json.loads(zoo("study", "plan", *TUNED, "--json").stdout)
+    assert as_json["tuning"] == {
+        "arms": 2, "settings": 2, "seeds": [100000], "runs": 4, "missing": 4, "stored": 0, "other_arms": 2,
+    }  # fmt: skip
+    assert json.loads(zoo("study", "plan", *STUDY, "--json").stdout)["tuning"] is None
+
+    ran = zoo("study", "run", *TUNED, "--jobs", "1", "-o", "report.html")
+    assert ran.exit_code == 0, ran.stderr
+    assert "Before and after tuning" in ran.stdout
+    assert "Recall at each setting" in Path("report.html").read_text()
+    assert "--tune learning_rate=0.02,0.05 " in " ".join(ran.stdout.split())
+    with Ledger(Path("own.sqlite")) as ledger:
+        runs = ledger.runs()
+    assert len([run for run in runs if run.key.seed == 100_000]) == 4
+
+    assert zoo("study", "report", *TUNED).stdout == ran.stdout
+    with Ledger(Path("own.sqlite")) as ledger:
+        removed = next(number for key, number in ledger.numbers(r.key for r in runs).items() if key.seed == 100_000)
+    assert zoo("ledger", "remove", "--run", str(removed), "--yes", "--ledger", "own.sqlite").exit_code == 0
+    lacking = zoo("study", "report", *TUNED)
+    assert lacking.exit_code == 0, lacking.stderr
+    assert "Not finished: at least 1 run is missing." in " ".join(lacking.stdout.split())
+    assert zoo("study", "run", *TUNED, "--jobs", "1").stdout == ran.stdout
+
+    lab = Lab("own.sqlite", jobs=1)
+    stated = {"base": "starter/default", "changes": {"bn": {"network.features.*.normalization": "batch"}}}
+    with lab.open_study(
+        {**stated, "tune_seeds": 1, "tune": {"learning_rate": [0.02, 0.05]}}, seeds=2, epochs=1
+    ) as work:
+        findings = work.report()
+    assert set(findings.runs()["use"]) == {"tuning", "selection", "confirmation"}
+    assert findings.runs()["run"].notna().all()
+    assert findings.frame()["kind"].tolist().count("trial") == 2
+    with lab.open_study(stated, seeds=2, epochs=1, tune={"learning_rate": [0.05, 0.1]}) as work:
+        planned_here = work.plan()
+    assert planned_here.tuning is not None
+    assert (planned_here.tuning.runs, planned_here.tuning.plan.stored) == (12, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--tune", "learning_rate"],
+            "expected path=a,b,... after --tune, got 'learning_rate'; for example --tune learning_rate=0.01,0.03,0.1",
+        ),
+        (
+            ["--tune", "learning_rate=0.1,0.2", "--tune", "learning_rate=0.3"],
+            "learning_rate is tuned twice; write all of its values after one --tune",
+        ),
+        (["--tune-budget", "4"], "study 'ad-hoc': tune_budget: nothing is tuned; state tune, too, or leave it out"),
+        (
+            ["--tune", "learning_rate=0.1,0.2", "--shard", "1/2"],
+            "its runs cannot be shared out beforehand; take a design that is no search, with a number of seeds, and no "
+            "tuning",
+        ),
+    ],
+)
+def test_what_cannot_be_tuned_is_said(zoo: Zoo, options: list[str], message: str) -> None:
+    result = zoo("study", "run", *STUDY, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_budget_that_tuning_does_not_fit_is_refused(zoo: Zoo) -> None:
+    result = zoo("study", "run", *TUNED, "--budget", "0.01s")
+    assert result.exit_code == 2
+    assert "take fewer epochs, fewer changes, or fewer settings to tune over" in result.stderr
+
+
+def test_from_python_values_are_lists(folder: Path) -> None:
+    lab = Lab("own.sqlite", jobs=1)
+    with pytest.raises(ZooError, match=r"tune: learning_rate: expected a list of values"):
+        lab.study("activations", tune={"learning_rate": 0.1})

@@ -1,0 +1,128 @@
+"""What a study may tune: how it is read, sampled and refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from zoo.errors import SpecError
+from zoo.registry import Registry
+from zoo.study.definition import Study, read_study
+
+CHANGES: dict[str, Any] = {"leaky": {"activation": "leaky_relu"}, "bn": {"network.features.*.normalization": "batch"}}
+RATES = {"learning_rate": [0.01, 0.05, 0.1]}
+
+
+def a_study(registry: Registry, **stated: Any) -> Study:
+    return read_study({"base": "starter/default", "changes": CHANGES, **stated}, registry=registry, name="s")
+
+
+def test_all_combinations_are_tried_and_short_paths_do(registry: Registry) -> None:
+    tune = a_study(registry, tune={**RATES, "momentum": [0.0, 0.9]}).tune
+    assert tune is not None
+    assert [setting.label for setting in tune.settings] == [
+        f"learning_rate={rate}, momentum={momentum}" for rate in (0.01, 0.05, 0.1) for momentum in (0.0, 0.9)
+    ]
+    assert a_study(registry).tune is None
+
+
+def test_an_arm_at_its_own_setting_is_the_one_that_is_not_tuned(registry: Registry) -> None:
+    study = a_study(registry, tune=RATES)
+    assert study.tune is not None
+    specs = [setting.of(study.base, registry) for setting in study.tune.settings]
+    assert [spec.name for spec in specs] == [
+        "starter/default[learning_rate=0.01]", "starter/default", "starter/default[learning_rate=0.1]",
+    ]  # fmt: skip
+    assert specs[1].identity == study.base.identity
+
+
+def test_a_sample_is_the_same_each_time_and_has_each_value_about_equally_often(registry: Registry) -> None:
+    tuned = {"learning_rate": [0.001 * 2**i for i in range(8)], "momentum": [0.1 * i for i in range(8)]}
+    first, second = (a_study(registry, tune=tuned, tune_budget=16).tune for _ in range(2))
+    assert first is not None
+    assert first == second
+    labels = [setting.label for setting in first.settings]
+    assert len(set(labels)) == 16
+    for path in tuned:
+        assert set(Counter(setting.values[path] for setting in first.settings).values()) <= {1, 2, 3}
+    few = a_study(registry, tune=RATES, tune_budget=9).tune
+    assert few is not None
+    assert len(few.settings) == 3, "there are no more"
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"tune": ["learning_rate"]}, "tune: expected a table of paths and lists of values, got ['learning_rate']"),
+        ({"tune": {}}, "tune: expected a table of paths and lists of values, got {}"),
+        (
+            {"tune": {"learning_rate": 0.1}},
+            "tune.learning_rate: expected a list of values, such as [0.01, 0.1], got 0.1",
+        ),
+        ({"tune": {"learning_rate": [0.1, 0.2, 0.1]}}, "tune.learning_rate: 0.1 is there twice"),
+        (
+            {"tune": {"learning_rate": [0.1]}},
+            "tune: a single setting leaves nothing to choose; state more values, or set it in the base",
+        ),
+        (
+            {"tune": RATES, "tune_budget": 1},
+            "tune: a single setting leaves nothing to choose; state more values, or set it in the base",
+        ),
+        (
+            {"tune": {"learning_rate": [0.001 * i for i in range(1, 51)], "momentum": [0.01 * i for i in range(50)]}},
+            "tune: 2500 settings for each arm are more than 1000; state tune_budget, the number of settings that each "
+            "arm is trained at",
+        ),
+        ({"tune_seeds": 5}, "tune_seeds: nothing is tuned; state tune, too, or leave it out"),
+        ({"tune_budget": 5}, "tune_budget: nothing is tuned; state tune, too, or leave it out"),
+        ({"tune": RATES, "tune_seeds": 0}, "tune_seeds: expected a positive int, got 0"),
+        (
+            {"tune": RATES, "select": "test"},
+            "tune: settings are chosen by recall on the validation part, and this study selects on test, which must "
+            'choose nothing; take select = "validation", or leave tune out',
+        ),
+        (
+            {"tune": RATES, "design": "factorial"},
+            "tune: it goes with the designs one-at-a-time and leave-one-out, whose claims are about pairs of arms, and "
+            "not with factorial: that another setting might have been chosen is not in the error of its claims",
+        ),
+        (
+            {"tune": RATES, "match": "parameters"},
+            "tune: match compares with a widened base, which has not been tuned; leave one of the two out",
+        ),
+        (
+            {"tune": {"momentum": [0.5, 0.9]}, "changes": {"adam": {"training.optimizer": "adam"}}},
+            "tune: 'adam' cannot be trained with momentum=0.5: starter/default[adam]: the path 'momentum' matches "
+            "nothing: nothing in the spec is called 'momentum'. All arms are trained at the same settings: tune what "
+            "each of them has",
+        ),
+        (
+            {"tune": {"learnin_rate": [0.5, 0.9]}},
+            "tune: 'base' cannot be trained with learnin_rate=0.5: starter/default: the path 'learnin_rate' matches "
+            "nothing: nothing in the spec is called 'learnin_rate'; did you mean learning_rate? All arms are "
+            "trained at the same settings: tune what each of them has",
+        ),
+        (
+            {"tune": {"learning_rate": [0.1, -1]}},
+            "tune: 'base' cannot be trained with learning_rate=-1: spec 'starter/default': "
+            "training.optimizer.learning_rate: expected a positive number, got -1. All arms are trained at "
+            "the same settings: tune what each of them has",
+        ),
+        (
+            {"tune": {"data.resize": [8, 16]}},
+            "tune: data.resize=8 changes the data or how recall is measured, so that settings cannot be compared; tune "
+            "what training does",
+        ),
+        (
+            {"tune": RATES, "changes": {"slow": {"learning_rate": 0.01}}},
+            "tune: with learning_rate=0.01, change 'slow' is the base: it sets what is tuned. Leave it out, or do not "
+            "tune that",
+        ),
+    ],
+)
+def test_what_cannot_be_tuned_is_one_error(registry: Registry, stated: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError) as raised:
+        a_study(registry, **stated)
+    assert str(raised.value) == f"study 's': {message}"
