@@ -85,6 +85,16 @@ def test_skewed_differences_make_few_claims_that_are_not_warned_of() -> None:
         assert row.zoo <= row.otherwise < 0.2
 
 
+def test_tuned_claims_are_not_made_of_luck_in_tuning() -> None:
+    apart, moved, gain = (verdicts.TUNED[case] for case in (2, 3, 5))
+    for case in (apart, moved):
+        row = verdicts.tuned_row(case, 20, 30, np.random.default_rng(0))
+        assert may_be_at_most(0.05, row.zoo, 30), row
+        assert row.otherwise is not None
+        assert row.otherwise > 0.1, "by what was chosen alone, mistaken choices make claims"
+    assert verdicts.tuned_row(gain, 20, 10, np.random.default_rng(0)).zoo > 0.7
+
+
 def test_the_table_is_printed_and_written(tmp_path: Path) -> None:
     path = tmp_path / "verdicts.json"
     result = CliRunner().invoke(

@@ -62,7 +62,7 @@ def test_plan_then_run_then_report(zoo: Zoo, folder: Path) -> None:
         {**stated, "tune_seeds": 1, "tune": {"learning_rate": [0.02, 0.05]}}, seeds=2, epochs=1
     ) as work:
         findings = work.report()
-    assert set(findings.runs()["use"]) == {"tuning", "selection", "confirmation"}
+    assert set(findings.runs()["use"]) >= {"tuning", "selection", "confirmation"}
     assert findings.runs()["run"].notna().all()
     assert findings.frame()["kind"].tolist().count("trial") == 2
     with lab.open_study(stated, seeds=2, epochs=1, tune={"learning_rate": [0.05, 0.1]}) as work:
@@ -94,6 +94,11 @@ def test_what_cannot_be_tuned_is_said(zoo: Zoo, options: list[str], message: str
     result = zoo("study", "run", *STUDY, *options)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_show_says_what_is_tuned(zoo: Zoo) -> None:
+    shown = zoo("study", "show", *TUNED, "--tune", "momentum=0.5,0.9", "--tune-budget", "3")
+    assert "tunes learning_rate = 0.02, 0.05; momentum = 0.5, 0.9; 3 settings, 1 seed for each\n" in shown.stdout
 
 
 def test_a_budget_that_tuning_does_not_fit_is_refused(zoo: Zoo) -> None:

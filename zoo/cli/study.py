@@ -176,6 +176,12 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
         f"base {study.base.name}; design {study.design.design}; selects on {study.design.select}; "
         f"{counted(study.design.seeds, 'seed')}; margin {study.design.margin:g}"
     )
+    if study.tune:
+        values = "; ".join(f"{path} = {', '.join(map(str, own))}" for path, own in study.tune.values.items())
+        click.echo(
+            f"tunes {values}; {counted(len(study.tune.settings), 'setting')}, "
+            f"{counted(study.design.tune_seeds, 'seed')} for each"
+        )
     for change, lines in shown.items():
         click.echo(f"\n{change}")
         for line in lines:
