@@ -33,6 +33,7 @@ def result(registry: Registry) -> StudyResult:
 
 def test_verdicts_before_and_after_stand_side_by_side(result: StudyResult) -> None:
     text = render(result, width=120)
+    assert "\nAfter tuning, of 2 changes, 1 helps (bn) and 1 hurts (leaky).\n" in text
     assert "\nVerdicts after tuning\n" in text
     before_and_after = text[text.index("Before and after tuning") : text.index("Chosen settings")]
     leaky, bn = (line.split() for line in before_and_after.splitlines() if line.startswith(("leaky", "bn")))

@@ -249,7 +249,7 @@ def answer(result: StudyResult) -> str:
         tail = f" Clear interactions: {len(decided)} of {len(pairs)}." if pairs else ""
     else:
         judged = [(claim.change, claim.comparison) for claim in result.claims]
-        lead, tail = "Of ", ""
+        lead, tail = "After tuning, of " if result.shared else "Of ", ""
     if not judged:
         return "Nothing was compared."
     groups: dict[str, list[str]] = {}
