@@ -21,9 +21,9 @@ Truth = Mapping[str, tuple[float, ...]]
 FLAT: Truth = {"base": (0.8, 0.8, 0.8), "leaky": (0.8, 0.8, 0.8), "bn": (0.8, 0.8, 0.8)}
 
 
-def tuned_study(registry: Registry, **stated: Any) -> Study:
+def tuned_study(registry: Registry, name: str = "s", **stated: Any) -> Study:
     tree = {"base": "starter/default", "changes": CHANGES, "tune": {"learning_rate": list(RATES)}, **stated}
-    return read_study(tree, registry=registry, name="s")
+    return read_study(tree, registry=registry, name=name)
 
 
 class Trainer:

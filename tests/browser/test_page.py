@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 from made_results import CHANGES, factorial, one_at_a_time
+from made_tuning import FLAT, Trainer, tuned_study
 
 from zoo.registry import Registry
 from zoo.report.study.page import page as study_page
+from zoo.study.tuning import conduct_tuned
+from zoo.train.execute import dataset
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
 CHROMIUM = shutil.which("chromium")
@@ -33,14 +36,17 @@ LONG = "a name that is long, and has many words in it, as no name should"
 
 @pytest.fixture(scope="module")
 def files(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return pages of two studies."""
+    """Return pages of three studies."""
     folder = tmp_path_factory.mktemp("pages")
     changes = {
         **CHANGES,
         LONG.replace(",", ""): {"network.classifier.0.dropout": "dropout"},
         "<b>": {"training.shuffle": True},
     }
-    results = {"factorial": factorial(registry), "single": one_at_a_time(registry, changes=changes)}
+    study = tuned_study(registry, name="made-up")
+    images = dataset(study.base, registry, "cpu")
+    tuned = conduct_tuned(study, range(4), Trainer(FLAT), dataset=images, registry=registry)
+    results = {"factorial": factorial(registry), "single": one_at_a_time(registry, changes=changes), "tuned": tuned}
     paths = {name: folder / f"{name}.html" for name in results}
     for name, result in results.items():
         paths[name].write_text(study_page(result), encoding="utf-8")
@@ -97,7 +103,7 @@ def opened(browser: playwright.Browser, request: pytest.FixtureRequest) -> Itera
 
 
 each_scheme = pytest.mark.parametrize("scheme", SCHEMES)
-each_study = pytest.mark.parametrize("study", ["factorial", "single"])
+each_study = pytest.mark.parametrize("study", ["factorial", "single", "tuned"])
 
 
 @each_scheme

@@ -102,6 +102,15 @@ STUDY: dict[str, Any] = {
 }
 
 
+TUNED: dict[str, Any] = {
+    "base": "starter/default",
+    "tune": {"learning_rate": [0.01, 0.1], "momentum": [0.0, 0.9]},
+    "tune_seeds": 2,
+    "tune_budget": 3,
+    "changes": {"a": {"activation": "elu"}},
+}
+
+
 @pytest.fixture(scope="module")
 def whole_spec(registry: Registry) -> dict[str, Any]:
     tree: dict[str, Any] = unstructure(resolve("starter/conclusion", registry=registry))
@@ -124,7 +133,7 @@ def test_mappings_are_specs_or_one_error(data: st.DataObject, whole_spec: dict[s
 @fuzzed
 def test_mappings_are_studies_or_one_error(data: st.DataObject, registry: Registry) -> None:
     with suppress(ZooError):
-        study = read_study(data.draw(mutated(STUDY)), registry=registry)
+        study = read_study(data.draw(mutated(STUDY) | mutated(TUNED)), registry=registry)
         assert all(factor.levels for factor in study.factors)
 
 
