@@ -113,7 +113,8 @@ def test_the_plot_shows_each_arm_at_each_setting_and_fills_what_was_chosen(resul
     single = [line for line in ax.lines if len(line.get_xdata()) == 1]
     assert result.tuned is not None
     choices = [result.tuned.choice(arm) for arm in ("base", "bn", "leaky")]
-    assert sorted(line.get_ydata()[0] for line in single) == sorted(choice.mean for choice in choices if choice)
+    means = sorted(choice.mean for choice in choices if choice)
+    assert sorted(float(line.get_ydata()[0]) for line in single) == pytest.approx(means)
     assert {text.get_text() for text in ax.texts} == {"base", "leaky", "bn"}
 
 
