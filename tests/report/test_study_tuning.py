@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from zoo.errors import ZooError
 from zoo.registry import Registry
 from zoo.report.study.page import page
-from zoo.report.study.sensitivity import sensitivity_plot
+from zoo.report.study.plots import sensitivity_plot
 from zoo.report.study.tables import frame, render, runs
 from zoo.study.result import StudyResult
 from zoo.study.settings import Setting
