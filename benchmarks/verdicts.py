@@ -553,7 +553,9 @@ class MadeTuning:
         """Return the verdicts on both changes after tuning, and those by what was chosen alone."""
         self._blocks: dict[int, float] = {}
         registry, study = default_registry(), self.study
-        _, settings = tune(study, self._train, seeds=tuning_seeds(study, seeds), classes=_CLASSES, registry=registry)
+        _, settings = tune(
+            study, self._train, seeds=tuning_seeds(study, range(seeds)), classes=_CLASSES, registry=registry
+        )
         table = ArmTable(attrs.evolve(study, settings=settings), self._train, _CLASSES, registry)
         table.add([study.base_cell, *study.single_changes()], range(seeds))
         base, *changed = table.all

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from zoo.errors import ZooError
 from zoo.registry import Registry
 from zoo.report.study.page import page
-from zoo.report.study.sensitivity import sensitivity_plot
+from zoo.report.study.plots import sensitivity_plot
 from zoo.report.study.tables import frame, render, runs
 from zoo.study.result import StudyResult
 from zoo.study.settings import Setting
@@ -113,7 +113,8 @@ def test_the_plot_shows_each_arm_at_each_setting_and_fills_what_was_chosen(resul
     single = [line for line in ax.lines if len(line.get_xdata()) == 1]
     assert result.tuned is not None
     choices = [result.tuned.choice(arm) for arm in ("base", "bn", "leaky")]
-    assert sorted(line.get_ydata()[0] for line in single) == sorted(choice.mean for choice in choices if choice)
+    means = sorted(choice.mean for choice in choices if choice)
+    assert sorted(float(line.get_ydata()[0]) for line in single) == pytest.approx(means)
     assert {text.get_text() for text in ax.texts} == {"base", "leaky", "bn"}
 
 

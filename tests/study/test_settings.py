@@ -38,6 +38,15 @@ def test_an_arm_at_its_own_setting_is_the_one_that_is_not_tuned(registry: Regist
     assert specs[1].identity == study.base.identity
 
 
+def test_each_setting_has_a_name_of_its_own(registry: Registry) -> None:
+    """Also of what stands in the title of other tables."""
+    study = a_study(registry, tune={"training.epochs": [5, 10, 20]})
+    assert study.tune is not None
+    assert [setting.of(study.base, registry).name for setting in study.tune.settings] == [
+        "starter/default[training.epochs=5]", "starter/default", "starter/default[training.epochs=20]",
+    ]  # fmt: skip
+
+
 def test_a_sample_is_the_same_each_time_and_has_each_value_about_equally_often(registry: Registry) -> None:
     tuned = {"learning_rate": [0.001 * 2**i for i in range(8)], "momentum": [0.1 * i for i in range(8)]}
     first, second = (a_study(registry, tune=tuned, tune_budget=16).tune for _ in range(2))

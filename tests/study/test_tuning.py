@@ -78,13 +78,14 @@ def test_seeds_of_tuning_are_those_of_no_verdict(moved: tuple[StudyResult, Train
     assert len(result.tuned.trials) == 9
 
 
-@pytest.mark.parametrize("count", [1, 5, 1500, 60_000])
-def test_the_seeds_never_meet(registry: Registry, count: int) -> None:
+@pytest.mark.parametrize(("start", "count"), [(0, 1), (0, 5), (0, 1500), (0, 60_000), (99_999, 2), (100_000, 5)])
+def test_the_seeds_never_meet(registry: Registry, start: int, count: int) -> None:
     from zoo.study.confirm import fresh_seeds
 
-    seeds = tuning_seeds(tuned_study(registry, tune_seeds=4), count)
+    judged = range(start, start + count)
+    seeds = tuning_seeds(tuned_study(registry, tune_seeds=4), judged)
     assert len(seeds) == 4
-    assert not set(seeds) & {*range(count), *fresh_seeds(count)}
+    assert not set(seeds) & {*judged, *fresh_seeds(count)}
 
 
 def test_what_comes_out_is_held_against_the_settings_that_were_not_chosen(moved: tuple[StudyResult, Trainer]) -> None:

@@ -69,9 +69,9 @@ class Findings:
 
     def sensitivity_plot(self, ax: Axes | None = None) -> Axes:
         """Draw recall at each setting that a study tuned over, a line for each arm."""
-        from zoo.report.study.sensitivity import sensitivity_plot
+        from zoo.report.study import plots
 
-        return sensitivity_plot(self.result, ax)
+        return plots.sensitivity_plot(self.result, ax)
 
     def learning_curves(self, ax: Axes | None = None) -> Axes:
         """Draw recall against epochs, with bands over seeds."""

@@ -100,7 +100,7 @@ class StudyWork:
         plan = self._plan_runs(first_specs(self.study, self._lab.registry), numbers)
         if plan.unfit and not can_lack(self.study):
             raise BuildError("\n".join(plan.unfit.values()))
-        tuning = self._plan_tuning(len(numbers))
+        tuning = self._plan_tuning(range(self._most) if self.is_auto else numbers)
         found = study_plan(
             self.study,
             numbers,
@@ -114,7 +114,7 @@ class StudyWork:
         stated = {field.name: getattr(found, field.name) for field in attrs.fields(type(found))}
         return ShownStudyPlan(**stated, lines=tuple(lines(self.study, found, self._lab.path, seeds=len(numbers))))
 
-    def _plan_tuning(self, seeds: int) -> TuningPlan | None:
+    def _plan_tuning(self, seeds: Sequence[int]) -> TuningPlan | None:
         """Plan the runs that settings are chosen by; None where nothing is tuned.
 
         Raises:
@@ -124,7 +124,7 @@ class StudyWork:
             return None
         registry = self._lab.registry
         specs = tuned_specs(self.study, registry)
-        tuned_by = tuning_seeds(self.study, self._most if self.is_auto else seeds)
+        tuned_by = tuning_seeds(self.study, seeds)
         distinct = {spec.identity: spec for own in specs.values() for spec in own}
         plan = self._plan_runs(list(distinct.values()), tuned_by)
         check_fits(self.study, specs, lambda spec: spec.name not in plan.unfit)

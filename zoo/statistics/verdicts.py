@@ -183,7 +183,7 @@ def p_against(rival: Estimate, sign: int) -> float:
 
 
 def _p_above(distance: float, rival: Estimate) -> float:
-    """Return p of a difference that is this distance, or more, on the other side of what it is estimated to be."""
+    """Return p of a bound that the estimate keeps by this distance, and that the difference does not; one-sided."""
     if rival.error is None or distance <= 0:
         return 1.0
     if rival.error == 0:

@@ -11,9 +11,8 @@ import attrs
 
 from zoo.errors import SpecError, ZooError
 from zoo.registry import Registry
-from zoo.spec import Spec
-from zoo.spec.changes import overridden
-from zoo.spec.resolve import change_label
+from zoo.spec import Spec, paths
+from zoo.spec.resolve import change_label, changed_name
 
 if TYPE_CHECKING:
     from zoo.study.definition import Study
@@ -41,7 +40,15 @@ class Setting:
         Raises:
             SpecError: the spec has no such place, or the value is not valid there.
         """
-        return overridden(spec, self.values, registry=registry)
+        labels = []
+        tuned = spec
+        for path, value in self.values.items():
+            try:
+                tuned = paths.apply(tuned, {path: value}, registry)
+            except paths.NoChangeError:
+                continue
+            labels.append(change_label(path, value))
+        return attrs.evolve(tuned, name=changed_name(spec.name, labels), reference=None) if labels else spec
 
 
 @attrs.frozen

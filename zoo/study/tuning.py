@@ -32,9 +32,10 @@ FIRST_TUNING = 100_000
 """The first seed that settings are chosen by: far from those of verdicts and of confirmations."""
 
 
-def tuning_seeds(study: Study, judged: int) -> range:
-    """Return the seeds that settings are chosen by, for verdicts from so many seeds; the two never meet."""
-    first = max(FIRST_TUNING, fresh_seeds(judged).stop)
+def tuning_seeds(study: Study, judged: Sequence[int]) -> range:
+    """Return the seeds that settings are chosen by, given those that verdicts are from; the two never meet."""
+    last = max(*judged, *fresh_seeds(len(judged)))
+    first = FIRST_TUNING * (1 + last // FIRST_TUNING)
     return range(first, first + study.design.tune_seeds)
 
 
@@ -86,7 +87,7 @@ def conduct_tuned(
         )  # fmt: skip
 
     tuned, settings = tune(
-        study, train, seeds=tuning_seeds(study, len(seeds)), classes=len(dataset.classes), registry=registry, fits=fits
+        study, train, seeds=tuning_seeds(study, seeds), classes=len(dataset.classes), registry=registry, fits=fits
     )
     shared = conducted(study, waiting=tuned.missing, confirms=False)
     if tuned.missing:

@@ -16,7 +16,6 @@ import attrs
 from zoo import __version__
 from zoo.report.study import arms, plots, tables
 from zoo.report.study.cells import Table
-from zoo.report.study.sensitivity import sensitivity_plot
 from zoo.report.study.tuning import tuning_tables
 from zoo.report.text import seed_span
 from zoo.statistics.results import Effect
@@ -157,7 +156,7 @@ def _sections(result: StudyResult) -> dict[str, list[Picture]]:
     if result.tuned and result.tuned.trials:
         sections["Recall at each setting"] = [
             draw(
-                lambda ax: sensitivity_plot(result, ax),
+                lambda ax: plots.sensitivity_plot(result, ax),
                 3.2,
                 f"{select.capitalize()} recall at each setting that was tuned over: mean and 95% interval over the "
                 "seeds of tuning; filled: chosen.",

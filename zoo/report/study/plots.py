@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 import numpy as np
 
-from zoo.errors import UnknownNameError, near_misses
+from zoo.errors import UnknownNameError, ZooError, near_misses
 from zoo.report.study import arms, tables
 from zoo.report.study.said import said
 from zoo.report.text import duration, folded, quantity
@@ -25,6 +25,7 @@ from zoo.study.definition import Part
 from zoo.study.measure import epoch_recall
 from zoo.study.pooled import PooledResult
 from zoo.study.result import Arm, StudyResult
+from zoo.study.settings import Setting
 from zoo.train.run import Run
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ MOST_EFFECTS = 40
 MOST_CLASSES = 30
 _ANNOTATED_CLASSES = 12
 _TICKED_CLASSES = 30
+_WIDE = 8
+"""How many times the smallest setting the largest is where their axis is logarithmic."""
 
 
 def rows_height(rows: int) -> float:
@@ -71,7 +74,7 @@ def effect_plot(result: StudyResult, ax: Axes | None = None) -> Axes:
     if len(judged) > MOST_EFFECTS:
         kept = sorted(range(len(judged)), key=lambda i: -abs(judged[i][1].difference))[:MOST_EFFECTS]
         judged = [judged[i] for i in sorted(kept)]
-    ax = axes(ax, rows_height(len(judged)))
+    ax = _axes(ax, rows_height(len(judged)))
     margin = result.study.design.margin
     ax.axvspan(-margin, margin, color=GREY, alpha=0.2, linewidth=0)
     ax.axvline(0, color=_ink(), linewidth=0.8)
@@ -119,7 +122,7 @@ def curves(runs: Mapping[str, Sequence[Run]], *, part: str, ax: Axes | None = No
     """
     from matplotlib.ticker import MaxNLocator
 
-    ax = axes(ax, 3.2)
+    ax = _axes(ax, 3.2)
     labels = []
     for (color, line, _), (name, own) in zip(_styles(), runs.items(), strict=False):
         by_epoch: dict[int, list[float]] = {}
@@ -138,9 +141,48 @@ def curves(runs: Mapping[str, Sequence[Run]], *, part: str, ax: Axes | None = No
         ax.fill_between(epochs, means - halves, means + halves, color=color, alpha=0.18, linewidth=0)
         labels.append((float(epochs[-1]), float(means[-1]), name, color))
     ax.set_xlabel("epoch")
-    recall_axis(ax, part)
+    _recall_axis(ax, part)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    label_right(ax, labels)
+    _label_right(ax, labels)
+    return ax
+
+
+def sensitivity_plot(result: StudyResult, ax: Axes | None = None) -> Axes:
+    """Draw mean recall at each setting with its 95% interval, a line for each arm; what was chosen is filled.
+
+    Arms are those of `learning_curves`.
+
+    Raises:
+        ZooError: the study does not tune.
+    """
+    tuned = result.tuned
+    if tuned is None:
+        raise ZooError(f"study {result.study.name!r} tunes nothing: there are no settings to draw")
+    ax = _axes(ax, 3.2)
+    names = [arm.name for arm in arms.featured(result) if arm.name in tuned.arms]
+    settings = [trial.setting for trial in tuned.of(tuned.arms[0])]
+    stands = _stands(ax, settings)
+    labels = []
+    for number, ((color, line, marker), name) in enumerate(zip(STYLES, names, strict=False)):
+        # Beside each other, so that intervals of equal means can be told apart.
+        places = _beside(ax, stands, number - (len(names) - 1) / 2)
+        trials = tuned.of(name)
+        points = [mean_interval(list(trial.recalls.values())) for trial in trials]
+        order = sorted(range(len(trials)), key=lambda i: places[i])
+        ax.errorbar(
+            [places[i] for i in order],
+            [points[i][0] for i in order],
+            [points[i][1] or 0.0 for i in order],
+            color=color, linestyle=line, marker=marker, markerfacecolor=ax.get_facecolor(), markersize=5, capsize=3,
+        )  # fmt: skip
+        for place, (mean, _), trial in zip(places, points, trials, strict=True):
+            if trial.chosen:
+                ax.plot([place], [mean], marker, color=color, markersize=7, zorder=4)
+        last = order[-1]
+        if not math.isnan(points[last][0]):
+            labels.append((places[last], points[last][0], name, color))
+    _recall_axis(ax, result.study.design.select)
+    _label_right(ax, labels)
     return ax
 
 
@@ -151,7 +193,7 @@ def interaction_matrix(result: StudyResult, ax: Axes | None = None) -> Axes:
     """
     levels = [(f.name, level.name) for f in result.study.factors for level in f.levels]
     places = {level: place for place, level in enumerate(levels)}
-    ax = axes(ax, 1.4 + 0.45 * len(levels))
+    ax = _axes(ax, 1.4 + 0.45 * len(levels))
     values = np.full((len(levels), len(levels)), np.nan)
     clear = np.zeros_like(values, dtype=bool)
     for effect in result.effects:
@@ -185,7 +227,7 @@ def interaction_plot(result: StudyResult, first: str, second: str, ax: Axes | No
     for name in (first, second):
         if name not in factors:
             raise UnknownNameError(f"the study has no factor {name!r}{near_misses(name, factors)}")
-    ax = axes(ax, 3.2)
+    ax = _axes(ax, 3.2)
     select = result.study.design.select
     along = ["base", *(level.name for level in factors[first].levels)]
     lines = ["base", *(level.name for level in factors[second].levels)]
@@ -208,10 +250,10 @@ def interaction_plot(result: StudyResult, first: str, second: str, ax: Axes | No
         ax.errorbar(places, means, halves, color=color, linestyle=style, marker=marker, markersize=5, capsize=3)
         if not math.isnan(means[-1]):
             labels.append((float(places[-1]), means[-1], _level(second, line), color))
-    ax.set_xticks(range(len(along)), [folded(plain(_level(first, level)), LABEL) for level in along])
+    ax.set_xticks(range(len(along)), [folded(_plain(_level(first, level)), LABEL) for level in along])
     ax.set_xlim(-0.3, len(along) - 0.7)
-    recall_axis(ax, select)
-    label_right(ax, labels)
+    _recall_axis(ax, select)
+    _label_right(ax, labels)
     return ax
 
 
@@ -220,7 +262,7 @@ def recall_against(result: StudyResult, cost: Cost = "seconds", ax: Axes | None 
 
     There is no line of times that were measured while runs shared the machine: they are not compared.
     """
-    ax = axes(ax, 3.2)
+    ax = _axes(ax, 3.2)
     select = result.study.design.select
     measure = {"seconds": arms.seconds, "parameters": arms.parameters, "flops": arms.flops}[cost]
     front = result.pareto.get(cost, ())
@@ -248,8 +290,8 @@ def recall_against(result: StudyResult, cost: Cost = "seconds", ax: Axes | None 
     if ax.get_xscale() == "linear":
         ax.locator_params(axis="x", nbins=4)
     ax.set_xlabel(tables.COSTS[cost] + ("" if cost in result.pareto else ", of runs that shared the machine"))
-    recall_axis(ax, select)
-    label_right(ax, labels)
+    _recall_axis(ax, select)
+    _label_right(ax, labels)
     return ax
 
 
@@ -277,15 +319,15 @@ def class_recall(result: StudyResult, names: Sequence[str] | None = None, ax: Ax
         for i in range(len(result.classes))
     ]
     kept = sorted(sorted(range(len(most)), key=lambda i: -most[i])[:MOST_CLASSES])
-    ax = axes(ax, rows_height(len(kept)))
+    ax = _axes(ax, rows_height(len(kept)))
     ax.axvline(0, color=_ink(), linewidth=0.8)
     for (color, _, marker), (name, figures) in zip(_styles(), found, strict=False):
         values = [figures[i] for i in kept]
         ax.hlines(range(len(kept)), 0, values, color=color, linewidth=1)
-        ax.plot(values, range(len(kept)), marker, color=color, markersize=5, label=plain(name))
+        ax.plot(values, range(len(kept)), marker, color=color, markersize=5, label=_plain(name))
     _rows(ax, [result.classes[i] for i in kept])
     against = f"of {found[0][0]} " if len(found) == 1 else ""
-    ax.set_xlabel(plain(f"{result.study.design.select} recall {against}less that of {result.arms[0].name}"))
+    ax.set_xlabel(_plain(f"{result.study.design.select} recall {against}less that of {result.arms[0].name}"))
     if len(found) > 1:
         ax.legend()
     return ax
@@ -306,7 +348,7 @@ def confusion(result: StudyResult, name: str, *, part: Part | None = None, ax: A
     (arm,) = _arms(result, [name])
     counts = arms.confusion(arm, part or result.study.design.select)
     size = len(result.classes)
-    ax = axes(ax, 1.5 + 0.33 * min(size, _ANNOTATED_CLASSES))
+    ax = _axes(ax, 1.5 + 0.33 * min(size, _ANNOTATED_CLASSES))
     if counts is None:
         counts = np.zeros((size, size), dtype=np.int64)
     totals = counts.sum(axis=1, keepdims=True)
@@ -337,7 +379,7 @@ def forest_plot(result: PooledResult, change: str, ax: Axes | None = None) -> Ax
         raise UnknownNameError(f"the study has no change {change!r}{near_misses(change, claims)}")
     claim, margin = claims[change], result.study.design.margin
     rows = [*claim.by_place.items(), ("pooled", claim.comparison)]
-    ax = axes(ax, rows_height(len(rows) + 1))
+    ax = _axes(ax, rows_height(len(rows) + 1))
     ax.axvspan(-margin, margin, color=GREY, alpha=0.2, linewidth=0)
     ax.axvline(0, color=_ink(), linewidth=0.8)
     for row, (_, c) in enumerate(rows):
@@ -368,7 +410,7 @@ def forest_plot(result: PooledResult, change: str, ax: Axes | None = None) -> Ax
 def win_matrix(result: PooledResult, ax: Axes | None = None) -> Axes:
     """Draw how often the arm of a row is better than that of a column, in percent; bold where it is not 50."""
     names = list(dict.fromkeys(each.arm for each in result.wins))
-    ax = axes(ax, 1.4 + 0.45 * len(names))
+    ax = _axes(ax, 1.4 + 0.45 * len(names))
     values = np.full((len(names), len(names)), np.nan)
     clear = np.zeros_like(values, dtype=bool)
     for each in result.wins:
@@ -379,7 +421,7 @@ def win_matrix(result: PooledResult, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def axes(ax: Axes | None, height: float) -> Axes:
+def _axes(ax: Axes | None, height: float) -> Axes:
     """Return the axes to draw on: those given, or new ones of pyplot's."""
     if ax is None:
         from matplotlib import pyplot
@@ -400,6 +442,31 @@ def _arms(result: StudyResult, names: Sequence[str] | None) -> list[Arm]:
     return [known[name] for name in names]
 
 
+def _beside(ax: Axes, places: Sequence[float], steps: float) -> list[float]:
+    """Return places moved by so many steps, each a hundredth of the axis."""
+    low, high = min(places), max(places)
+    if ax.get_xscale() == "log":
+        return [place * (high / low) ** (steps / 100) for place in places]
+    return [place + (high - low) * steps / 100 for place in places]
+
+
+def _stands(ax: Axes, settings: Sequence[Setting]) -> list[float]:
+    """Prepare the axis of settings, and return where each stands: at its value, or one beside the other."""
+    values = [list(setting.values.items()) for setting in settings]
+    (path, _), *others = values[0]
+    numbers = [float(own[0][1]) for own in values if type(own[0][1]) in (int, float)]
+    if others or len(numbers) < len(values):
+        ax.set_xticks(range(len(settings)), [folded(_plain(setting.label), LABEL) for setting in settings])
+        ax.tick_params(axis="x", rotation=30)
+        return [float(position) for position in range(len(settings))]
+    if min(numbers) > 0 and max(numbers) >= _WIDE * min(numbers):
+        ax.set_xscale("log")
+        ax.minorticks_off()
+    ax.set_xticks(numbers, [f"{number:g}" for number in numbers])
+    ax.set_xlabel(_plain(path))
+    return numbers
+
+
 def _styles() -> list[tuple[str, Any, str]]:
     """Return colour, line style and marker of one line after another; they begin again where there are many."""
     return [*STYLES] * 20
@@ -417,12 +484,12 @@ def _mean_over_cells(recalls: Sequence[Mapping[int, float]]) -> tuple[float, flo
     return mean_interval([float(np.mean([r[seed] for r in recalls])) for seed in seeds])
 
 
-def plain(text: str) -> str:
+def _plain(text: str) -> str:
     """Return a text that matplotlib shows as it is, without taking dollar signs for formulas."""
     return text.replace("$", r"\$")
 
 
-def recall_axis(ax: Axes, part: str) -> None:
+def _recall_axis(ax: Axes, part: str) -> None:
     """Name the axis, and show no more of a wide interval than a recall can be."""
     low, high = ax.get_ylim()
     ax.set_ylim(max(low, -0.02), min(high, 1.02))
@@ -437,7 +504,7 @@ def _ink() -> Any:
 
 def _rows(ax: Axes, names: Sequence[str]) -> None:
     """Name rows from the top."""
-    ax.set_yticks(range(len(names)), [folded(plain(name), LABEL) for name in names])
+    ax.set_yticks(range(len(names)), [folded(_plain(name), LABEL) for name in names])
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.locator_params(axis="x", nbins=5)
@@ -447,7 +514,7 @@ def _both_ticks(ax: Axes, names: Sequence[str]) -> None:
     """Name the columns and rows of a matrix; every n-th where there are many."""
     every = 1 + (len(names) - 1) // _TICKED_CLASSES
     places = range(0, len(names), every)
-    shown = [folded(plain(names[place]), LABEL) for place in places]
+    shown = [folded(_plain(names[place]), LABEL) for place in places]
     long = max(map(len, shown), default=0) > 3
     middles = [place + 0.5 for place in places]
     ax.set_xticks(middles, shown, rotation=45 if long else 0, ha="right" if long else "center", rotation_mode="anchor")
@@ -491,7 +558,7 @@ def _cells(
             )
 
 
-def label_right(ax: Axes, labels: Sequence[tuple[float, float, str, str]]) -> None:
+def _label_right(ax: Axes, labels: Sequence[tuple[float, float, str, str]]) -> None:
     """Name points at the right of the axes, each joined to its name by a thin line, none over another.
 
     Args:
@@ -502,7 +569,7 @@ def label_right(ax: Axes, labels: Sequence[tuple[float, float, str, str]]) -> No
         return
     ax.set_xlim(ax.get_xlim())
     ax.set_ylim(ax.get_ylim())
-    texts = [folded(plain(name), LABEL) for _, _, name, _ in labels]
+    texts = [folded(_plain(name), LABEL) for _, _, name, _ in labels]
     to_axes = ax.transData + ax.transAxes.inverted()
     wanted = [float(to_axes.transform((x, y))[1]) for x, y, _, _ in labels]
     figure = ax.get_figure(root=True)
