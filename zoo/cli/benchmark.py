@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("patterns", metavar="[SPEC-PATTERN]...", nargs=-1, shell_complete=complete_spec)
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="How many seeds, from 0.")
+@click.option("--seeds", type=click.IntRange(min=1), help="How many seeds, from 0.  [default: 3]")
 @click.option("--epochs", type=click.IntRange(min=1), help="Train this many epochs.  [default: as each spec says]")
 @click.option(
     "--data",
@@ -69,7 +69,7 @@ def benchmark_command(
     plugins: Plugins,
     /,
     patterns: tuple[str, ...],
-    seeds: int,
+    seeds: int | None,
     epochs: int | None,
     data: str | None,
     sets: tuple[str, ...],

@@ -159,7 +159,7 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
       zoo study show eq2425-corrected --data folder:images
     """
     lab: Lab = plugins.lab()
-    study = _study(lab.registry, options)
+    study = _study(lab, options)
 
     from zoo.study.conduct import proofs
 
@@ -311,20 +311,20 @@ def _work(plugins: Plugins, options: dict[str, Any], *, create: bool = True) -> 
         ledger=options["ledger_path"],
         **{name: options[name] for name in TRAINED_ON if name in options},
     )
-    study = _study(lab.registry, options)
+    study = _study(lab, options)
     work = lab.open_study(
         study,
         seeds=options["seeds"],
         max_seeds=options["max_seeds"],
         create=create,
-        command=_command(plugins, study, options),
+        command=_command(plugins, lab, study, options),
     )
     for note in study.notes:
         say(f"Note: {note}")
     return work
 
 
-def _study(registry: Registry, options: dict[str, Any]) -> Study:
+def _study(lab: Lab, options: dict[str, Any]) -> Study:
     """Read the study that the options describe.
 
     Raises:
@@ -333,6 +333,7 @@ def _study(registry: Registry, options: dict[str, Any]) -> Study:
     name: str | None = options["name"]
     if name is None and options["base"] is None:
         raise click.UsageError("name a study (`zoo study list`), a TOML file, or describe one by --base and --change")
+    registry = lab.registry
     tree: dict[str, Any] = dict(study_tree(name, registry=registry)) if name else {}
     for key in ("base", "design", "select", "margin", "match", "resolution"):
         if options[key] is not None:
@@ -340,7 +341,8 @@ def _study(registry: Registry, options: dict[str, Any]) -> Study:
     changes = tree.get("changes", {})
     if options["changes"]:
         tree["changes"] = {**(changes if isinstance(changes, Mapping) else {}), **_changes(options["changes"])}
-    overrides = read_sets(options["sets"], data=options["data"], epochs=options["epochs"])
+    stated = read_sets(options["sets"], data=options["data"], epochs=options["epochs"])
+    overrides = lab.settings.sets(stated)
     label = Path(name).stem if name and name.endswith(".toml") else name or UNNAMED
     return read_study(tree, registry=registry, name=label, overrides=overrides)
 
@@ -447,10 +449,14 @@ def _show(result: StudyResult, output: Path | None, format_: str) -> None:
     say(f"Written to {output}.")
 
 
-def _command(plugins: Plugins, study: Study, options: dict[str, Any]) -> str:
-    """Return the command that repeats a study."""
-    before = [word for name in plugins.left_out for word in ("-p", name)]
-    before += [word for file in plugins.files for word in ("--plugin", str(file))]
+def _command(plugins: Plugins, lab: Lab, study: Study, options: dict[str, Any]) -> str:
+    """Return the command that repeats a study, also where there is no project file."""
+    told = lab.settings
+    left_out = [*(f"no:{name}" for name in told["block"]), *plugins.left_out]
+    before = [word for name in left_out for word in ("-p", name)]
+    before += [word for file in (*told["plugins"], *plugins.files) for word in ("--plugin", str(file))]
+    defaults = told.sets({}, read_sets(options["sets"]))
+    precision = options["precision"] or told["precision"]
     words = ["zoo", *before, "study", "run", *([options["name"]] if options["name"] else [])]
     stated = {
         "--base": options["base"],
@@ -459,12 +465,12 @@ def _command(plugins: Plugins, study: Study, options: dict[str, Any]) -> str:
         "--select": options["select"],
         "--margin": options["margin"],
         "--match": options["match"],
-        "--epochs": options["epochs"],
-        "--data": options["data"],
-        "--seeds": options["seeds"] or study.design.seeds,
+        "--epochs": options["epochs"] or defaults.get("training.epochs"),
+        "--data": options["data"] or defaults.get("data.dataset"),
+        "--seeds": options["seeds"] or told["seeds"] or study.design.seeds,
         "--max-seeds": options["max_seeds"],
-        "--ledger": options["ledger_path"],
-        "--precision": None if options["precision"] == "auto" else options["precision"],
+        "--ledger": options["ledger_path"] or (None if told.is_default("ledger") else told["ledger"]),
+        "--precision": None if precision == "auto" else precision,
     }
     for change in options["changes"]:
         words += ["--change", change]

@@ -16,10 +16,12 @@ from zoo.errors import WORK_FAILED, DataError, Stopped, ZooError, option
 from zoo.lab import arguments
 from zoo.lab.arguments import Duration, Shard
 from zoo.lab.named import arguments_of, told_misspelt
-from zoo.ledger import Ledger, default_path, on_network_file_system
+from zoo.ledger import Ledger, on_network_file_system
 from zoo.registry import Registry, default_registry
 from zoo.registry.options import Choice
 from zoo.report.text import counted
+from zoo.settings import Project, Settings
+from zoo.settings import read as read_settings
 from zoo.spec import Spec
 from zoo.spec.changes import Selection, joined, overridden, select_changed
 from zoo.spec.reading import read_choice
@@ -40,15 +42,17 @@ if TYPE_CHECKING:
     from zoo.train.run import Precision, Run
 
 SEEDS = 3
-"""How many seeds a benchmark has where none are stated."""
+"""How many seeds a benchmark has where nobody says how many."""
 
 
 @told_misspelt
 class Lab:
     """Registry, ledger, devices, precision, engine and executor, wired once.
 
+    What is left out is as the environment or the project file says (`zoo.toml`, see `project`), as on the command line.
+
     Args:
-        ledger: the file that runs are stored in; ZOO_LEDGER, else zoo.sqlite in the working folder, when left out.
+        ledger: the file that runs are stored in; zoo.sqlite in the working folder, when nothing says otherwise.
         device: "auto" (a GPU where there is one), "cpu", "mps", "cuda" (all that are visible) or one, such as "cuda:1".
         precision: "fp32", "tf32", "bf16", or "auto", which is fp32.
         engine: how steps are made: "sequential", "captured" (NVIDIA GPUs), or "auto", which is "captured" where it can
@@ -59,10 +63,12 @@ class Lab:
             out, or says more than 1, must begin its work under `if __name__ == "__main__":`, as all that starts
             processes.
         keep_state: keep the final state of each run that is trained, so that it can be gone on with for more epochs.
-        plugins: single-file plugins to load.
-        block: plugins to leave out.
-        registry: instead of these two, one that is loaded already.
+        plugins: single-file plugins to load, besides those of the project file.
+        block: plugins to leave out, besides those of the project file.
+        registry: instead of all of these, one that is loaded already.
         say: is given lines for people; they go to standard error when left out.
+        project: the project file; "auto" is that of the working folder, or of the nearest of its parents that has one;
+            None is none.
 
     Raises:
         ZooError: here and in every method, where something that it was given cannot be used.
@@ -72,29 +78,36 @@ class Lab:
         self,
         ledger: str | Path | None = None,
         *,
-        device: str = "auto",
-        precision: Precision | Literal["auto"] = "auto",
-        engine: Wanted = "auto",
+        device: str | None = None,
+        precision: Precision | Literal["auto"] | None = None,
+        engine: Wanted | None = None,
         executor: str | Mapping[str, Any] | None = None,
         jobs: int | None = None,
-        keep_state: bool = False,
+        keep_state: bool | None = None,
         plugins: str | Path | Iterable[str | Path] = (),
         block: str | Iterable[str] = (),
         registry: Registry | None = None,
         say: Callable[[str], None] | None = None,
+        project: Project | Settings = "auto",
     ) -> None:
-        self.jobs = None if jobs is None else arguments.number(jobs, "jobs", least=1)
-        files = [Path(file) for file in arguments.files(plugins, "plugins")]
-        block = list(map(str, arguments.files(block, "block")))
+        self.say = say or _to_stderr
+        self.settings = told = read_settings(project)
+        if told is not project:
+            for note in told.notes:
+                self.say(f"Note: {note}.")
+        self.jobs = told["jobs"] if jobs is None else arguments.number(jobs, "jobs", least=1)
+        given = list(map(Path, arguments.files(plugins, "plugins")))
+        block = [*told["block"], *map(str, arguments.files(block, "block"))]
         if registry is None:
+            files = [*told.plugins(), *given]
             registry = Registry(block=block, files=files).require_sound() if files or block else default_registry()
         self.registry = registry
-        self.path = Path(ledger) if ledger is not None else default_path()
-        self._keep_state = keep_state
-        self.engine: Wanted = engine
-        self._device, self._precision = str(device), precision
+        self.path = Path(ledger) if ledger is not None else told["ledger"]
+        self._keep_state = told["keep_state"] if keep_state is None else keep_state
+        self.engine: Wanted = engine or told["engine"]
+        self._device, self._precision = str(device or told["device"]), precision or told["precision"]
+        executor = told["executor"] if executor is None else executor
         self._executor = None if executor is None else read_choice("executor", executor, option("executor"), registry)
-        self.say = say or _to_stderr
         self._told_of_network = False
         self._check_machine()
 
@@ -179,26 +192,39 @@ class Lab:
             SpecError: a spec, a path or a value is not valid.
             DataError: the data of a spec that was named itself is not at hand.
         """
-        selection = self._select(specs, self._sets(sets, epochs, data), arguments.variations(vary))
-        self._require_data(selection, of_all=data is not None)
+        selection = self._select(specs, arguments.sets(sets), arguments.variations(vary), epochs, data)
+        self._require_data(selection, of_all=(data or self.settings["data"]) is not None)
         return selection
 
     def _select(
-        self, specs: Sequence[Named | Selection], sets: Mapping[str, Any], variations: Mapping[str, Sequence[Any]]
+        self,
+        specs: Sequence[Named | Selection],
+        sets: Mapping[str, Any],
+        variations: Mapping[str, Sequence[Any]],
+        epochs: int | None,
+        data: str | None,
     ) -> Selection:
         """Do what `select` does, without looking for data."""
         if not any(isinstance(spec, Selection) for spec in specs):
+            sets = self._sets(sets, epochs, data, varied=variations)
             return select_changed(arguments.specs(specs), registry=self.registry, sets=sets, variations=variations)
-        if len(specs) > 1 or sets or variations:
+        if len(specs) > 1 or sets or variations or epochs is not None or data is not None:
             raise ZooError("specs that `select` returned stand alone: say there what else is wanted of them")
         (selection,) = specs
         assert isinstance(selection, Selection)
         return selection
 
     def _sets(
-        self, sets: Mapping[str, Any] | None, epochs: int | None = None, data: str | None = None
+        self,
+        sets: Mapping[str, Any] | None,
+        epochs: int | None = None,
+        data: str | None = None,
+        *,
+        varied: Iterable[str] = (),
     ) -> dict[str, Any]:
-        return joined(arguments.sets(sets), epochs=arguments.plain(epochs), data=data)
+        """Return all that is to be set in specs, by path; with the project's data and epochs as defaults."""
+        stated = joined(arguments.sets(sets), epochs=arguments.plain(epochs), data=data)
+        return self.settings.sets(stated, varied)
 
     def _require_data(self, selection: Selection, *, of_all: bool) -> None:
         """Refuse specs whose data is not at hand: those that were named themselves, or any of them."""
@@ -212,7 +238,7 @@ class Lab:
     def plan(
         self,
         *specs: Named | Selection,
-        seeds: int | Iterable[int] = SEEDS,
+        seeds: int | Iterable[int] | None = None,
         epochs: int | None = None,
         data: str | None = None,
         sets: Mapping[str, Any] | None = None,
@@ -225,7 +251,7 @@ class Lab:
         Args:
             specs: names, shell patterns such as "starter/*", TOML files, mappings or specs, one by one or in a list, or
                 what `select` returned; every registered spec whose data is at hand when left out.
-            seeds: how many, from 0, or which.
+            seeds: how many, from 0, or which; 3 when nothing says how many.
             epochs: train so many, instead of what each spec says.
             data: train all on this data set: a name, "folder:PATH" or "npz:PATH".
             sets: values to set in every spec, by path: {"training.epochs": 5}.
@@ -244,7 +270,7 @@ class Lab:
         from zoo.report.plan import remarks as remarks_on
 
         selection = self.select(*specs, epochs=epochs, data=data, sets=sets, vary=vary)
-        numbers = arguments.seeds(seeds)
+        numbers = arguments.seeds(self.settings["seeds"] or SEEDS if seeds is None else seeds)
         budget, shard = arguments.seconds(budget, "budget"), arguments.shard(shard)
         if shard is not None:
             _check_shard(budget, selection)
@@ -456,11 +482,11 @@ class Lab:
         from zoo.lab.studies import StudyWork
         from zoo.study.definition import Study, read_study
 
-        overrides = self._sets(sets, epochs, data)
         if not isinstance(study, Study):
-            study = read_study(study, registry=self.registry, overrides=overrides)
-        elif overrides:
+            study = read_study(study, registry=self.registry, overrides=self._sets(sets, epochs, data))
+        elif sets or epochs is not None or data is not None:
             raise ZooError("values can be set where a study is read, and this one is read already")
+        seeds = self.settings["seeds"] if seeds is None else seeds
         return StudyWork(self, study, seeds=seeds, max_seeds=max_seeds, create=create, command=command)
 
     def study(
@@ -519,7 +545,7 @@ class Lab:
         """
         _end_if_imported_by_worker()
         rounds, seconds = arguments.number(rounds, "rounds", least=1), arguments.seconds(seconds, "seconds")
-        selection = self._select(specs, self._sets(sets, data=data), arguments.variations(vary))
+        selection = self._select(specs, arguments.sets(sets), arguments.variations(vary), None, data)
         for line in selection.broken:
             self.say(line)
 
