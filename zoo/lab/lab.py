@@ -183,6 +183,7 @@ class Lab:
         data: str | None = None,
         sets: Mapping[str, Any] | None = None,
         vary: Mapping[str, Sequence[Any]] | None = None,
+        against: Named | None = None,
     ) -> Selection:
         """Return the specs that the arguments of `plan` stand for, which takes what is returned in place of them.
 
@@ -192,7 +193,7 @@ class Lab:
             SpecError: a spec, a path or a value is not valid.
             DataError: the data of a spec that was named itself is not at hand.
         """
-        selection = self._select(specs, arguments.sets(sets), arguments.variations(vary), epochs, data)
+        selection = self._select(specs, arguments.sets(sets), arguments.variations(vary), epochs, data, against)
         self._require_data(selection, of_all=(data or self.settings["data"]) is not None)
         return selection
 
@@ -203,12 +204,17 @@ class Lab:
         variations: Mapping[str, Sequence[Any]],
         epochs: int | None,
         data: str | None,
+        against: Named | None = None,
     ) -> Selection:
         """Do what `select` does, without looking for data."""
         if not any(isinstance(spec, Selection) for spec in specs):
             sets = self._sets(sets, epochs, data, varied=variations)
-            return select_changed(arguments.specs(specs), registry=self.registry, sets=sets, variations=variations)
-        if len(specs) > 1 or sets or variations or epochs is not None or data is not None:
+            if against is not None:
+                (against,) = arguments.specs([against])
+            return select_changed(
+                arguments.specs(specs), registry=self.registry, sets=sets, variations=variations, against=against
+            )
+        if len(specs) > 1 or sets or variations or any(said is not None for said in (epochs, data, against)):
             raise ZooError("specs that `select` returned stand alone: say there what else is wanted of them")
         (selection,) = specs
         assert isinstance(selection, Selection)
@@ -243,6 +249,7 @@ class Lab:
         data: str | None = None,
         sets: Mapping[str, Any] | None = None,
         vary: Mapping[str, Sequence[Any]] | None = None,
+        against: Named | None = None,
         budget: Duration | None = None,
         shard: Shard | None = None,
     ) -> ShownPlan:
@@ -256,6 +263,7 @@ class Lab:
             data: train all on this data set: a name, "folder:PATH" or "npz:PATH".
             sets: values to set in every spec, by path: {"training.epochs": 5}.
             vary: by path, values of which every spec is trained with each: {"activation": ["relu", "mish"]}.
+            against: a spec that all others are judged against, seed by seed; it is trained too.
             budget: seconds, or a text such as "30m"; seeds, then epochs, are cut down to what fits.
             shard: (3, 16), or "3/16", is the third of 16 shares of the runs, which together are all.
 
@@ -269,7 +277,7 @@ class Lab:
         from zoo.report.plan import over_budget
         from zoo.report.plan import remarks as remarks_on
 
-        selection = self.select(*specs, epochs=epochs, data=data, sets=sets, vary=vary)
+        selection = self.select(*specs, epochs=epochs, data=data, sets=sets, vary=vary, against=against)
         numbers = arguments.seeds(self.settings["seeds"] or SEEDS if seeds is None else seeds)
         budget, shard = arguments.seconds(budget, "budget"), arguments.shard(shard)
         if shard is not None:
