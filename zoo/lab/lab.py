@@ -399,12 +399,13 @@ class Lab:
             name = "streams" if self.device.startswith("cuda") and len(self.devices) == 1 else "processes"
         return read_choice("executor", name, "executor", self.registry)
 
-    def results(self, *patterns: str, data: str | None = None) -> Table:
+    def results(self, *patterns: str, data: str | None = None, partial: bool = False) -> Table:
         """Return the table of the runs that the ledger holds, without training.
 
         Args:
             patterns: names of specs, shell patterns or TOML files; all when left out.
             data: only runs on the data set of this name.
+            partial: instead of runs that have ended, those that have not: under way, or cut short.
 
         Raises:
             LedgerError: there is no ledger, or no such run in it.
@@ -412,6 +413,8 @@ class Lab:
         from zoo.lab.stored import stored
 
         with self.open_ledger(create=False) as ledger:
+            if partial:
+                return self._unfinished(ledger, list(map(str, arguments.several(patterns))), data)
             return self._table(stored(ledger, list(map(str, arguments.several(patterns))), data), ledger)
 
     def _table(self, runs: Sequence[Run], ledger: Ledger, families: Sequence[Sequence[str]] = ()) -> Table:
@@ -425,6 +428,13 @@ class Lab:
             is_stale=lambda run: is_stale(run.spec, run.name, run.key, self.registry),
             class_names=self._class_names,
         )
+
+    def _unfinished(self, ledger: Ledger, patterns: Sequence[str], data: str | None) -> Table:
+        from zoo.lab.unfinished import Unfinished
+        from zoo.ledger.keep import require_known, unfinished
+
+        require_known(ledger, patterns, data)
+        return Unfinished(unfinished(ledger, patterns=patterns, dataset=data), class_names=self._class_names)
 
     def _class_names(self, run: Run) -> tuple[str, ...] | None:
         """Return the names of the classes, where the images that a run was trained on are at hand."""

@@ -141,7 +141,7 @@ class Ledger:
     def release(self, attempt: int) -> None:
         """Give a claim back, unless the attempt has ended.
 
-        Its epochs are removed, and so is the attempt itself, unless it has a checkpoint from which the run can go on.
+        The attempt stays until the run is claimed again, if it has epochs, or a checkpoint from which it can go on.
         """
         with self.file.transaction("IMMEDIATE"):
             self._give_back("status = 'running' AND id = ?", attempt)
@@ -276,8 +276,8 @@ class Ledger:
         connection = self.file.connection
         claims = f"SELECT * FROM run WHERE owner = ? AND {condition}"
         for row in connection.execute(claims, [self._owner.token, *values]).fetchall():
-            if checkpoint_file(self.checkpoints, key_of(row)).exists():
-                connection.execute("DELETE FROM epoch WHERE run = ?", [row["id"]])
+            epochs = connection.execute("SELECT 1 FROM epoch WHERE run = ?", [row["id"]]).fetchone()
+            if epochs or checkpoint_file(self.checkpoints, key_of(row)).exists():
                 update(connection, row["id"], {"owner": None})
             else:
                 self._delete(row["id"])

@@ -174,7 +174,7 @@ def begun_lines(begun: Sequence[tuple[Run, int]], checkpoints: Path) -> list[str
         lines.append(f"{_title(run)}: {epochs} of {counted(_planned_epochs(run), 'epoch')} were trained; {where}.")
     if len(begun) > _SHOWN:
         lines.append(f"So it is with {counted(len(begun) - _SHOWN, 'run')} more.")
-    return lines
+    return [*lines, "`zoo results --partial` shows the epochs of runs that have not ended."] if lines else []
 
 
 def _title(run: Run) -> str:
