@@ -595,6 +595,7 @@ class Lab:
         which: Literal["best"] | int = "best",
         format_: str | None = None,
         data: str | None = None,
+        epochs: int | None = None,
         precision: str | None = None,
         identity: str | None = None,
     ) -> Exported:
@@ -606,6 +607,7 @@ class Lab:
             which: the seed of a run, or "best": of the highest recall on the validation part (on test without one).
             format_: "safetensors", "onnx" or "torch-export"; by the ending of `output` when left out.
             data: only runs on this data set.
+            epochs: only runs of so many epochs.
             precision: only runs in this precision.
             identity: only runs whose spec's identity begins so.
 
@@ -622,6 +624,7 @@ class Lab:
             which=which if which == "best" else arguments.number(which, "which", least=0),
             format_=format_,
             data=data,
+            epochs=None if epochs is None else arguments.number(epochs, "epochs", least=1),
             precision=precision,
             identity=identity,
         )
