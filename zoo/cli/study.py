@@ -161,9 +161,11 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
     lab: Lab = plugins.lab()
     study = _study(lab, options)
 
+    from zoo.lab.networks import form
     from zoo.study.conduct import proofs
 
-    shown = proofs(study, lab.dataset(study.base), lab.registry)
+    images = form(study.base, lab.registry)
+    shown = proofs(study, images, lab.registry)
     click.echo(f"{study.name}: {study.design.description}" if study.design.description else study.name)
     click.echo(
         f"base {study.base.name}; design {study.design.design}; selects on {study.design.select}; "
@@ -175,6 +177,8 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
             click.echo(f"  {line}")
     for note in study.notes:
         say(f"Note: {note}")
+    if images.shape is None:
+        say(f"Note: {images.note}")
 
 
 @study_command.command("plan")

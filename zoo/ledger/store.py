@@ -208,6 +208,19 @@ class Ledger:
             found = {key: connection.execute(query, key_values(key)).fetchone()[0] for key in keys}
         return {key: number for key, number in found.items() if number is not None}
 
+    def of_another_source(self, keys: Iterable[RunKey]) -> set[RunKey]:
+        """Return those of the keys whose run has ended with another source of the variants, and not with theirs."""
+        query = (
+            "SELECT 1 FROM run WHERE spec_digest = ? AND seed = ? AND dataset_digest = ? AND source_digest <> ? "
+            f"AND precision = ? AND {ENDED}"
+        )
+        with self.file.transaction("DEFERRED") as connection:
+            return {
+                key
+                for key in keys
+                if connection.execute(query, key_values(key)).fetchone() and not self._has_ended(key)
+            }
+
     def names(self, *, identity: str | None = None) -> list[str]:
         """Return the names of the specs that runs are stored of, in alphabetical order.
 
