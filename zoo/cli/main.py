@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo import __version__
-from zoo.characters import without_controls
+from zoo.characters import encoding_with_all, without_controls
 from zoo.cli import completion  # noqa: F401 - it tells click how Bash splits words
 from zoo.errors import INTERRUPTED, WORK_FAILED, ZooError, described, on_command_line, text_of
 
@@ -99,7 +99,8 @@ def _prepare_streams() -> None:
         elif stream is getattr(sys, f"__{name}__"):
             stream.flush()
             raw = io.BufferedWriter(kind(stream.fileno(), "w", closefd=False))
-            new = _Text(raw, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
+            encoding, errors = encoding_with_all(stream.encoding, stream.errors)
+            new = _Text(raw, encoding, errors, line_buffering=stream.line_buffering)
             setattr(sys, name, new)
 
 
