@@ -254,7 +254,7 @@ def long(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_long_benchmark_is_not_begun_without_being_asked(zoo: Zoo, long: None) -> None:
     result = zoo("benchmark", "starter/default", "--seeds", "1", "--jobs", "1")
     assert result.exit_code == 2
-    assert "1 run to train: about 17 min." in result.stderr
+    assert "1 run to train: about 17 to 42 min." in result.stderr
     assert (
         "Error: that is over 10 min, and there is no terminal to ask on: say --yes to go on, or cut it down with "
         "--budget 10m, --epochs, --seeds or a SPEC-PATTERN; --plan says what takes how long" in result.stderr

@@ -498,7 +498,7 @@ def test_names_are_escaped_in_a_notebook(lab):
 
 STUDY = {"base": TREE, "changes": {"tanh": {"activation": "tanh"}}, "select": "test"}
 SHORT = {
-    "plan": (lambda lab: lab.plan(SPECS[0], seeds=2), r"Plan\(2 runs, 2 to train: about 1 s\)"),
+    "plan": (lambda lab: lab.plan(SPECS[0], seeds=2), r"Plan\(2 runs, 2 to train: about 1( to \d)? s\)"),
     "show": (lambda lab: lab.show(SPECS[0]), r"Network\(plain, \d+ parameters, [\d.]+k FLOPs\)"),
     "time": (lambda lab: lab.time(SPECS[0], rounds=40), r"Timings\(plain; 40 rounds\)"),
     "train": (
