@@ -53,7 +53,7 @@ def test_time_left_follows_how_long_the_work_takes(expected: float, slower: floa
         low, high = left.range
         if done >= steps / 2:
             assert low == pytest.approx(really, rel=0.75, abs=1e-6 * expected)
-            assert high == pytest.approx(really, rel=AS_SLOW - 1, abs=1e-6 * expected)
+            assert low <= high <= 4 * really + 1e-6 * expected
         if 1 <= slower <= AS_SLOW:
             assert low * 0.999 <= really + 1e-6 * expected
             assert really <= high * 1.001 + 1e-6 * expected

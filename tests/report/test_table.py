@@ -16,6 +16,7 @@ from sklearn.metrics import recall_score
 from tabulate import tabulate_formats
 
 from zoo.errors import ZooError
+from zoo.report import layout
 from zoo.report.table import COLUMNS, render
 from zoo.report.text import byte_size, duration, folded, quantity, rough_duration, rough_range, with_interval
 from zoo.statistics.intervals import mean_interval
@@ -470,3 +471,11 @@ def test_times_of_unlike_runs_in_one_column_are_said() -> None:
 )
 def test_a_range_of_durations(low: float, high: float, text: str) -> None:
     assert rough_range(low, high) == text
+
+
+def test_lines_end_at_spaces_only() -> None:
+    text = "give --from-ledger, or /a/very/long/path-with-hyphens/that-is-wider-than-the-line.txt"
+    lines = layout.wrapped(f"  {text}", 30).splitlines()
+    assert " ".join(line.strip() for line in lines) == text
+    assert lines[0] == "  give --from-ledger, or"
+    assert lines[1].startswith("    /a/very"), "what is continued stands further in"

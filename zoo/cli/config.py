@@ -44,7 +44,7 @@ def config_command(plugins: Plugins, as_json: bool) -> None:
             json.dumps({"file": None if told.file is None else str(told.file.absolute()), "settings": record}, indent=2)
         )
         return
-    click.echo(f"project file: {told.file.absolute() if told.file else _none()}\n")
+    click.echo(layout.paragraph(f"project file: {told.file.absolute() if told.file else _none()}") + "\n")
     rows = [
         [key.name, _shown(values[key.name]) or key.otherwise, _origin(told, origins[key.name]), key.meaning]
         for key in KEYS

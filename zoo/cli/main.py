@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
@@ -154,6 +155,25 @@ def _failure(error: ZooError) -> click.ClickException:
 
 class _NoMemoryError(ZooError):
     exit_code = WORK_FAILED
+
+
+class _Help(click.HelpFormatter):
+    """Help whose lines end at spaces only, so that no option is broken at its hyphens."""
+
+    _HYPHEN = "\N{NON-BREAKING HYPHEN}"
+
+    def write(self, string: str) -> None:
+        super().write(string.replace(self._HYPHEN, "-"))
+
+    def write_text(self, text: str) -> None:
+        super().write_text(text.replace("-", self._HYPHEN))
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        whole = [(term, text.replace("-", self._HYPHEN)) for term, text in rows]
+        super().write_dl(whole, col_max, col_spacing)
+
+
+click.Context.formatter_class = _Help
 
 
 class _Group(click.Group):

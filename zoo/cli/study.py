@@ -166,15 +166,17 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
 
     images = form(study.base, lab.registry)
     shown = proofs(study, images, lab.registry)
-    click.echo(f"{study.name}: {study.design.description}" if study.design.description else study.name)
-    click.echo(
+    title = f"{study.name}: {study.design.description}" if study.design.description else study.name
+    about = (
         f"base {study.base.name}; design {study.design.design}; selects on {study.design.select}; "
         f"{counted(study.design.seeds, 'seed')}; margin {study.design.margin:g}"
     )
+    for line in (title, about):
+        click.echo(layout.paragraph(line))
     for change, lines in shown.items():
         click.echo(f"\n{change}")
         for line in lines:
-            click.echo(f"  {line}")
+            click.echo(layout.paragraph(f"  {line}"))
     for note in study.notes:
         say(f"Note: {note}")
     if images.shape is None:
@@ -205,7 +207,7 @@ def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
             click.echo(json.dumps(record, indent=2))
         else:
             for line in found.lines:
-                click.echo(line)
+                click.echo(layout.paragraph(line))
             click.echo(
                 "\nThe same changes by each design, if all were trained anew and no choice confirmed:\n\n"
                 + prices(found)

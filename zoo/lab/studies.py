@@ -16,7 +16,7 @@ from zoo.lab.arguments import Duration
 from zoo.lab.findings import Findings
 from zoo.lab.named import told_misspelt
 from zoo.lab.shown import ShownStudyPlan
-from zoo.lab.stored import unseen
+from zoo.lab.unseen import unseen
 from zoo.ledger import Ledger
 from zoo.report.study.plan import lines
 from zoo.report.text import counted, rough_duration
