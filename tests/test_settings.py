@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -257,3 +258,19 @@ def test_every_key_is_documented() -> None:
     text = Path(__file__).parents[1].joinpath("docs/how-to/project-file.md").read_text(encoding="utf-8")
     for key in KEYS:
         assert f"| `{key.name}` | `{key.variable}` |" in text
+
+
+def test_a_wrong_executor_is_told_with_the_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project / "zoo.toml", 'executor = "heer"')
+    with pytest.raises(ZooError, match=rf"^{re.escape(str(project / 'zoo.toml'))}: executor: .*did you mean here"):
+        zoo.Lab()
+    monkeypatch.setenv("ZOO_EXECUTOR", "ther")
+    with pytest.raises(ZooError, match=r"^\$ZOO_EXECUTOR: no executor is called 'ther'"):
+        zoo.Lab()
+    with pytest.raises(ZooError, match=r"^no executor is called 'her'"):
+        zoo.Lab(executor="her")
+    monkeypatch.setenv("ZOO_DEVICE", "tpu")
+    with pytest.raises(ZooError, match=r"^\$ZOO_DEVICE: device='tpu': there is no such device"):
+        zoo.Lab(executor="here")
+    monkeypatch.delenv("ZOO_DEVICE")
+    assert zoo.Lab(executor="here")._executor.name == "here"

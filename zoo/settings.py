@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -173,8 +174,28 @@ class Settings:
         found: tuple[Path, ...] = self["plugins"]
         for file in found:
             if not file.is_file():
-                raise ZooError(f"{self.origins['plugins']}: plugins: there is no file {file}")
+                raise ZooError(f"{self.where('plugins')}: there is no file {file}")
         return found
+
+    def where(self, name: str) -> str:
+        """Return where a key is stated, as an error begins."""
+        origin = self.origins[name]
+        return origin if origin.startswith("$") else f"{origin}: {name}"
+
+    @contextmanager
+    def blamed(self, **given: object) -> Iterator[None]:
+        """Let an error say where the values stand of which it may be, unless all of them were given otherwise.
+
+        Args:
+            given: by key, what was said instead; None for nothing.
+        """
+        try:
+            yield
+        except ZooError as error:
+            stated = [self.where(name) for name, one in given.items() if one is None and not self.is_default(name)]
+            if not stated:
+                raise
+            raise type(error)(f"{', '.join(stated)}: {error}") from error
 
     def is_default(self, name: str) -> bool:
         """Whether nobody has said anything of a key."""

@@ -106,10 +106,12 @@ class Lab:
         self._keep_state = told["keep_state"] if keep_state is None else keep_state
         self.engine: Wanted = engine or told["engine"]
         self._device, self._precision = str(device or told["device"]), precision or told["precision"]
-        executor = told["executor"] if executor is None else executor
-        self._executor = None if executor is None else read_choice("executor", executor, option("executor"), registry)
+        chosen = told["executor"] if executor is None else executor
+        with told.blamed(executor=executor):
+            self._executor = None if chosen is None else read_choice("executor", chosen, option("executor"), registry)
         self._told_of_network = False
-        self._check_machine()
+        with told.blamed(device=device, precision=precision, engine=engine, jobs=jobs):
+            self._check_machine()
 
     def __repr__(self) -> str:
         return f"Lab({str(self.path)!r}, device={self._device!r}, jobs={self.jobs!r})"
