@@ -13,6 +13,7 @@ from distributions import Distributions, Install
 from hypothesis import settings
 
 from zoo.registry import Registry
+from zoo.settings import KEYS
 
 # The same examples each time: a test suite that fails now and then says nothing. HYPOTHESIS_SEARCH looks for new ones.
 settings.register_profile("zoo", deadline=None, derandomize="HYPOTHESIS_SEARCH" not in os.environ)
@@ -24,7 +25,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the user's cache and settings out of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_CACHE", str(tmp_path_factory.mktemp("zoo-cache")))
-        for name in ("ZOO_BLOCK", "ZOO_LEDGER"):
+        for name in ("ZOO_PROJECT", *(key.variable for key in KEYS)):
             patch.delenv(name, raising=False)
         yield
 

@@ -20,7 +20,7 @@ from made_results import one_at_a_time
 from snippets import ROOT, Block, anchors, blocks, links, prose, sections, table
 
 import zoo
-from zoo import spec
+from zoo import settings, spec
 from zoo.cli import main
 from zoo.lab.findings import Findings
 from zoo.lab.lab import Lab
@@ -101,7 +101,9 @@ def write(block: Block, folder: Path) -> None:
     path = folder / block.file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(block.text, encoding="utf-8")
-    if block.language == "toml" and path.name != "pyproject.toml":
+    if path.name == "zoo.toml":
+        settings.read(path)
+    elif block.language == "toml" and path.name != "pyproject.toml":
         resolve(path)
 
 

@@ -454,17 +454,42 @@ def test_runs_of_several_kinds_are_told_apart(ledger: Ledger, registry: Registry
     with pytest.raises(LedgerError) as caught:
         stored_runs("net", ledger, registry)
     listed = (
-        "\n  identity='specspe' data='squares' precision='fp32': 1 epoch; 1 run"
-        "\n  identity='twintwi' data='rounds' precision='bf16': 3 epochs, 20% of training held out; 1 run"
+        "\n  data='squares' epochs=1 precision='fp32': squares, 1 epoch, fp32; seed 0"
+        "\n  data='rounds' epochs=3 precision='bf16': rounds, 3 epochs, 20% of training held out, bf16; seed 0"
     )
     assert str(caught.value) == (
         f"{ledger.path} holds runs of net that are not of one kind. Say which, by what differs:{listed}"
     )
-    for options in ({"identity": "twintwi"}, {"dataset": "rounds"}, {"precision": "bf16"}):
+    for options in ({"identity": "twintwi"}, {"dataset": "rounds"}, {"epochs": 3}, {"precision": "bf16"}):
         assert stored_runs("net", ledger, registry, **options) == [other]
     with pytest.raises(LedgerError) as caught:
         stored_runs("net", ledger, registry, dataset="rounds", precision="fp32")
     assert str(caught.value) == f"none of the runs of net in {ledger.path} is such a one. There are:{listed}"
+
+
+def test_what_is_shared_is_not_asked_for(ledger: Ledger, registry: Registry) -> None:
+    one = made(0, {"test": 0.5})
+    long = attrs.evolve(
+        one, key=attrs.evolve(one.key, spec="long" * 16), spec={**one.spec, "training": {"epochs": 3, "warmup": 0.0}}
+    )
+    again = attrs.evolve(long, key=attrs.evolve(long.key, seed=1))
+    warm = attrs.evolve(
+        long, key=attrs.evolve(one.key, spec="warm" * 16), spec={**one.spec, "training": {"epochs": 3, "warmup": 0.1}}
+    )
+    store(ledger, one, long, again)
+    with pytest.raises(LedgerError) as caught:
+        stored_runs("net", ledger, registry)
+    assert str(caught.value).splitlines()[1:] == [
+        "  epochs=1: squares, 1 epoch, fp32; seed 0",
+        "  epochs=3: squares, 3 epochs, warmup=0.0, fp32; seeds 0, 1",
+    ]
+    store(ledger, warm)
+    with pytest.raises(LedgerError) as caught:
+        stored_runs("net", ledger, registry, epochs=3)
+    assert str(caught.value).splitlines()[1:] == [
+        "  identity='longlon': squares, 3 epochs, warmup=0.0, fp32; seeds 0, 1",
+        "  identity='warmwar': squares, 3 epochs, warmup=0.1, fp32; seed 0",
+    ], "a digest is named where nothing else tells them apart"
 
 
 def test_runs_on_one_data_set_by_several_names_are_of_one_kind(ledger: Ledger, registry: Registry) -> None:

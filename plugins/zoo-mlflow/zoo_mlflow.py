@@ -88,19 +88,22 @@ def zoo_run_finished(run: zoo.Run) -> None:
 
 @zoo.hookimpl
 def zoo_write_runs(runs: list[zoo.Run], to: str, place: str) -> str | None:
-    """Log stored runs to the tracking URI `place` as if they were watched."""
+    """Log stored runs to the tracking URI `place` as if they were watched, but for those that it has already."""
     if to != "mlflow":
         return None
     import mlflow
 
     if place:
         mlflow.set_tracking_uri(place)
-    for run in runs:
+    client = mlflow.MlflowClient()
+    new = [run for run in runs if not _is_there(client, run)]
+    for run in new:
         zoo_run_started(run)
         for epoch in run.epochs:
             zoo_epoch_finished(run, epoch)
         zoo_run_finished(run)
-    return f"MLflow: {len(runs)} runs written to {mlflow.get_tracking_uri()}."
+    there = len(runs) - len(new)
+    return f"MLflow: {_counted(len(new))} written to {mlflow.get_tracking_uri()}; {there} {_were(there)} there already."
 
 
 def figures(epoch: zoo.EpochRecord) -> dict[str, float]:
@@ -114,6 +117,21 @@ def figures(epoch: zoo.EpochRecord) -> dict[str, float]:
     if epoch.evaluations:
         found["seconds/evaluation"] = epoch.seconds_evaluation
     return found
+
+
+def _counted(runs: int) -> str:
+    return f"{runs} run{'' if runs == 1 else 's'}"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _is_there(client: MlflowClient, run: zoo.Run) -> bool:
+    """Whether a run of the same key has come to the same end."""
+    wanted = {"status": run.status, **{name: str(value) for name, value in attrs.asdict(run.key).items()}}
+    query = " and ".join(f"tags.`zoo.{name}` = '{value}'" for name, value in wanted.items())
+    return bool(client.search_runs([_experiment(client)], query, max_results=1))
 
 
 def _experiment(client: MlflowClient) -> str:

@@ -90,7 +90,9 @@ def zoo_write_runs(runs: list[zoo.Run], to: str, place: str) -> str | None:
             del os.environ[LOGDIR_VARIABLE]
         else:
             os.environ[LOGDIR_VARIABLE] = before
-    return f"TensorBoard: {len(new)} runs written to {place}; {len(runs) - len(new)} were there already."
+    there = len(runs) - len(new)
+    written = f"{len(new)} run{'' if len(new) == 1 else 's'} written to {place}"
+    return f"TensorBoard: {written}; {there} {'was' if there == 1 else 'were'} there already."
 
 
 def folder(run: zoo.Run) -> Path:

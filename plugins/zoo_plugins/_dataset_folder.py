@@ -13,7 +13,16 @@ from typing import Literal, NamedTuple
 import attrs
 import numpy as np
 
-from zoo.data import Arrays, ImageFile, OwnFiles, decode_files, files_fingerprint, is_image
+from zoo.data import (
+    Arrays,
+    ImageFile,
+    OwnFiles,
+    decode_files,
+    files_fingerprint,
+    is_image,
+    one_spelling,
+    spelling_notes,
+)
 from zoo.errors import DataError
 
 _VALIDATION = ("val", "valid", "validation")
@@ -112,6 +121,8 @@ class Folder(OwnFiles):
         """
         folders = self._parts()
         found = {part: _find(folder) for part, folder in folders.items()}
+        spelled = one_spelling(name for part in found.values() for name in part.images)
+        found = {part: _with_one_spelling(of_part, spelled) for part, of_part in found.items()}
         self._check_classes(folders, found)
         classes = sorted(found["train"].images)
         by_name = {part: _ordered(of_part, classes) for part, of_part in found.items()}
@@ -127,6 +138,7 @@ class Folder(OwnFiles):
         labels = np.array([file.label for file in every], np.int64)[decoded.kept]
         names = [os.path.relpath(file.path, self.path) for file, kept in zip(every, decoded.kept, strict=True) if kept]
         notes = [*decoded.notes, *_left_out(list(found.values()), self._elsewhere(), tuple(folders))]
+        notes += spelling_notes(spelled.values())
         if files != by_name:
             notes.append("sorted by file name, each class's images stand together, so that classes take turns instead")
         places, start, done = {}, 0, 0
@@ -188,6 +200,13 @@ def _find(folder: str) -> _Found:
                 continue
             (images[entry.name] if is_image(file.path) and file.is_file() else others).append(file.path)
     return _Found(images, others, below)
+
+
+def _with_one_spelling(part: _Found, spelled: Mapping[str, str]) -> _Found:
+    images: dict[str, list[str]] = {}
+    for name, files in part.images.items():
+        images.setdefault(spelled.get(name, name), []).extend(files)
+    return part._replace(images=images)
 
 
 def _ordered(part: _Found, classes: Sequence[str]) -> list[_ImageFile]:

@@ -254,7 +254,7 @@ def long(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_long_benchmark_is_not_begun_without_being_asked(zoo: Zoo, long: None) -> None:
     result = zoo("benchmark", "starter/default", "--seeds", "1", "--jobs", "1")
     assert result.exit_code == 2
-    assert "1 run to train: about 17 min." in result.stderr
+    assert "1 run to train: about 17 to 42 min." in result.stderr
     assert (
         "Error: that is over 10 min, and there is no terminal to ask on: say --yes to go on, or cut it down with "
         "--budget 10m, --epochs, --seeds or a SPEC-PATTERN; --plan says what takes how long" in result.stderr
@@ -426,3 +426,23 @@ def test_an_executor_that_cannot_be_used_is_told_by_the_option_that_says_so(
         result = zoo(*command, *arguments)
         assert result.exit_code == 2
         assert f"Error: {message}" in result.stderr
+
+
+def test_specs_of_files_are_judged_against_one(zoo: Zoo, ledger: Path) -> None:
+    Path("a.toml").write_text('base = "starter/default"\n', encoding="utf-8")
+    Path("b.toml").write_text('base = "starter/4c"\n', encoding="utf-8")
+    result = zoo("benchmark", "a.toml", "b.toml", *TINY, "--seeds", "2", "--against", "a.toml")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-2:] == [
+        "Paired by seed, on these images and this split, difference in test recall [96% interval]:",
+        next(line for line in result.stdout.splitlines() if line.startswith("  b against a: ")),
+    ]
+
+
+def test_against_is_not_for_variations(zoo: Zoo) -> None:
+    result = zoo("benchmark", "starter/4c", "--vary", "activation=relu,elu", "--against", "starter/default")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "Error: --vary judges each value against the first already; --against is for specs that are named: give one "
+        "of the two\n"
+    )

@@ -108,7 +108,7 @@ def test_with_a_validation_part_there_is_nothing_to_be_said(zoo: Zoo, ledger: Pa
     result = zoo("export", "starter/default", "-o", "net")
     assert result.exit_code == 1
     line = next(line for line in result.stderr.splitlines() if "20% of training held out" in line)
-    identity = line.split()[1]
+    identity = line.partition("--identity ")[2].partition(":")[0]
     result = zoo(
         "export", "starter/default", "--identity", identity, "--data", "digits", "--precision", "fp32", "-o", "net"
     )

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from zoo.benchmark import Plan
 from zoo.execution.events import Ended, EpochFinished, Lost, Started
 from zoo.report.progress import Display, TimeLeft
+from zoo.report.text import AS_SLOW
 from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
 
 SPEC = {"training": {"epochs": 2}, "evaluation": {"measure": "final"}}
@@ -38,7 +39,7 @@ def test_before_anything_is_done_the_plan_is_what_is_left() -> None:
     clock = Clock()
     left = TimeLeft(60, clock)
     clock.time += 30  # workers start
-    assert left.seconds == 60
+    assert left.range == (60, 60 * AS_SLOW)
 
 
 @given(st.floats(1, 1e5), st.floats(0.2, 5), st.integers(4, 100))
@@ -49,30 +50,60 @@ def test_time_left_follows_how_long_the_work_takes(expected: float, slower: floa
         clock.time += expected * slower / steps
         left.advance(1 / steps)
         really = expected * slower * (1 - done / steps)
+        low, high = left.range
         if done >= steps / 2:
-            assert left.seconds == pytest.approx(really, rel=0.75, abs=1e-6 * expected)
-    assert left.seconds == pytest.approx(0, abs=1e-6 * expected)
+            assert low == pytest.approx(really, rel=0.75, abs=1e-6 * expected)
+            assert low <= high <= 4 * really + 1e-6 * expected
+        if 1 <= slower <= AS_SLOW:
+            assert low * 0.999 <= really + 1e-6 * expected
+            assert really <= high * 1.001 + 1e-6 * expected
+    assert left.range == pytest.approx((0, 0), abs=1e-6 * expected)
+
+
+def test_the_range_narrows_as_epochs_end() -> None:
+    clock = Clock()
+    left = TimeLeft(1000, clock)
+    widths = []
+    for _ in range(9):
+        clock.time += 150
+        left.advance(0.1)
+        low, high = left.range
+        widths.append(high / low)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] == pytest.approx(AS_SLOW)
+    assert widths[-1] < 1.1
+
+
+def test_work_that_goes_now_faster_now_slower_has_a_wide_range() -> None:
+    clock = Clock()
+    left = TimeLeft(1000, clock)
+    for seconds in (100, 100, 100, 300, 300):
+        clock.time += seconds
+        left.advance(0.1)
+    low, high = left.range
+    assert low < 500 * 1.2
+    assert high > 500 * 2.5
 
 
 def test_two_events_at_once_do_not_say_that_nothing_is_left() -> None:
     left = TimeLeft(100, Clock())
     left.advance(0.01)
     left.advance(0.01)
-    assert left.seconds > 50
+    assert left.range[0] > 50
 
 
 def test_work_that_was_lost_is_left_again() -> None:
     left = TimeLeft(100, Clock())
     left.advance(0.5)
-    assert left.seconds == pytest.approx(50)
+    assert left.range[0] == pytest.approx(50)
     left.advance(-0.5)
-    assert left.seconds == pytest.approx(100)
+    assert left.range[0] == pytest.approx(100)
 
 
 def test_no_work_leaves_no_time() -> None:
     left = TimeLeft(0.0, Clock())
     left.advance(1.0)
-    assert left.seconds == 0
+    assert left.range == (0, 0)
 
 
 def run(seed: int) -> Run:
@@ -166,7 +197,7 @@ def test_on_a_terminal_the_display_is_live_and_fits(
     (bar, *_) = [line for line in lines if "[activation=squared_relu] seed 0" in line and "2/3" in line]
     assert re.search(r"━.* 2/3 +loss \d\.\d{3}, recall 0\.\d{4}", bar), bar
     assert "…t[activation=squared_relu] seed 0 " in bar, "a long name is cut at its beginning"
-    assert any(re.search(r" runs +━.* 1/2 about \d+ s left", line) for line in lines)
+    assert any(re.search(r" runs +━.* 1/2 about \d+( to \d+)? s left", line) for line in lines)
     assert not any("[2/2]" in line for line in lines), "a run that finished leaves no line"
     assert "\x1b[?25h" in text[text.rindex("━") :], "the cursor is shown again"
     table = lines[lines.index(next(line for line in lines if line.startswith("spec "))) :]

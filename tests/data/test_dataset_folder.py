@@ -407,3 +407,32 @@ def test_cifar10_jpegs_are_in_the_original_order(cifar10_jpegs: Path, registry: 
     assert not data.sorted_by_class
     # The labels of CIFAR-10's first test images, as published.
     assert [data.classes[label] for label in data.test.labels[:4]] == ["cat", "ship", "ship", "airplane"]
+
+
+def test_one_class_in_two_spellings_of_unicode_is_one(images: Path, registry: Registry) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    (images / "train/cat").rename(images / "train" / composed)
+    (images / "test/cat").rename(images / "test" / decomposed)
+    (images / "train" / decomposed).mkdir()
+    picture(7).save(images / "train" / decomposed / "7.png")
+    data = load(f"folder:{images}", registry)
+    assert data.classes == ("ant", composed)
+    assert np.bincount(data.train.labels).tolist() == [3, 4]
+    assert data.notes == (f"the class {composed!r} is spelled in several ways of Unicode, taken for one",)
+
+
+def test_a_class_in_one_spelling_keeps_it_and_with_it_the_digest(images: Path, registry: Registry) -> None:
+    for part in ("train", "test"):
+        (images / part / "cat").rename(images / part / "cafe\u0301")
+    data = load(f"folder:{images}", registry)
+    assert data.classes == ("ant", "cafe\u0301")
+    assert data.notes == ()
+
+
+def test_hidden_links_that_lead_nowhere_are_skipped(images: Path, registry: Registry) -> None:
+    before = load(f"folder:{images}", registry)
+    for link in ("train/cat/.#note.txt", "train/.hidden", ".DS_Store"):
+        (images / link).symlink_to("somebody@host.4711:17")
+    data = load(f"folder:{images}", registry)
+    assert data.digest == before.digest
+    assert data.notes == (f"files skipped, being no image in a class folder: 2, such as {images / 'train/.hidden'}",)

@@ -181,3 +181,10 @@ def test_what_is_no_parquet_is_refused(tmp_path: Path, registry: Registry) -> No
     assert refusal(f"parquet:{tmp_path}", registry).endswith(f"there is no file *.parquet in {tmp_path}")
     file.write_bytes(b"PAR1")
     assert refusal(f"parquet:{file}", registry).startswith(f"{file} cannot be read as Parquet: ")
+
+
+def test_one_class_in_two_spellings_of_unicode_is_one(tmp_path: Path, registry: Registry) -> None:
+    rows = [row.replace("cat", "cafe\u0301" if index < 4 else "caf\u00e9") for index, row in enumerate(ROWS)]
+    data = load(table(tmp_path, rows), registry)
+    assert data.classes == ("ant", "caf\u00e9")
+    assert "the class 'caf\u00e9' is spelled in several ways of Unicode, taken for one" in data.notes

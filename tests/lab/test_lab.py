@@ -498,7 +498,7 @@ def test_names_are_escaped_in_a_notebook(lab):
 
 STUDY = {"base": TREE, "changes": {"tanh": {"activation": "tanh"}}, "select": "test"}
 SHORT = {
-    "plan": (lambda lab: lab.plan(SPECS[0], seeds=2), r"Plan\(2 runs, 2 to train: about 1 s\)"),
+    "plan": (lambda lab: lab.plan(SPECS[0], seeds=2), r"Plan\(2 runs, 2 to train: about 1( to \d)? s\)"),
     "show": (lambda lab: lab.show(SPECS[0]), r"Network\(plain, \d+ parameters, [\d.]+k FLOPs\)"),
     "time": (lambda lab: lab.time(SPECS[0], rounds=40), r"Timings\(plain; 40 rounds\)"),
     "train": (
@@ -611,3 +611,52 @@ def test_an_export_is_that_of_the_command(lab, tmp_path):
     exported = lab.export("starter/default", tmp_path / "network")
     assert exported.network.suffix == ".safetensors"
     assert zoo.load_exported(exported.network).classes
+
+
+# Against one spec
+
+
+def test_specs_given_by_name_are_judged_against_one(lab):
+    others = [small(REGISTRY, "tanh", {"activation": "tanh"}), small(REGISTRY, "drawing", DRAWING)]
+    table = lab.benchmark(*others, against=SPECS[0], seeds=3)
+    assert list(table.frame()["spec"]) == ["plain", "tanh", "drawing"]
+    assert list(table.verdicts()["spec"]) == ["tanh", "drawing"]
+    assert set(table.verdicts()["against"]) == {"plain"}
+    varied = lab.benchmark(SPECS[0], vary={"activation": ["relu", "tanh"]}, seeds=3)
+    figures = ["difference", "low", "high", "p", "verdict"]
+    alone = lab.benchmark(others[0], against=SPECS[0], seeds=3)
+    assert len(alone.verdicts()) == 1
+    assert alone.verdicts()[figures].equals(varied.verdicts()[figures]), "the verdict is that of --vary"
+
+
+def test_the_reference_is_trained_once_where_it_is_named_too(lab):
+    plan = lab.plan("starter/4c", "starter/default", against="starter/default", seeds=1)
+    assert [run.name for run in plan.runs] == ["starter/default", "starter/4c"]
+    assert plan.families == (("starter/default", "starter/4c"),)
+
+
+@pytest.mark.parametrize(
+    ("specs", "arguments", "message"),
+    [
+        (["starter/default"], {"against": "starter/default"}, "against: there is nothing to judge: starter/default is "
+         "the only spec; name another one"),
+        (["starter/4c"], {"against": "starter/4*"}, "against='starter/4*': it stands for 6 specs; name one"),
+        (["starter/4c"], {"against": "starter/defualt"}, "no spec is called 'starter/defualt'; did you mean"),
+        (["starter/4c"], {"against": 3}, "expected the name of a spec, a pattern, a TOML file, a mapping or a spec"),
+        (["starter/4c"], {"against": "starter/default", "vary": VARIED}, "vary judges each value against the first "
+         "already; against is for specs that are named: give one of the two"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_judged_is_said(lab, specs, arguments, message):
+    with pytest.raises(ZooError) as error:
+        lab.plan(*specs, seeds=1, **arguments)
+    assert str(error.value).startswith(message)
+
+
+def test_two_specs_of_one_name_cannot_be_judged(lab, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.toml").write_text(f'base = "starter/4{folder if folder == "b" else "c"}"\n')
+    with pytest.raises(SpecError) as error:
+        lab.plan(tmp_path / "a/mine.toml", against=tmp_path / "b/mine.toml", seeds=1)
+    assert str(error.value) == "against: 2 specs are called 'mine'; rename all but one of them"

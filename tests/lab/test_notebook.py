@@ -63,7 +63,8 @@ def test_an_interrupted_cell_says_what_is_kept_and_no_more(notebook):
     (error,) = [output for output in notebook.cells[-2].outputs if output.output_type == "error"]
     assert error["ename"] == "Stopped"
     (text,) = error["traceback"]
-    stored, goes_on, begun = text.split("\n")
+    stored, goes_on, begun, hint = text.split("\n")
+    assert hint == "`zoo results --partial` shows the epochs of runs that have not ended."
     assert (stored, goes_on) == ("Stopped: 0 of 1 run stored in zoo.sqlite.", "The same command goes on from there.")
     assert re.fullmatch(
         r"starter/default seed 0: \d+ of 100000 epochs were trained; it begins anew: no checkpoint was saved yet\.",

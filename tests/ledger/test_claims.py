@@ -62,29 +62,27 @@ def test_a_claim_is_given_back(path: Path) -> None:
         assert second.claim(make_run()) is None, "another's claim was given back"
         first.release(attempt)
         first.release(attempt)
-        assert rows(path, "SELECT (SELECT count(*) FROM run), (SELECT count(*) FROM epoch)") == [(0, 0)]
+        assert rows(path, "SELECT owner, (SELECT count(*) FROM epoch) FROM run") == [(None, 1)]
         assert second.claim(make_run()) is not None
         with pytest.raises(ClaimLostError):
             first.add_epoch(attempt, make_epoch(2))
 
 
-def test_an_attempt_that_can_go_on_stays(path: Path) -> None:
-    """Its checkpoint is of a run that the ledger knows."""
+def test_an_attempt_with_epochs_or_a_checkpoint_stays_until_the_run_is_claimed_again(path: Path) -> None:
+    """A checkpoint is of a run that the ledger knows, and the epochs are the run's so far."""
     with Ledger(path) as ledger:
         ledger.checkpoints.mkdir()
-        attempts = []
-        for seed in range(2):
-            checkpoint_file(ledger.checkpoints, make_run(seed).key).touch()
-            attempts.append(ledger.claim(make_run(seed)))
-            ledger.add_epoch(attempts[seed], make_epoch(1))
-        ledger.claim(make_run(2))
-        ledger.release(attempts[0])
+        checkpoint_file(ledger.checkpoints, make_run(0).key).touch()
+        attempts = [ledger.claim(make_run(seed)) for seed in range(3)]
+        ledger.add_epoch(attempts[1], make_epoch(1))
+        ledger.release(attempts[1])
     assert rows(path, "SELECT seed, status, owner FROM run") == [("0", "running", None), ("1", "running", None)]
-    assert rows(path, "SELECT * FROM epoch") == []
+    assert rows(path, "SELECT run, epoch FROM epoch") == [(attempts[1], 1)]
     with Ledger(path) as ledger:
         assert ledger.runs() == []
-        assert ledger.claim(make_run(0)) is not None
-    assert len(rows(path, "SELECT * FROM run WHERE seed = 0")) == 1
+        assert ledger.claim(make_run(1)) is not None
+    assert rows(path, "SELECT * FROM epoch") == []
+    assert rows(path, "SELECT seed FROM run") == [("0",)]
 
 
 def test_an_ended_run_is_not_given_back(path: Path) -> None:

@@ -186,3 +186,10 @@ def test_provenance_has_each_value_once(crossed: StudyResult) -> None:
 
 def test_the_same_result_gives_the_same_page(text: str, crossed: StudyResult) -> None:
     assert page(crossed) == text
+
+
+def test_captions_say_how_many_of_how_many(registry: Registry) -> None:
+    result = one_at_a_time(registry)
+    text = page(result)
+    arms = len(result.arms)
+    assert f"Shown: 5 of {arms} arms, the base, what was chosen, and the best of the others." in text

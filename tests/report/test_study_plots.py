@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from zoo.errors import UnknownNameError
 from zoo.registry import Registry
-from zoo.report.study import plots
+from zoo.report.study import plots, tables
 from zoo.report.study.tables import runs
 from zoo.study.measure import measured
 from zoo.study.result import StudyResult
@@ -245,3 +245,34 @@ def test_labels_stay_in_order_and_never_lie_over_each_other(labels: list[tuple[f
     assert max(places) <= 1
     if sum(heights) <= 1:
         assert min(places) >= -1e-9
+
+
+def test_arms_that_cost_the_same_stand_side_by_side(single: StudyResult) -> None:
+    alike = attrs.evolve(
+        single,
+        arms=tuple(
+            attrs.evolve(arm, runs=tuple(attrs.evolve(run, flops=5000) for run in arm.runs)) for arm in single.arms
+        ),
+    )
+    ax = plots.recall_against(alike, "flops", axes())
+    points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() in ("o", "D")]
+    assert sorted(x for x, _ in points) == list(range(len(points)))
+    assert [y for _, y in sorted(points)] == sorted(y for _, y in points)
+    assert ax.get_xlabel() == "FLOPs: 5k for all"
+    assert not ax.get_xticks().size
+    assert set(texts(ax)) == {"base", single.chosen}
+    assert "All arms have 5k FLOPs." in tables.fronts(alike)
+    assert not any("recall and FLOPs" in line for line in tables.fronts(alike))
+
+
+def test_where_not_all_is_drawn_it_is_said_how_many_of_how_many(single: StudyResult) -> None:
+    assert len(single.arms) > 5
+    assert plots.learning_curves(single, ax=axes()).get_xlabel() == f"epoch (5 of {len(single.arms)} arms)"
+    few = [arm.name for arm in single.arms[:2]]
+    assert plots.learning_curves(single, few, ax=axes()).get_xlabel() == f"epoch (2 of {len(single.arms)} arms)"
+    every = [arm.name for arm in single.arms]
+    assert plots.learning_curves(single, every, ax=axes()).get_xlabel() == "epoch"
+    small = attrs.evolve(single.claims[0].comparison, difference=1e-6)
+    many = [attrs.evolve(single.claims[0], change=f"c{i}", comparison=small) for i in range(plots.MOST_EFFECTS + 3)]
+    ax = plots.effect_plot(attrs.evolve(single, claims=tuple(many)), axes())
+    assert ax.get_xlabel().endswith(f"({plots.MOST_EFFECTS} of {len(many)})")

@@ -16,8 +16,9 @@ from sklearn.metrics import recall_score
 from tabulate import tabulate_formats
 
 from zoo.errors import ZooError
+from zoo.report import layout
 from zoo.report.table import COLUMNS, render
-from zoo.report.text import byte_size, duration, folded, quantity, rough_duration, with_interval
+from zoo.report.text import byte_size, duration, folded, quantity, rough_duration, rough_range, with_interval
 from zoo.statistics.intervals import mean_interval
 from zoo.train.run import EpochRecord, Evaluation, Run, RunKey
 
@@ -451,3 +452,30 @@ def test_times_of_unlike_runs_in_one_column_are_said() -> None:
     assert f"{said} and 4." in render(runs)
     alike = [run(provenance=about()), run("b", provenance=about())]
     assert "not to be compared" not in render(alike)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.0, 0.0, "1 s"),
+        (8, 20, "8 to 20 s"),
+        (40, 100, "40 s to 2 min"),
+        (180, 180, "3 min"),
+        (600, 1500, "10 to 25 min"),
+        (3000, 7500, "50 min to 2 h"),
+        (2.8 * 3600, 6.7 * 3600, "3 to 7 h"),
+        (20 * 3600, 47 * 3600, "20 to 47 h"),
+        (20 * 3600, 50 * 3600, "20 h 0 min to 2 d"),
+        (3 * 86400, 7.5 * 86400, "3 to 8 d"),
+    ],
+)
+def test_a_range_of_durations(low: float, high: float, text: str) -> None:
+    assert rough_range(low, high) == text
+
+
+def test_lines_end_at_spaces_only() -> None:
+    text = "give --from-ledger, or /a/very/long/path-with-hyphens/that-is-wider-than-the-line.txt"
+    lines = layout.wrapped(f"  {text}", 30).splitlines()
+    assert " ".join(line.strip() for line in lines) == text
+    assert lines[0] == "  give --from-ledger, or"
+    assert lines[1].startswith("    /a/very"), "what is continued stands further in"

@@ -224,3 +224,9 @@ def test_a_variation_that_cannot_be_is_an_error(registry: Registry) -> None:
         vary([default], {"activatoin": ["relu"]}, registry=registry)
     with pytest.raises(UnknownNameError, match="no activation is called 'relru'"):
         vary([default], {"activation": ["relru"]}, registry=registry)
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(b'\xef\xbb\xbfbase = "starter/default"\n')
+    assert resolve(file).identity == resolve("starter/default").identity

@@ -12,7 +12,6 @@ import attrs
 
 from zoo import torch_settings
 from zoo.benchmark.plan import Plan
-from zoo.data import Dataset
 from zoo.errors import ClaimLostError, LedgerError, PluginError, described, is_interruption
 from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
@@ -259,20 +258,39 @@ class _Books:
 def stored_runs(
     specs: Iterable[Spec],
     seeds: Sequence[int],
-    data: Dataset,
+    digest: str,
     *,
     registry: Registry,
     ledger: Ledger,
     precision: Precision = "fp32",
 ) -> list[Run]:
-    """Return those of the runs that are over, failed ones too, under the specs' names, without training or planning."""
+    """Return those of the runs that are over, failed ones too, under the specs' names, without training or planning.
+
+    Args:
+        specs: of which.
+        seeds: with which.
+        digest: of the data set.
+        registry: where variants are looked up.
+        ledger: that holds them.
+        precision: in which.
+    """
     found = []
     for spec in specs:
-        key = RunKey(spec.identity, 0, data.digest, source_digest(spec, registry), precision)
-        own = [attrs.evolve(key, seed=seed) for seed in seeds]
+        own = run_keys([spec], seeds, digest, registry=registry, precision=precision)
         runs = (ledger.find(each) or ledger.find_failed(each) for each in own)
         found += [attrs.evolve(run, name=spec.name) for run in runs if run]
     return found
+
+
+def run_keys(
+    specs: Iterable[Spec], seeds: Sequence[int], digest: str, *, registry: Registry, precision: Precision = "fp32"
+) -> list[RunKey]:
+    """Return the keys of runs of specs on the data set of a digest, with the sources of now."""
+    keys = []
+    for spec in specs:
+        key = RunKey(spec.identity, 0, digest, source_digest(spec, registry), precision)
+        keys += [attrs.evolve(key, seed=seed) for seed in seeds]
+    return keys
 
 
 def planned(runs: Iterable[Run], ledger: Ledger, failed: Mapping[RunKey, Run]) -> list[Run]:

@@ -148,6 +148,12 @@ def make_plan(
 
     keys = [attrs.evolve(key, seed=seed) for _, key in ready for seed in seeds]
     ended = ledger.ended(keys)
+    if edited := ledger.of_another_source(key for key in keys if key not in ended):
+        are, they = ("is", "it is") if len(edited) == 1 else ("are", "they are")
+        notes[
+            f"{len(edited)} of the runs {are} stored with another version of the source of the variants, which was "
+            f"edited since; {they} trained anew"
+        ] = None
     costs: dict[RunKey, float] = {}
     # Where worker processes may be started, crashes are theirs.
     apart = device == "cpu" and jobs != 1

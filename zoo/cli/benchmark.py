@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("patterns", metavar="[SPEC-PATTERN]...", nargs=-1, shell_complete=complete_spec)
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="How many seeds, from 0.")
+@click.option("--seeds", type=click.IntRange(min=1), help="How many seeds, from 0.  [default: 3]")
 @click.option("--epochs", type=click.IntRange(min=1), help="Train this many epochs.  [default: as each spec says]")
 @click.option(
     "--data",
@@ -55,6 +55,12 @@ if TYPE_CHECKING:
     shell_complete=complete_variant,
     help="Train every spec with each of these values; with several --vary, every combination.",
 )
+@click.option(
+    "--against",
+    metavar="SPEC",
+    shell_complete=complete_spec,
+    help="Judge each other spec against this one, seed by seed; it is trained too.",
+)
 @click.option("--budget", type=Duration(), help="Cut seeds, then epochs, to what fits: 90s, 30m, 2h.")
 @click.option("--shard", type=Shard(), metavar="K/N", help="Train only share K of N, such as 3/16.")
 @training_options
@@ -69,11 +75,12 @@ def benchmark_command(
     plugins: Plugins,
     /,
     patterns: tuple[str, ...],
-    seeds: int,
+    seeds: int | None,
     epochs: int | None,
     data: str | None,
     sets: tuple[str, ...],
     variations: tuple[str, ...],
+    against: str | None,
     budget: float | None,
     shard: tuple[int, int] | None,
     yes: bool,
@@ -94,6 +101,7 @@ def benchmark_command(
       zoo benchmark
       zoo benchmark 'eq2425/*' --data folder:images --epochs 3 --seeds 1
       zoo benchmark starter/default --vary activation=relu,mish --seeds 10
+      zoo benchmark mine.toml --against starter/default
       zoo benchmark mine.toml --set optimizer.learning_rate=0.02 --budget 30m
     """
     from zoo.report.table import check
@@ -102,7 +110,7 @@ def benchmark_command(
     check(format_, sort)
     lab: Lab = plugins.lab(ledger=ledger_path, **trained_on)
     changes = {"sets": read_sets(sets), "vary": read_variations(variations)}
-    selection = lab.select(*patterns, epochs=epochs, data=data, **changes)
+    selection = lab.select(*patterns, epochs=epochs, data=data, against=against, **changes)
 
     # From here on torch is needed.
     from zoo.report.plan import render

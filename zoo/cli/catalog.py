@@ -124,7 +124,8 @@ def show_command(
             f"{name} is no spec but {' and '.join(f'{_a(kind)} {kind}' for kind in kinds)}: "
             + " or ".join(f"`zoo show {kind}:{name}`" for kind in kinds)
         )
-    spec = overridden(resolve(name, registry=registry), read_sets(sets, data=data), registry=registry)
+    changes = plugins.settings.sets(read_sets(sets, data=data))
+    spec = overridden(resolve(name, registry=registry), changes, registry=registry)
     if as_spec:
         tree = unstructure(spec)
         click.echo(json.dumps({**tree, "identity": spec.identity}, indent=2))

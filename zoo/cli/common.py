@@ -13,6 +13,7 @@ from zoo.errors import WORK_FAILED, ZooError
 from zoo.lab.arguments import read_duration, shard
 from zoo.report import layout
 from zoo.report.text import counted
+from zoo.settings import ENGINES, PRECISIONS
 
 if TYPE_CHECKING:
     from zoo.lab.table import Table
@@ -39,8 +40,18 @@ def ledger_option(command: Command) -> Command:
         "--ledger",
         "ledger_path",
         type=click.Path(path_type=Path, dir_okay=True),
-        help="The file that runs are stored in.  [default: $ZOO_LEDGER, else zoo.sqlite]",
+        help="The file that runs are stored in.  [default: $ZOO_LEDGER, else the project's, else zoo.sqlite]",
     )(command)
+
+
+def default_ledger() -> Path:
+    """Return the ledger's path where --ledger is not given."""
+    from zoo.cli.main import Plugins
+
+    plugins = click.get_current_context().find_object(Plugins)
+    assert plugins is not None
+    path: Path = plugins.settings["ledger"]
+    return path
 
 
 def training_options(command: Command) -> Command:
@@ -58,13 +69,11 @@ def training_options(command: Command) -> Command:
                      help="Where runs are trained: zoo list --kind executor.  [default: what suits their number]"),
         click.option(
             "--engine",
-            default="auto",
-            show_default=True,
-            type=click.Choice(["auto", "sequential", "captured"]),
+            type=click.Choice(ENGINES),
             help="How steps are made: sequential, or captured, which replays recorded ones on NVIDIA GPUs and is what "
-            "auto takes there.",
+            "auto takes there.  [default: auto]",
         ),
-        click.option("--keep-state", is_flag=True,
+        click.option("--keep-state/--no-keep-state", default=None,
                      help="Keep the final state of each run, so that it can be gone on with for more --epochs."),
         device_options,
     ):  # fmt: skip
@@ -77,20 +86,26 @@ def device_options(command: Command) -> Command:
     for option in (
         click.option(
             "--precision",
-            default="auto",
-            show_default=True,
-            type=click.Choice(["fp32", "tf32", "bf16", "auto"]),
-            help="Of convolutions and matrix products; auto is fp32.",
+            type=click.Choice(PRECISIONS),
+            help="Of convolutions and matrix products; auto is fp32.  [default: auto]",
         ),
-        click.option("--device", default="auto", show_default=True, metavar="DEVICE", shell_complete=complete_device,
-                     help="auto, cpu, mps, cuda (all GPUs) or one of them, such as cuda:1."),
+        click.option("--device", metavar="DEVICE", shell_complete=complete_device,
+                     help="auto, cpu, mps, cuda (all GPUs) or one of them, such as cuda:1.  [default: auto]"),
     ):  # fmt: skip
         command = option(command)
     return command
 
 
-def executor_choice(executor: str | None, sets: Sequence[str], registry: Registry) -> dict[str, Any] | None:
+def executor_choice(
+    executor: str | None, sets: Sequence[str], registry: Registry, project: str | dict[str, Any] | None = None
+) -> dict[str, Any] | None:
     """Return the executor that --executor and --executor-set state.
+
+    Args:
+        executor: its name.
+        sets: texts of options and values.
+        registry: where it is looked up.
+        project: the project's executor, whose options are set where none is named.
 
     Raises:
         click.UsageError: options are stated, but no executor; or a text is no option and value.
@@ -99,12 +114,14 @@ def executor_choice(executor: str | None, sets: Sequence[str], registry: Registr
     """
     from zoo.spec.reading import read_choice
 
-    if executor is None:
-        if sets:
-            raise click.UsageError("--executor-set is for an executor: name it with --executor")
+    if executor is None and not sets:
         return None
-    registry.variant("executor", executor)
-    choice = {"name": executor, **dict(map(_executor_option, sets))}
+    before = project if executor is None else executor
+    if before is None:
+        raise click.UsageError("--executor-set is for an executor: name it with --executor")
+    choice = {"name": before} if isinstance(before, str) else before
+    registry.variant("executor", choice["name"])
+    choice = {**choice, **dict(map(_executor_option, sets))}
     read_choice("executor", choice, "--executor-set" if sets else "--executor", registry)
     return choice
 

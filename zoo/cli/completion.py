@@ -11,11 +11,17 @@ from zoo.registry.hookspecs import KINDS
 
 
 def _registry(ctx: click.Context) -> Any:
+    from zoo.errors import ZooError
     from zoo.registry import Registry
+    from zoo.settings import read
 
     given = ctx.find_root().params
+    try:
+        told = read(None if given.get("no_project") else given.get("project") or "auto")
+    except ZooError:  # the command itself will say so
+        told = read(None)
     block = [text.removeprefix("no:") for text in given.get("left_out") or ()]
-    return Registry(block=block, files=given.get("files") or ())
+    return Registry(block=[*told["block"], *block], files=[*told["plugins"], *(given.get("files") or ())])
 
 
 def complete_spec(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:

@@ -15,7 +15,7 @@ import click
 from zoo.characters import without_controls
 from zoo.cli import shown_data
 from zoo.cli.asking import may_remove
-from zoo.cli.common import Group, ledger_option, say
+from zoo.cli.common import Group, default_ledger, ledger_option, say
 from zoo.cli.completion import complete_dataset
 from zoo.cli.main import Plugins
 from zoo.errors import DataError
@@ -204,12 +204,12 @@ def info_command(ledger_path: Path | None, as_json: bool) -> None:
 
 def _runs_by_digest(path: Path | None) -> Counter[str] | None:
     """Count the ledger's runs by the digest of their images; None where there is no ledger and none was named."""
-    from zoo.ledger import Ledger, default_path
+    from zoo.ledger import Ledger
     from zoo.ledger.keep import entries
 
-    if path is None and not default_path().exists():
+    if path is None and not default_ledger().exists():
         return None
-    with Ledger(path or default_path(), create=False) as ledger:
+    with Ledger(path or default_ledger(), create=False) as ledger:
         return Counter(entry.key.dataset for entry in entries(ledger))
 
 

@@ -62,6 +62,7 @@ class Which(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
     help="[default: by the ending of --output, else safetensors]",
 )
 @click.option("--data", metavar="DATASET", shell_complete=complete_dataset, help="Only runs on this data set.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Only runs of so many epochs.")
 @click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16"]), help="Only runs in this precision.")
 @click.option("--identity", metavar="DIGEST", help="Only runs whose spec's identity begins so.")
 @ledger_option
@@ -73,6 +74,7 @@ def export_command(
     which: Literal["best"] | int,
     format_: str | None,
     data: str | None,
+    epochs: int | None,
     precision: str | None,
     identity: str | None,
     ledger_path: Path | None,
@@ -109,6 +111,7 @@ def export_command(
             which=which,
             format_=format_,
             data=data,
+            epochs=epochs,
             precision=precision,
             identity=identity,
             begin=begin,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.asking import may_remove
-from zoo.cli.common import Group, ledger_option, say
+from zoo.cli.common import Group, default_ledger, ledger_option, say
 from zoo.cli.completion import complete_dataset, complete_spec
 from zoo.cli.main import Plugins
 from zoo.errors import WORK_FAILED
@@ -37,9 +37,9 @@ def ledger_command() -> None:
 
 
 def _open(path: Path | None, *, write: bool = False) -> Ledger:
-    from zoo.ledger import Ledger, default_path
+    from zoo.ledger import Ledger
 
-    return Ledger(path or default_path(), create=False, write=write, say=say)
+    return Ledger(path or default_ledger(), create=False, write=write, say=say)
 
 
 @ledger_command.command("info")

@@ -10,17 +10,22 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo import __version__
-from zoo.characters import without_controls
+from zoo.characters import encoding_with_all, without_controls
 from zoo.cli import completion  # noqa: F401 - it tells click how Bash splits words
 from zoo.errors import INTERRUPTED, WORK_FAILED, ZooError, described, on_command_line, text_of
+
+if TYPE_CHECKING:
+    from zoo.settings import Project, Settings
 
 # The module that defines each command, and its one-line help: `zoo --help` imports none of them.
 COMMANDS = {
@@ -36,6 +41,7 @@ COMMANDS = {
     "check": ("zoo.cli.check", "Check that variants do what their kind must do."),
     "new-plugin": ("zoo.cli.new_plugin", "Make a plugin to fill in: a distribution with tests."),
     "plugins": ("zoo.cli.plugins", "List plugins, what each registered, and why one failed."),
+    "config": ("zoo.cli.config", "Show what holds where nothing else is said, and who says so."),
     "data": ("zoo.cli.data", "List data sets, get those that are not at hand, and look after the cache."),
 }
 
@@ -94,7 +100,8 @@ def _prepare_streams() -> None:
         elif stream is getattr(sys, f"__{name}__"):
             stream.flush()
             raw = io.BufferedWriter(kind(stream.fileno(), "w", closefd=False))
-            new = _Text(raw, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
+            encoding, errors = encoding_with_all(stream.encoding, stream.errors)
+            new = _Text(raw, encoding, errors, line_buffering=stream.line_buffering)
             setattr(sys, name, new)
 
 
@@ -130,7 +137,13 @@ def _prepare_signals() -> None:
             atexit.register(signal.signal, number, signal.SIG_IGN)
 
 
-_BEFORE = {"--plugin": "FILE.py ", "-p": "no:NAME ", "--strict-plugins": ""}
+_BEFORE = {
+    "--plugin": "FILE.py ",
+    "-p": "no:NAME ",
+    "--strict-plugins": "",
+    "--project": "FILE ",
+    "--no-project": "",
+}
 """The options of `zoo` itself, which its commands do not take."""
 
 
@@ -142,6 +155,25 @@ def _failure(error: ZooError) -> click.ClickException:
 
 class _NoMemoryError(ZooError):
     exit_code = WORK_FAILED
+
+
+class _Help(click.HelpFormatter):
+    """Help whose lines end at spaces only, so that no option is broken at its hyphens."""
+
+    _HYPHEN = "\N{NON-BREAKING HYPHEN}"
+
+    def write(self, string: str) -> None:
+        super().write(string.replace(self._HYPHEN, "-"))
+
+    def write_text(self, text: str) -> None:
+        super().write_text(text.replace("-", self._HYPHEN))
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        whole = [(term, text.replace("-", self._HYPHEN)) for term, text in rows]
+        super().write_dl(whole, col_max, col_spacing)
+
+
+click.Context.formatter_class = _Help
 
 
 class _Group(click.Group):
@@ -209,8 +241,22 @@ def _too_long(error: OSError) -> ZooError:
     help="Load a single-file plugin.",
 )
 @click.option("--strict-plugins", is_flag=True, help="Stop when any plugin fails to load.")
+@click.option(
+    "--project",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The project file.  [default: $ZOO_PROJECT, else zoo.toml or pyproject.toml here or in a parent]",
+)
+@click.option("--no-project", is_flag=True, help="Take no project file.")
 @click.pass_context
-def main(ctx: click.Context, left_out: tuple[str, ...], files: tuple[Path, ...], strict_plugins: bool) -> None:
+def main(
+    ctx: click.Context,
+    left_out: tuple[str, ...],
+    files: tuple[Path, ...],
+    strict_plugins: bool,
+    project: Path | None,
+    no_project: bool,
+) -> None:
     """Does my layer help? Trains networks that differ in one thing, and says what it changed.
 
     \b
@@ -225,14 +271,30 @@ def main(ctx: click.Context, left_out: tuple[str, ...], files: tuple[Path, ...],
 
     Shell completion: eval "$(_ZOO_COMPLETE=bash_source zoo)", or zsh_source, or fish_source.
     """
-    ctx.obj = Plugins(left_out, files, strict_plugins)
+    if project is not None and no_project:
+        raise click.UsageError("--project and --no-project do not go together")
+    ctx.obj = Plugins(left_out, files, strict_plugins, None if no_project else project or "auto")
 
 
 class Plugins:
-    """Which plugins the command line asks for; they are loaded when the registry is first needed."""
+    """What the command line and the project file say of plugins, and of all else that commands share.
 
-    def __init__(self, left_out: tuple[str, ...], files: tuple[Path, ...], strict: bool) -> None:
+    The file is read, and plugins are loaded, when they are first needed.
+    """
+
+    def __init__(self, left_out: tuple[str, ...], files: tuple[Path, ...], strict: bool, project: Project) -> None:
         self.left_out, self.files, self.strict = left_out, files, strict
+        self._project = project
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the project file and the environment say."""
+        from zoo.settings import read
+
+        found = read(self._project)
+        for note in found.notes:
+            click.echo(f"Note: {note}.", err=True)
+        return found
 
     def load(self) -> Any:
         """Load the plugins and return the registry, its problems not yet raised.
@@ -246,7 +308,11 @@ class Plugins:
             if not text.startswith("no:") or text == "no:":
                 raise click.UsageError(f"-p {text}: expected no:NAME, as in -p no:zoo_plugins.dropouts")
         block = [text.removeprefix("no:") for text in self.left_out]
-        return Registry(block=block, files=self.files, strict=self.strict)
+        return Registry(
+            block=[*self.settings["block"], *block],
+            files=[*self.settings.plugins(), *self.files],
+            strict=self.strict,
+        )
 
     def registry(self) -> Any:
         """Load the plugins, say on standard error which failed, and return the registry.
@@ -265,5 +331,5 @@ class Plugins:
         from zoo.lab.lab import Lab
 
         registry = self.registry()
-        choice = executor_choice(executor, executor_sets, registry)
-        return Lab(registry=registry, executor=choice, say=say, **arguments)
+        choice = executor_choice(executor, executor_sets, registry, self.settings["executor"])
+        return Lab(registry=registry, executor=choice, say=say, project=self.settings, **arguments)

@@ -14,6 +14,7 @@ from zoo.cli.common import ledger_option, print_table, say, table_options
 from zoo.cli.completion import complete_dataset, complete_spec
 from zoo.cli.main import Plugins
 from zoo.errors import UnknownNameError
+from zoo.report import layout
 
 if TYPE_CHECKING:
     from zoo.lab.lab import Lab
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 @click.option(
     "--failed", is_flag=True, help="Instead of the table: the runs that failed or diverged, and why, with the trace."
 )
+@click.option(
+    "--partial", is_flag=True, help="Instead of the table: runs under way or cut short, and how far each has come."
+)
 @click.option("--to", metavar="NAME:PLACE", help="Instead of the table: write the runs there, as in tensorboard:DIR.")
 @ledger_option
 @table_options
@@ -36,6 +40,7 @@ def results_command(
     patterns: tuple[str, ...],
     data: str | None,
     failed: bool,
+    partial: bool,
     to: str | None,
     ledger_path: Path | None,
     format_: str,
@@ -53,14 +58,20 @@ def results_command(
       zoo results 'eq2425/*' --sort recall
       zoo results --format csv > results.csv
       zoo results --failed
+      zoo results --partial
       zoo results --to tensorboard:runs
     """
     from zoo.report.table import check
 
     format_ = "json" if as_json else format_
     check(format_, sort)
+    if sum(map(bool, (failed, partial, to))) > 1:
+        raise click.UsageError("--failed, --partial and --to stand each alone")
     lab: Lab = plugins.lab(ledger=ledger_path)
-    table = lab.results(*patterns, data=data)
+    table = lab.results(*patterns, data=data, partial=partial)
+    if partial:
+        click.echo(table.render(format_, sort=sort, width=layout.terminal_width()))
+        return
     if failed:
         click.echo(_reasons([run for run in table.all if run.status != "finished"], as_json=format_ == "json"))
         return

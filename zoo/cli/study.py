@@ -174,32 +174,41 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
       zoo study show eq2425-corrected --data folder:images
     """
     lab: Lab = plugins.lab()
-    study = _study(lab.registry, options)
+    study = _study(lab, options)
 
+    from zoo.lab.networks import form
     from zoo.study.conduct import proofs
 
     each = {study.base.name: study} if isinstance(study, Study) else {p.name: p.study for p in study.places}
-    click.echo(f"{study.name}: {study.design.description}" if study.design.description else study.name)
+    click.echo(
+        layout.paragraph(f"{study.name}: {study.design.description}" if study.design.description else study.name)
+    )
     refused = () if isinstance(study, Study) else study.refused
+    unseen: dict[str, None] = {}
     for name, own in each.items():
-        shown = proofs(own, lab.dataset(own.base), lab.registry)
-        click.echo(
+        images = form(own.base, lab.registry)
+        if images.shape is None:
+            unseen[images.note] = None
+        shown = proofs(own, images, lab.registry)
+        about = (
             f"base {name}; design {study.design.design}; selects on {study.design.select}; "
             f"{counted(study.design.seeds, 'seed')}; margin {study.design.margin:g}"
         )
+        click.echo(layout.paragraph(about))
         if own.tune:
             values = "; ".join(f"{path} = {', '.join(map(str, tried))}" for path, tried in own.tune.values.items())
-            click.echo(
+            tunes = (
                 f"tunes {values}; {counted(len(own.tune.settings), 'setting')}, "
                 f"{counted(own.design.tune_seeds, 'seed')} for each"
             )
+            click.echo(layout.paragraph(tunes))
         for change, lines in shown.items():
             click.echo(f"\n{change}")
             for line in lines:
-                click.echo(f"  {line}")
+                click.echo(layout.paragraph(f"  {line}"))
         if own is not list(each.values())[-1]:
             click.echo()
-    for note in study.notes:
+    for note in (*study.notes, *unseen):
         say(f"Note: {note}")
     for why in refused:
         say(f"Not done: {why}")
@@ -233,7 +242,7 @@ def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
             click.echo(json.dumps(_plan_record(found), indent=2))
         else:
             for line in found.lines:
-                click.echo(line)
+                click.echo(layout.paragraph(line))
             if found.prices:
                 click.echo(
                     "\nThe same changes by each design, if all were trained anew and no choice confirmed:\n\n"
@@ -406,20 +415,20 @@ def _work(plugins: Plugins, options: dict[str, Any], *, create: bool = True) -> 
         ledger=options["ledger_path"],
         **{name: options[name] for name in TRAINED_ON if name in options},
     )
-    study = _study(lab.registry, options)
+    study = _study(lab, options)
     work = lab.open_study(
         study,
         seeds=options["seeds"],
         max_seeds=options["max_seeds"],
         create=create,
-        command=_command(plugins, study, options),
+        command=_command(plugins, lab, study, options),
     )
     for note in study.notes:
         say(f"Note: {note}")
     return work
 
 
-def _study(registry: Registry, options: dict[str, Any]) -> Study | PooledStudy:
+def _study(lab: Lab, options: dict[str, Any]) -> Study | PooledStudy:
     """Read the study that the options describe.
 
     Raises:
@@ -428,6 +437,7 @@ def _study(registry: Registry, options: dict[str, Any]) -> Study | PooledStudy:
     name: str | None = options["name"]
     if name is None and not options["bases"]:
         raise click.UsageError("name a study (`zoo study list`), a TOML file, or describe one by --base and --change")
+    registry = lab.registry
     tree: dict[str, Any] = dict(study_tree(name, registry=registry)) if name else {}
     for key in ("design", "select", "margin", "match", "resolution", "tune_seeds", "tune_budget"):
         if options[key] is not None:
@@ -439,7 +449,9 @@ def _study(registry: Registry, options: dict[str, Any]) -> Study | PooledStudy:
     changes = tree.get("changes", {})
     if options["changes"]:
         tree["changes"] = {**(changes if isinstance(changes, Mapping) else {}), **_changes(options["changes"])}
-    overrides = read_sets(options["sets"], epochs=options["epochs"])
+    stated = read_sets(options["sets"], epochs=options["epochs"])
+    has_data = bool(options["data"]) or "data" in tree
+    overrides = lab.settings.sets(stated, ("data.dataset",) if has_data else ())
     label = Path(name).stem if name and name.endswith(".toml") else name or UNNAMED
     return read_any(
         tree, registry=registry, name=label, overrides=overrides, bases=options["bases"], data=options["data"]
@@ -564,11 +576,18 @@ def _write(
     say(f"Written to {output}.")
 
 
-def _command(plugins: Plugins, study: Study | PooledStudy, options: dict[str, Any]) -> str:
-    """Return the command that repeats a study."""
-    before = [word for name in plugins.left_out for word in ("-p", name)]
-    before += [word for file in plugins.files for word in ("--plugin", str(file))]
+def _command(plugins: Plugins, lab: Lab, study: Study | PooledStudy, options: dict[str, Any]) -> str:
+    """Return the command that repeats a study, also where there is no project file."""
+    told = lab.settings
+    left_out = [*(f"no:{name}" for name in told["block"]), *plugins.left_out]
+    before = [word for name in left_out for word in ("-p", name)]
+    before += [word for file in (*told["plugins"], *plugins.files) for word in ("--plugin", str(file))]
+    defaults = told.sets({}, read_sets(options["sets"]))
+    precision = options["precision"] or told["precision"]
     words = ["zoo", *before, "study", "run", *([options["name"]] if options["name"] else [])]
+    data = options["data"]
+    if not data and isinstance(study, Study) and "data.dataset" in defaults:
+        data = [study.base.data.dataset]
     stated = [
         *(("--base", base) for base in options["bases"]),
         ("--design", options["design"]),
@@ -578,12 +597,12 @@ def _command(plugins: Plugins, study: Study | PooledStudy, options: dict[str, An
         ("--match", options["match"]),
         ("--tune-seeds", options["tune_seeds"]),
         ("--tune-budget", options["tune_budget"]),
-        ("--epochs", options["epochs"]),
-        *(("--data", dataset) for dataset in options["data"]),
-        ("--seeds", options["seeds"] or study.design.seeds),
+        ("--epochs", options["epochs"] or defaults.get("training.epochs")),
+        *(("--data", dataset) for dataset in data),
+        ("--seeds", options["seeds"] or told["seeds"] or study.design.seeds),
         ("--max-seeds", options["max_seeds"]),
-        ("--ledger", options["ledger_path"]),
-        ("--precision", None if options["precision"] == "auto" else options["precision"]),
+        ("--ledger", options["ledger_path"] or (None if told.is_default("ledger") else told["ledger"])),
+        ("--precision", None if precision == "auto" else precision),
     ]
     for change in options["changes"]:
         words += ["--change", change]

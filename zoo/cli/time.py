@@ -60,8 +60,8 @@ def time_command(
     variations: tuple[str, ...],
     rounds: int | None,
     seconds: float | None,
-    device: str,
-    precision: str,
+    device: str | None,
+    precision: str | None,
     format_: str,
     as_json: bool,
 ) -> None:

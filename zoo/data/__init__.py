@@ -3,6 +3,7 @@
 from zoo.data.cache import Holding, cache_dir, data_dir, discard, holdings, named, scratch, size_on_disk
 from zoo.data.dataset import Dataset, Split, load, read
 from zoo.data.images import ImageFile, decode_files, is_image
+from zoo.data.names import one_spelling, spelling_notes
 from zoo.data.options import Options
 from zoo.data.resizing import resized
 from zoo.data.resplit import as_trained_on
@@ -42,11 +43,13 @@ __all__ = [
     "is_image",
     "load",
     "named",
+    "one_spelling",
     "read",
     "resized",
     "scratch",
     "size_on_disk",
     "source",
+    "spelling_notes",
     "split",
     "takes_path",
     "why_missing",

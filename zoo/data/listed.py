@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 
 from zoo.data.images import ImageFile, decode_files
+from zoo.data.names import one_spelling, spelling_notes
 from zoo.data.resizing import Fit
 from zoo.data.sources import Arrays
 from zoo.errors import DataError
@@ -58,9 +59,11 @@ def arrays_of(
         DataError: a file cannot be read.
     """
     decoded = decode_files(files, len(listed.labels), resize=resize, fit=fit, skip_damaged=skip_damaged)
-    classes = listed.classes or _in_order(set(listed.labels))
+    spelled = one_spelling({*listed.labels, *(listed.classes or ())})
+    named = [spelled.get(label, label) for label in listed.labels]
+    classes = tuple(spelled.get(name, name) for name in listed.classes or ()) or _in_order(set(named))
     numbers = {name: number for number, name in enumerate(classes)}
-    labels = np.array([numbers[label] for label in listed.labels], np.int64)[decoded.kept]
+    labels = np.array([numbers[name] for name in named], np.int64)[decoded.kept]
     kept = np.flatnonzero(decoded.kept).tolist()
     parts = np.array([listed.parts[index] for index in kept])
     places = {part: np.flatnonzero(parts == part) for part in ("train", "test", "validation")}
@@ -76,7 +79,7 @@ def arrays_of(
         decoded.images[places["test"]],
         labels[places["test"]],
         classes,
-        (*decoded.notes, *listed.notes),
+        (*decoded.notes, *listed.notes, *spelling_notes(spelled.values())),
         validation_images=None if validation is None else decoded.images[validation],
         validation_labels=None if validation is None else labels[validation],
         names=of_parts(listed.names),

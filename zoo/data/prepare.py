@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import attrs
 import numpy as np
 
+from zoo.data.names import one_spelling
 from zoo.data.resizing import Fit, resized
 from zoo.data.sources import Arrays, Images, Labels
 from zoo.errors import DataError, setting
@@ -108,6 +109,8 @@ def _check_classes(classes: tuple[str, ...], title: str) -> None:
     twice = sorted(name for name, count in Counter(classes).items() if count > 1)
     if twice:
         raise DataError(f"{title}: two classes are called {twice[0]!r}")
+    if alike := sorted(one_spelling(classes).values()):
+        raise DataError(f"{title}: two classes are called {alike[0]!r}, in two spellings of Unicode that look the same")
 
 
 def _check_part(part: str, images: Images, labels: Labels, classes: tuple[str, ...], title: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Literal
@@ -16,6 +17,7 @@ from zoo.errors import DataError, LedgerError, UnknownNameError, near_misses, op
 from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.registry.source import source_digest
+from zoo.report.labels import differences
 from zoo.report.text import counted, seed_span
 from zoo.spec import Spec, structure
 from zoo.spec.resolve import resolve
@@ -68,6 +70,7 @@ def stored_runs(
     registry: Registry,
     *,
     dataset: str | None = None,
+    epochs: int | None = None,
     identity: str | None = None,
     precision: str | None = None,
 ) -> list[Run]:
@@ -78,6 +81,7 @@ def stored_runs(
         ledger: that holds them.
         registry: names the specs that could have been meant.
         dataset: only those on the data set that is shown by this name or, if there is none, was given it.
+        epochs: only those of so many epochs.
         identity: only those whose spec's identity begins so.
         precision: only those in this precision.
 
@@ -114,11 +118,14 @@ def stored_runs(
     fitting = {
         kind: group
         for kind, group in kinds.items()
-        if kind[0].startswith(identity or "") and dataset in (None, kind[1]) and precision in (None, kind[2])
+        if kind[0].startswith(identity or "")
+        and dataset in (None, kind[1])
+        and epochs in (None, _epochs(group))
+        and precision in (None, kind[2])
     }
     if len(fitting) == 1:
         return next(iter(fitting.values()))
-    listed = "".join(f"\n  {_described(kind, group)}" for kind, group in (fitting or kinds).items())
+    listed = "".join(f"\n  {line}" for line in _told_apart(fitting or kinds))
     if not fitting:
         raise LedgerError(f"none of the runs of {name} in {ledger.path} is such a one. There are:{listed}")
     raise LedgerError(
@@ -183,13 +190,48 @@ def on_these_images(runs: Sequence[Run], digest: str) -> list[Run]:
     return same
 
 
-def _described(kind: Kind, runs: Collection[Run]) -> str:
-    """Say how to name a kind of run, and what it is."""
-    identity, dataset, precision = kind
-    first = next(iter(runs))
-    held_out = first.spec["data"]["validation"]
-    validation = f", {held_out:.0%} of training held out" if held_out else ""
-    return (
-        f"{option('identity', identity[:_DIGEST])} {option('data', dataset)} {option('precision', precision)}: "
-        f"{counted(first.spec['training']['epochs'], 'epoch')}{validation}; {counted(len(runs), 'run')}"
-    )
+def _epochs(runs: Sequence[Run]) -> int:
+    epochs: int = runs[0].spec["training"]["epochs"]
+    return epochs
+
+
+def _told_apart(kinds: Mapping[Kind, Sequence[Run]]) -> list[str]:
+    """Say in a line for each kind of run with which options it is named, and what it is.
+
+    The digest of a spec is named only where nothing that people know tells two kinds apart.
+    """
+    stated = {kind: {"data": kind[1], "epochs": _epochs(runs), "precision": kind[2]} for kind, runs in kinds.items()}
+    names = ("data", "epochs", "precision")
+    differing = [name for name in names if len({about[name] for about in stated.values()}) > 1]
+    if len(kinds) == 1:
+        differing = list(names)
+    count = Counter(tuple(about[name] for name in differing) for about in stated.values())
+    words = _words([runs[0] for runs in kinds.values()])
+    lines = []
+    for (kind, runs), further in zip(kinds.items(), words, strict=True):
+        about = stated[kind]
+        options = [option(name, about[name]) for name in differing]
+        if count[tuple(about[name] for name in differing)] > 1:
+            options.append(option("identity", kind[0][:_DIGEST]))
+        what = ", ".join([kind[1], counted(_epochs(runs), "epoch"), *([further] if further else []), kind[2]])
+        seeds = sorted(run.key.seed for run in runs)
+        lines.append(f"{' '.join(options)}: {what}; seed{'s' if len(seeds) > 1 else ''} {seed_span(seeds)}")
+    return lines
+
+
+def _words(firsts: Sequence[Run]) -> list[str]:
+    """Return in words what the specs of some runs do not share, besides data set and epochs."""
+    held_out = [run.spec["data"]["validation"] for run in firsts]
+    shared = {"data": ("dataset", "validation"), "training": ("epochs",)}
+    specs = [
+        {
+            section: {key: value for key, value in fields.items() if key not in shared.get(section, ())}
+            for section, fields in run.spec.items()
+            if isinstance(fields, Mapping)
+        }
+        for run in firsts
+    ]
+    return [
+        ", ".join(filter(None, [f"{share:.0%} of training held out" if share else "", different]))
+        for share, different in zip(held_out, differences(specs, ()), strict=True)
+    ]

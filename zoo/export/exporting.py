@@ -44,6 +44,7 @@ def export(
     which: Literal["best"] | int = "best",
     format_: str | None = None,
     data: str | None = None,
+    epochs: int | None = None,
     precision: str | None = None,
     identity: str | None = None,
     begin: Callable[[Run], Callable[[], None]] = lambda run: lambda: None,
@@ -58,6 +59,7 @@ def export(
         which: the seed of a run, or "best".
         format_: of `FORMATS`; by the ending of `output` when left out.
         data: only runs on this data set.
+        epochs: only runs of so many epochs.
         precision: only runs in this precision.
         identity: only runs whose spec's identity begins so.
         begin: is told which run is trained again, and returns what is called after each of its epochs.
@@ -69,7 +71,7 @@ def export(
     check_packages(format_)
     files = destination(output, FORMATS[format_].ending)
     with Ledger(path, create=False) as ledger:
-        runs = stored_runs(spec, ledger, registry, dataset=data, identity=identity, precision=precision)
+        runs = stored_runs(spec, ledger, registry, dataset=data, epochs=epochs, identity=identity, precision=precision)
     resolved, runs = of_current_source(runs, registry)
     digest = dataset(resolved, registry, "cpu").digest
     chosen = choose(on_these_images(runs, digest), which, resolved)

@@ -16,10 +16,12 @@ from zoo.errors import WORK_FAILED, DataError, Stopped, ZooError, option
 from zoo.lab import arguments
 from zoo.lab.arguments import Duration, Shard
 from zoo.lab.named import arguments_of, told_misspelt
-from zoo.ledger import Ledger, default_path, on_network_file_system
+from zoo.ledger import Ledger, on_network_file_system
 from zoo.registry import Registry, default_registry
 from zoo.registry.options import Choice
 from zoo.report.text import counted
+from zoo.settings import Project, Settings
+from zoo.settings import read as read_settings
 from zoo.spec import Spec
 from zoo.spec.changes import Selection, joined, overridden, select_changed
 from zoo.spec.reading import read_choice
@@ -42,15 +44,17 @@ if TYPE_CHECKING:
     from zoo.train.run import Precision, Run
 
 SEEDS = 3
-"""How many seeds a benchmark has where none are stated."""
+"""How many seeds a benchmark has where nobody says how many."""
 
 
 @told_misspelt
 class Lab:
     """Registry, ledger, devices, precision, engine and executor, wired once.
 
+    What is left out is as the environment or the project file says (`zoo.toml`, see `project`), as on the command line.
+
     Args:
-        ledger: the file that runs are stored in; ZOO_LEDGER, else zoo.sqlite in the working folder, when left out.
+        ledger: the file that runs are stored in; zoo.sqlite in the working folder, when nothing says otherwise.
         device: "auto" (a GPU where there is one), "cpu", "mps", "cuda" (all that are visible) or one, such as "cuda:1".
         precision: "fp32", "tf32", "bf16", or "auto", which is fp32.
         engine: how steps are made: "sequential", "captured" (NVIDIA GPUs), or "auto", which is "captured" where it can
@@ -61,10 +65,12 @@ class Lab:
             out, or says more than 1, must begin its work under `if __name__ == "__main__":`, as all that starts
             processes.
         keep_state: keep the final state of each run that is trained, so that it can be gone on with for more epochs.
-        plugins: single-file plugins to load.
-        block: plugins to leave out.
-        registry: instead of these two, one that is loaded already.
+        plugins: single-file plugins to load, besides those of the project file.
+        block: plugins to leave out, besides those of the project file.
+        registry: instead of all of these, one that is loaded already.
         say: is given lines for people; they go to standard error when left out.
+        project: the project file; "auto" is that of the working folder, or of the nearest of its parents that has one;
+            None is none.
 
     Raises:
         ZooError: here and in every method, where something that it was given cannot be used.
@@ -74,31 +80,40 @@ class Lab:
         self,
         ledger: str | Path | None = None,
         *,
-        device: str = "auto",
-        precision: Precision | Literal["auto"] = "auto",
-        engine: Wanted = "auto",
+        device: str | None = None,
+        precision: Precision | Literal["auto"] | None = None,
+        engine: Wanted | None = None,
         executor: str | Mapping[str, Any] | None = None,
         jobs: int | None = None,
-        keep_state: bool = False,
+        keep_state: bool | None = None,
         plugins: str | Path | Iterable[str | Path] = (),
         block: str | Iterable[str] = (),
         registry: Registry | None = None,
         say: Callable[[str], None] | None = None,
+        project: Project | Settings = "auto",
     ) -> None:
-        self.jobs = None if jobs is None else arguments.number(jobs, "jobs", least=1)
-        files = [Path(file) for file in arguments.files(plugins, "plugins")]
-        block = list(map(str, arguments.files(block, "block")))
+        self.say = say or _to_stderr
+        self.settings = told = read_settings(project)
+        if told is not project:
+            for note in told.notes:
+                self.say(f"Note: {note}.")
+        self.jobs = told["jobs"] if jobs is None else arguments.number(jobs, "jobs", least=1)
+        given = list(map(Path, arguments.files(plugins, "plugins")))
+        block = [*told["block"], *map(str, arguments.files(block, "block"))]
         if registry is None:
+            files = [*told.plugins(), *given]
             registry = Registry(block=block, files=files).require_sound() if files or block else default_registry()
         self.registry = registry
-        self.path = Path(ledger) if ledger is not None else default_path()
-        self._keep_state = keep_state
-        self.engine: Wanted = engine
-        self._device, self._precision = str(device), precision
-        self._executor = None if executor is None else read_choice("executor", executor, option("executor"), registry)
-        self.say = say or _to_stderr
+        self.path = Path(ledger) if ledger is not None else told["ledger"]
+        self._keep_state = told["keep_state"] if keep_state is None else keep_state
+        self.engine: Wanted = engine or told["engine"]
+        self._device, self._precision = str(device or told["device"]), precision or told["precision"]
+        chosen = told["executor"] if executor is None else executor
+        with told.blamed(executor=executor):
+            self._executor = None if chosen is None else read_choice("executor", chosen, option("executor"), registry)
         self._told_of_network = False
-        self._check_machine()
+        with told.blamed(device=device, precision=precision, engine=engine, jobs=jobs):
+            self._check_machine()
 
     def __repr__(self) -> str:
         return f"Lab({str(self.path)!r}, device={self._device!r}, jobs={self.jobs!r})"
@@ -172,6 +187,7 @@ class Lab:
         data: str | None = None,
         sets: Mapping[str, Any] | None = None,
         vary: Mapping[str, Sequence[Any]] | None = None,
+        against: Named | None = None,
     ) -> Selection:
         """Return the specs that the arguments of `plan` stand for, which takes what is returned in place of them.
 
@@ -181,26 +197,44 @@ class Lab:
             SpecError: a spec, a path or a value is not valid.
             DataError: the data of a spec that was named itself is not at hand.
         """
-        selection = self._select(specs, self._sets(sets, epochs, data), arguments.variations(vary))
-        self._require_data(selection, of_all=data is not None)
+        selection = self._select(specs, arguments.sets(sets), arguments.variations(vary), epochs, data, against)
+        self._require_data(selection, of_all=(data or self.settings["data"]) is not None)
         return selection
 
     def _select(
-        self, specs: Sequence[Named | Selection], sets: Mapping[str, Any], variations: Mapping[str, Sequence[Any]]
+        self,
+        specs: Sequence[Named | Selection],
+        sets: Mapping[str, Any],
+        variations: Mapping[str, Sequence[Any]],
+        epochs: int | None,
+        data: str | None,
+        against: Named | None = None,
     ) -> Selection:
         """Do what `select` does, without looking for data."""
         if not any(isinstance(spec, Selection) for spec in specs):
-            return select_changed(arguments.specs(specs), registry=self.registry, sets=sets, variations=variations)
-        if len(specs) > 1 or sets or variations:
+            sets = self._sets(sets, epochs, data, varied=variations)
+            if against is not None:
+                (against,) = arguments.specs([against])
+            return select_changed(
+                arguments.specs(specs), registry=self.registry, sets=sets, variations=variations, against=against
+            )
+        if len(specs) > 1 or sets or variations or any(said is not None for said in (epochs, data, against)):
             raise ZooError("specs that `select` returned stand alone: say there what else is wanted of them")
         (selection,) = specs
         assert isinstance(selection, Selection)
         return selection
 
     def _sets(
-        self, sets: Mapping[str, Any] | None, epochs: int | None = None, data: str | None = None
+        self,
+        sets: Mapping[str, Any] | None,
+        epochs: int | None = None,
+        data: str | None = None,
+        *,
+        varied: Iterable[str] = (),
     ) -> dict[str, Any]:
-        return joined(arguments.sets(sets), epochs=arguments.plain(epochs), data=data)
+        """Return all that is to be set in specs, by path; with the project's data and epochs as defaults."""
+        stated = joined(arguments.sets(sets), epochs=arguments.plain(epochs), data=data)
+        return self.settings.sets(stated, varied)
 
     def _require_data(self, selection: Selection, *, of_all: bool) -> None:
         """Refuse specs whose data is not at hand: those that were named themselves, or any of them."""
@@ -214,11 +248,12 @@ class Lab:
     def plan(
         self,
         *specs: Named | Selection,
-        seeds: int | Iterable[int] = SEEDS,
+        seeds: int | Iterable[int] | None = None,
         epochs: int | None = None,
         data: str | None = None,
         sets: Mapping[str, Any] | None = None,
         vary: Mapping[str, Sequence[Any]] | None = None,
+        against: Named | None = None,
         budget: Duration | None = None,
         shard: Shard | None = None,
     ) -> ShownPlan:
@@ -227,11 +262,12 @@ class Lab:
         Args:
             specs: names, shell patterns such as "starter/*", TOML files, mappings or specs, one by one or in a list, or
                 what `select` returned; every registered spec whose data is at hand when left out.
-            seeds: how many, from 0, or which.
+            seeds: how many, from 0, or which; 3 when nothing says how many.
             epochs: train so many, instead of what each spec says.
             data: train all on this data set: a name, "folder:PATH" or "npz:PATH".
             sets: values to set in every spec, by path: {"training.epochs": 5}.
             vary: by path, values of which every spec is trained with each: {"activation": ["relu", "mish"]}.
+            against: a spec that all others are judged against, seed by seed; it is trained too.
             budget: seconds, or a text such as "30m"; seeds, then epochs, are cut down to what fits.
             shard: (3, 16), or "3/16", is the third of 16 shares of the runs, which together are all.
 
@@ -245,8 +281,8 @@ class Lab:
         from zoo.report.plan import over_budget
         from zoo.report.plan import remarks as remarks_on
 
-        selection = self.select(*specs, epochs=epochs, data=data, sets=sets, vary=vary)
-        numbers = arguments.seeds(seeds)
+        selection = self.select(*specs, epochs=epochs, data=data, sets=sets, vary=vary, against=against)
+        numbers = arguments.seeds(self.settings["seeds"] or SEEDS if seeds is None else seeds)
         budget, shard = arguments.seconds(budget, "budget"), arguments.shard(shard)
         if shard is not None:
             _check_shard(budget, selection)
@@ -367,12 +403,13 @@ class Lab:
             name = "streams" if self.device.startswith("cuda") and len(self.devices) == 1 else "processes"
         return read_choice("executor", name, "executor", self.registry)
 
-    def results(self, *patterns: str, data: str | None = None) -> Table:
+    def results(self, *patterns: str, data: str | None = None, partial: bool = False) -> Table:
         """Return the table of the runs that the ledger holds, without training.
 
         Args:
             patterns: names of specs, shell patterns or TOML files; all when left out.
             data: only runs on the data set of this name.
+            partial: instead of runs that have ended, those that have not: under way, or cut short.
 
         Raises:
             LedgerError: there is no ledger, or no such run in it.
@@ -380,6 +417,8 @@ class Lab:
         from zoo.lab.stored import stored
 
         with self.open_ledger(create=False) as ledger:
+            if partial:
+                return self._unfinished(ledger, list(map(str, arguments.several(patterns))), data)
             return self._table(stored(ledger, list(map(str, arguments.several(patterns))), data), ledger)
 
     def _table(self, runs: Sequence[Run], ledger: Ledger, families: Sequence[Sequence[str]] = ()) -> Table:
@@ -393,6 +432,13 @@ class Lab:
             is_stale=lambda run: is_stale(run.spec, run.name, run.key, self.registry),
             class_names=self._class_names,
         )
+
+    def _unfinished(self, ledger: Ledger, patterns: Sequence[str], data: str | None) -> Table:
+        from zoo.lab.unfinished import Unfinished
+        from zoo.ledger.keep import require_known, unfinished
+
+        require_known(ledger, patterns, data)
+        return Unfinished(unfinished(ledger, patterns=patterns, dataset=data), class_names=self._class_names)
 
     def _class_names(self, run: Run) -> tuple[str, ...] | None:
         """Return the names of the classes, where the images that a run was trained on are at hand."""
@@ -461,16 +507,19 @@ class Lab:
         """
         from zoo.lab.pooled import PooledWork
         from zoo.lab.studies import StudyWork
-        from zoo.study.definition import Study
+        from zoo.study.definition import Study, study_tree
         from zoo.study.places import PooledStudy, read_any
 
         datasets = [] if data is None else [data] if isinstance(data, str) else list(data)
-        overrides = self._sets(sets, epochs)
         if not isinstance(study, Study | PooledStudy):
+            tree = study if isinstance(study, Mapping) else study_tree(study, registry=self.registry)
+            stated = joined(arguments.sets(sets), epochs=arguments.plain(epochs), data=None)
+            overrides = self.settings.sets(stated, ("data.dataset",) if datasets or "data" in tree else ())
             values = arguments.variations(tune, "tune")
             study = read_any(study, registry=self.registry, overrides=overrides, data=datasets, tune=values)
-        elif overrides or datasets or tune:
+        elif sets or epochs is not None or datasets or tune:
             raise ZooError("values can be set where a study is read, and this one is read already")
+        seeds = self.settings["seeds"] if seeds is None else seeds
         if isinstance(study, PooledStudy):
             return PooledWork(self, study, seeds=seeds, max_seeds=max_seeds, create=create, command=command)
         return StudyWork(self, study, seeds=seeds, max_seeds=max_seeds, create=create, command=command)
@@ -533,7 +582,7 @@ class Lab:
         """
         _end_if_imported_by_worker()
         rounds, seconds = arguments.number(rounds, "rounds", least=1), arguments.seconds(seconds, "seconds")
-        selection = self._select(specs, self._sets(sets, data=data), arguments.variations(vary))
+        selection = self._select(specs, arguments.sets(sets), arguments.variations(vary), None, data)
         for line in selection.broken:
             self.say(line)
 
@@ -565,6 +614,7 @@ class Lab:
         which: Literal["best"] | int = "best",
         format_: str | None = None,
         data: str | None = None,
+        epochs: int | None = None,
         precision: str | None = None,
         identity: str | None = None,
     ) -> Exported:
@@ -576,6 +626,7 @@ class Lab:
             which: the seed of a run, or "best": of the highest recall on the validation part (on test without one).
             format_: "safetensors", "onnx" or "torch-export"; by the ending of `output` when left out.
             data: only runs on this data set.
+            epochs: only runs of so many epochs.
             precision: only runs in this precision.
             identity: only runs whose spec's identity begins so.
 
@@ -592,6 +643,7 @@ class Lab:
             which=which if which == "best" else arguments.number(which, "which", least=0),
             format_=format_,
             data=data,
+            epochs=None if epochs is None else arguments.number(epochs, "epochs", least=1),
             precision=precision,
             identity=identity,
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from zoo.data import Described, source
+from zoo.data import Described, source, why_missing
+from zoo.errors import DataError
 from zoo.network.builder import Built, construct
 from zoo.registry import Registry
 from zoo.spec import Spec
+from zoo.study.images import Unseen
 from zoo.train.execute import dataset
 
 
@@ -29,3 +31,19 @@ def images(spec: Spec, registry: Registry) -> tuple[tuple[int, int, int], int]:
         return (channels, side or height, side or width), origin.class_count
     data = dataset(spec, registry, "cpu")
     return data.shape, len(data.classes)
+
+
+def form(spec: Spec, registry: Registry) -> Unseen:
+    """Return what is known of a spec's images without reading them, of those that are at hand by reading them.
+
+    Raises:
+        DataError: they are at hand, and cannot be read.
+    """
+    reason = why_missing(spec.data.dataset, registry) or "it is not read"
+    try:
+        shape, count = images(spec, registry)
+    except DataError:
+        if why_missing(spec.data.dataset, registry) is None:
+            raise
+        return Unseen(name=spec.data.dataset, reason=reason)
+    return Unseen(name=spec.data.dataset, reason=reason, shape=shape, classes=tuple(map(str, range(count))))

@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import attrs
 
+from zoo.lab import arguments
 from zoo.lab.findings import Findings
 from zoo.lab.lab import Lab
 from zoo.lab.named import told_misspelt
 from zoo.lab.pooled import PooledFindings
-from zoo.registry import Registry, default_registry
-from zoo.study.definition import Study
+from zoo.registry import Registry
+from zoo.study.definition import Study, study_tree
 from zoo.study.places import PooledStudy, read_any
 from zoo.train.run import Precision
 
@@ -26,14 +27,16 @@ def load_study(
     Args:
         study: a registered name, a TOML file, or a mapping of the same form.
         sets: paths and values to set in its base, such as {"data.dataset": "cifar10", "training.epochs": 5}.
-        registry: where names are looked up; all installed plugins when left out.
+        registry: where names are looked up; all installed plugins, and those of the project file, when left out.
 
     Raises:
         SpecError: it is not valid.
         UnknownNameError: nothing is registered under a name.
     """
-    registry = registry or default_registry()
-    return OpenStudy(read_any(study, registry=registry, overrides=sets), registry)
+    lab = Lab(registry=registry)
+    tree = study if isinstance(study, Mapping) else study_tree(study, registry=lab.registry)
+    overrides = lab.settings.sets(arguments.sets(sets), ("data.dataset",) if "data" in tree else ())
+    return OpenStudy(read_any(study, registry=lab.registry, overrides=overrides), lab.registry)
 
 
 @told_misspelt
@@ -50,8 +53,8 @@ class OpenStudy:
         seeds: int | Literal["auto"] | None = None,
         max_seeds: int | None = None,
         ledger: str | Path | None = None,
-        device: str = "auto",
-        precision: Precision | Literal["auto"] = "auto",
+        device: str | None = None,
+        precision: Precision | Literal["auto"] | None = None,
         jobs: int | None = None,
     ) -> Findings | PooledFindings:
         """Train what the ledger does not hold, and judge it, in a `zoo.Lab` with these arguments.
@@ -68,7 +71,7 @@ class OpenStudy:
             ZooError: the data are not at hand, the study does not fit them, or the ledger cannot be written.
         """
         lab = Lab(ledger, device=device, precision=precision, jobs=jobs, registry=self.registry)
-        count = seeds if seeds is not None else self.definition.design.seeds
+        count = seeds if seeds is not None else lab.settings["seeds"] or self.definition.design.seeds
         return lab.study(
             self.definition,
             seeds=seeds,

@@ -10,7 +10,7 @@ from zoo.benchmark import Plan
 from zoo.network.builder import Built
 from zoo.report import markup
 from zoo.report.plan import render_as
-from zoo.report.text import counted, quantity, rough_duration
+from zoo.report.text import counted, estimated, quantity
 from zoo.study.plan import StudyPlan
 
 
@@ -27,7 +27,7 @@ class ShownPlan(Plan):
     def __repr__(self) -> str:
         return (
             f"Plan({counted(len(self.runs), 'run')}, {len(self.missing)} to train: about "
-            f"{rough_duration(self.estimate) if self.missing else '0 s'})"
+            f"{estimated(self.estimate) if self.missing else '0 s'})"
         )
 
     def __str__(self) -> str:

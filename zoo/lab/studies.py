@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
 
-from zoo.benchmark import Plan, share, stored_runs
-from zoo.errors import BuildError, SpecError, ZooError, option
+from zoo.benchmark import Plan, run_keys, share, stored_runs
+from zoo.data import Dataset, why_missing
+from zoo.errors import BuildError, DataError, SpecError, ZooError, option
 from zoo.lab import arguments
 from zoo.lab.arguments import Duration
 from zoo.lab.findings import Findings
 from zoo.lab.named import told_misspelt
 from zoo.lab.shown import ShownStudyPlan
+from zoo.lab.unseen import unseen
 from zoo.ledger import Ledger
 from zoo.report.study.plan import lines
 from zoo.report.text import counted, rough_duration
@@ -24,9 +26,10 @@ from zoo.study.arms import Train
 from zoo.study.conduct import FIRST_SEEDS, MOST_SEEDS, SEED_BATCH, Auto, check_auto, conduct
 from zoo.study.definition import Study
 from zoo.study.designs import can_lack, is_adaptive
+from zoo.study.images import Unseen
 from zoo.study.plan import TuningPlan, first_specs, seconds_with, study_plan, tuning_plan
 from zoo.study.tuning import check_fits, conduct_tuned, tuned_specs, tuning_seeds
-from zoo.train.run import Run
+from zoo.train.run import Run, RunKey
 
 if TYPE_CHECKING:
     from zoo.lab.lab import Lab
@@ -38,7 +41,7 @@ class StudyWork:
 
     Attributes:
         study: what is asked.
-        dataset: that the base is trained on.
+        dataset: that the base is trained on; where it is not at hand, what is known of it by the ledger's runs.
         unfit: specs that cannot be trained on it, with the reason.
     """
 
@@ -74,9 +77,10 @@ class StudyWork:
         self._command = command
         self._asked = str(most)
         self.unfit: dict[str, str] = {}
-        self.dataset = lab.dataset(study.base)
+        self._edited: set[RunKey] = set()
         self._writes = False
         self.ledger: Ledger = lab.open_ledger(create=False, absent_ok=create)
+        self.dataset: Dataset | Unseen = self._images()
 
     def __repr__(self) -> str:
         return f"StudyWork({self.study!r}, {counted(len(self.first_seeds), 'seed')}, {str(self.ledger.path)!r})"
@@ -87,6 +91,31 @@ class StudyWork:
     def __exit__(self, *_: object) -> None:
         self.ledger.close()
 
+    def _images(self) -> Dataset | Unseen:
+        """Return the data set, or what the ledger's runs say of one that is not at hand.
+
+        Raises:
+            DataError: it cannot be read, or it is not at hand and there is no run on it, or several.
+        """
+        base = self.study.base
+        try:
+            return self._lab.dataset(base)
+        except DataError:
+            reason = why_missing(base.data.dataset, self._lab.registry)
+            found = unseen(base, reason, self.ledger, self._lab.registry) if reason else None
+            if found is None or (self.study.design.match and found.shape is None):
+                self.ledger.close()
+                raise
+            return found
+
+    def _at_hand(self) -> Dataset:
+        """Return the data set, for work that needs its images.
+
+        Raises:
+            DataError: it is not at hand.
+        """
+        return self.dataset if not isinstance(self.dataset, Unseen) else self._lab.dataset(self.study.base)
+
     def plan(self, seeds: int | Iterable[int] | None = None) -> ShownStudyPlan:
         """Find out what there is to train, how long it takes and what it can show; train nothing.
 
@@ -96,6 +125,7 @@ class StudyWork:
         Raises:
             BuildError: a combination that the design cannot do without cannot be trained.
         """
+        images = self._at_hand()
         numbers = self.first_seeds if seeds is None else arguments.seeds(seeds)
         plan = self._plan_runs(first_specs(self.study, self._lab.registry), numbers)
         if plan.unfit and not can_lack(self.study):
@@ -105,7 +135,7 @@ class StudyWork:
             self.study,
             numbers,
             plan,
-            dataset=self.dataset,
+            dataset=images,
             registry=self._lab.registry,
             ledger=self.ledger,
             tuning=tuning,
@@ -184,8 +214,22 @@ class StudyWork:
         return self._conduct(self._train, seeds, lambda: limit is None or (time.monotonic() - start) * 2 <= limit)
 
     def report(self) -> Findings:
-        """Judge what the ledger holds, without training."""
-        return self._conduct(self._stored, self.first_seeds, lambda: True)
+        """Judge what the ledger holds, without training. Nothing of that needs the images."""
+        self._edited.clear()
+        try:
+            return self._conduct(self._stored, self.first_seeds, lambda: True)
+        except ZooError as error:
+            if not self._edited:
+                raise
+            raise type(error)(f"{error}. {self._edited_note()}") from error
+
+    def _edited_note(self) -> str:
+        """Say how many of the runs that are missing are stored with another source of their variants."""
+        stored = counted(len(self._edited), "run")
+        return (
+            f"{stored} of this study {'is' if len(self._edited) == 1 else 'are'} stored with another version of the "
+            "source of the variants, which was edited since; `zoo study run` trains with that of now"
+        )
 
     def run_shard(self, number: int, count: int) -> list[Run]:
         """Train one of `count` shares of the study's runs, and judge nothing: that takes all shares, merged.
@@ -223,9 +267,14 @@ class StudyWork:
             fits=lambda spec: spec.name not in self.unfit,
         )
         left_out = (f"Left out: {reason}" for reason in self.unfit.values())
-        leaks = (f"{self.dataset.name}: {leak}." for leak in self.dataset.leaks)
+        if isinstance(self.dataset, Unseen):
+            about: list[str] = [self.dataset.note]
+        else:
+            about = [f"{self.dataset.name}: {leak}." for leak in self.dataset.leaks]
+        if self._edited:
+            about.append(f"{self._edited_note()}.")
         numbers = self.ledger.numbers(run.key for run in result.runs)
-        return Findings(attrs.evolve(result, notes=(*leaks, *result.notes, *left_out)), numbers)
+        return Findings(attrs.evolve(result, notes=(*about, *result.notes, *left_out)), numbers)
 
     def _train(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
         """Train what the ledger does not hold, with progress."""
@@ -248,14 +297,16 @@ class StudyWork:
         runs = stored_runs(
             specs,
             seeds,
-            self.dataset,
+            self.dataset.digest,
             registry=self._lab.registry,
             ledger=self.ledger,
             precision=self._lab.precision,
         )
         trained = {run.key.spec for run in runs}
+        keys = run_keys(specs, seeds, self.dataset.digest, registry=self._lab.registry, precision=self._lab.precision)
+        self._edited |= self.ledger.of_another_source(keys)
         for spec in specs:
-            if spec.identity not in trained:
+            if spec.identity not in trained and not isinstance(self.dataset, Unseen):
                 try:
                     self._plan_runs([spec], seeds[:1])
                 except BuildError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from zoo.errors import UnknownNameError, ZooError, near_misses
 from zoo.lab.named import told_misspelt
-from zoo.train.run import Run, RunKey
+from zoo.train.run import Run, RunKey, Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,10 +33,12 @@ class Table:
         numbers: Mapping[RunKey, int] | None = None,
         is_stale: Callable[[Run], bool] = lambda run: False,
         class_names: Callable[[Run], Sequence[str] | None] = lambda run: None,
+        drawn: Status = "finished",
     ) -> None:
         self.all, self.families = tuple(runs), tuple(map(tuple, families))
         self._is_stale, self._class_names = is_stale, class_names
         self._numbers = dict(numbers or {})
+        self._drawn = drawn
 
     def render(self, format_: str = "simple", *, sort: str | None = None, width: int | None = None) -> str:
         """Return the table as text, as `zoo benchmark --format` does.
@@ -131,7 +133,9 @@ class Table:
 
         names = specs or tuple(dict.fromkeys(run.name for run in self.all))
         held_out = all(run.spec["data"]["validation"] for run in self.all)
-        runs = {name: [run for run in self._of(name) if run.status == "finished"] for name in names}
+        runs = {name: [run for run in self._of(name) if run.status == self._drawn] for name in names}
+        if self._drawn == "running":  # they came to unlike numbers of epochs, which have no mean
+            runs = {f"{name} seed {run.key.seed}": [run] for name, own in runs.items() for run in own}
         part = part or ("validation" if held_out else "test")
         known = {
             name: None for own in runs.values() for run in own for epoch in run.epochs for name in epoch.evaluations

@@ -125,6 +125,18 @@ def entries(
         return _entries(connection, ledger, patterns, dataset, statuses, ids, stale_for)
 
 
+def unfinished(ledger: Ledger, *, patterns: Sequence[str] = (), dataset: str | None = None) -> list[tuple[Entry, Run]]:
+    """Return the attempts that have not ended, with the epochs that they came to, as for `entries`.
+
+    One that is cut short, and has no epochs, is left out: nothing is known of it.
+    """
+    found = entries(ledger, patterns=patterns, dataset=dataset, statuses=("running", "cut short"))
+    with ledger.file.transaction("DEFERRED") as connection:
+        rows = [connection.execute("SELECT * FROM run WHERE id = ?", [entry.id]).fetchone() for entry in found]
+        runs = [(entry, _read(ledger, row)) for entry, row in zip(found, rows, strict=True) if row is not None]
+    return [(entry, run) for entry, run in runs if run.epochs or entry.owner]
+
+
 def require_known(ledger: Ledger, patterns: Sequence[str], dataset: str | None) -> None:
     """See that there are runs of all specs and on the data set that were asked for.
 

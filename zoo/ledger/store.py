@@ -141,7 +141,7 @@ class Ledger:
     def release(self, attempt: int) -> None:
         """Give a claim back, unless the attempt has ended.
 
-        Its epochs are removed, and so is the attempt itself, unless it has a checkpoint from which the run can go on.
+        The attempt stays until the run is claimed again, if it has epochs, or a checkpoint from which it can go on.
         """
         with self.file.transaction("IMMEDIATE"):
             self._give_back("status = 'running' AND id = ?", attempt)
@@ -207,6 +207,19 @@ class Ledger:
         with self.file.transaction("DEFERRED") as connection:
             found = {key: connection.execute(query, key_values(key)).fetchone()[0] for key in keys}
         return {key: number for key, number in found.items() if number is not None}
+
+    def of_another_source(self, keys: Iterable[RunKey]) -> set[RunKey]:
+        """Return those of the keys whose run has ended with another source of the variants, and not with theirs."""
+        query = (
+            "SELECT 1 FROM run WHERE spec_digest = ? AND seed = ? AND dataset_digest = ? AND source_digest <> ? "
+            f"AND precision = ? AND {ENDED}"
+        )
+        with self.file.transaction("DEFERRED") as connection:
+            return {
+                key
+                for key in keys
+                if connection.execute(query, key_values(key)).fetchone() and not self._has_ended(key)
+            }
 
     def names(self, *, identity: str | None = None) -> list[str]:
         """Return the names of the specs that runs are stored of, in alphabetical order.
@@ -276,8 +289,8 @@ class Ledger:
         connection = self.file.connection
         claims = f"SELECT * FROM run WHERE owner = ? AND {condition}"
         for row in connection.execute(claims, [self._owner.token, *values]).fetchall():
-            if checkpoint_file(self.checkpoints, key_of(row)).exists():
-                connection.execute("DELETE FROM epoch WHERE run = ?", [row["id"]])
+            epochs = connection.execute("SELECT 1 FROM epoch WHERE run = ?", [row["id"]]).fetchone()
+            if epochs or checkpoint_file(self.checkpoints, key_of(row)).exists():
                 update(connection, row["id"], {"owner": None})
             else:
                 self._delete(row["id"])

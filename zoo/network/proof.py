@@ -82,6 +82,17 @@ def prove(
     return lines
 
 
+def stated(base: Spec, changed: Spec, sets: Mapping[str, Any], *, registry: Registry) -> tuple[str, ...]:
+    """Return in lines where the two specs differ: what `prove` says where the form of the images is not known.
+
+    Raises:
+        SpecError: they differ also in something that the change does not name.
+    """
+    differences = list(_differences(base, changed))
+    _check_named(base, changed, sets, differences, registry)
+    return tuple(map(str, differences))
+
+
 _ABSENT = object()
 
 

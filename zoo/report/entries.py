@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -45,7 +44,7 @@ def render(found: Sequence[Entry]) -> str:
     if width is not None:
         left_out = fit(cells, width, folding=("spec", "data set"), left_out_first=_LEFT_OUT_FIRST)
         if left_out:
-            below = ["", textwrap.fill(f"No room for: {', '.join(left_out)}; --json has all.", width)]
+            below = ["", layout.wrapped(f"No room for: {', '.join(left_out)}; --json has all.", width)]
     table = tabulate(
         list(zip(*cells.values(), strict=True)),
         headers=list(cells),

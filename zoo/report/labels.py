@@ -39,9 +39,9 @@ def distinct(
         rows_by_name[name].append(row)
     labels = list(names)
     for name, rows in rows_by_name.items():
-        differences = _differences([specs[row] for row in rows], in_columns)
-        if all(differences):
-            for row, difference in zip(rows, differences, strict=True):
+        found = differences([specs[row] for row in rows], in_columns)
+        if all(found):
+            for row, difference in zip(rows, found, strict=True):
                 labels[row] = f"{name} ({difference})"
     seen = [
         (label, *(spec[section][field] for section, field in in_columns))
@@ -54,7 +54,7 @@ def distinct(
     ]
 
 
-def _differences(specs: Sequence[Mapping[str, Any]], in_columns: Sequence[Path]) -> list[str]:
+def differences(specs: Sequence[Mapping[str, Any]], in_columns: Sequence[Path]) -> list[str]:
     """Return for each spec the values that not all of them share; nothing where those are too many to read."""
     flat = [dict(_leaves(spec, ())) for spec in specs]
     paths = dict.fromkeys(path for leaves in flat for path in leaves)

@@ -79,4 +79,17 @@ def table(
 def paragraph(text: str) -> str:
     """Return text broken into lines of the terminal."""
     width = terminal_width()
-    return text if width is None else textwrap.fill(text, width)
+    return text if width is None else wrapped(text, width)
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return text broken into lines at spaces only: a word, an option, a path stays whole; an indent is kept."""
+    indent = text[: len(text) - len(text.lstrip(" "))]
+    return textwrap.fill(
+        text.lstrip(" "),
+        width,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  " if indent else "",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -9,7 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from zoo.report import layout, markup
-from zoo.report.text import counted, rough_duration
+from zoo.report.text import counted, estimated, rough_duration
 
 if TYPE_CHECKING:
     from zoo.benchmark import Plan
@@ -29,7 +29,7 @@ def remarks(plan: Plan, ledger: Path) -> list[str]:
     held = plan.stored
     if plan.missing:
         already = f"; {held} {'is' if held == 1 else 'are'} in {ledger} already" if held else ""
-        lines.append(f"{counted(len(plan.missing), 'run')} to train{already}: about {rough_duration(plan.estimate)}.")
+        lines.append(f"{counted(len(plan.missing), 'run')} to train{already}: about {estimated(plan.estimate)}.")
     elif plan.runs:
         lines.append(f"Nothing to train: {counted(len(plan.runs), 'run')} in {ledger} already.")
     return lines

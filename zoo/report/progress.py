@@ -18,7 +18,7 @@ from zoo.benchmark import Plan
 from zoo.characters import without_controls
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.report.layout import progress_console
-from zoo.report.text import counted, duration, rough_duration
+from zoo.report.text import AS_SLOW, counted, duration, rough_range
 from zoo.study.measure import epoch_recall, measured
 from zoo.train.places import checkpoint_file
 from zoo.train.run import EpochRecord, Run
@@ -40,26 +40,37 @@ class TimeLeft:
     def __init__(self, expected: float, now: Callable[[], float] = time.perf_counter) -> None:
         self._expected, self._now = expected, now
         self._done = 0.0
-        self._start: tuple[float, float] | None = None
+        self._marks: list[tuple[float, float]] = []
 
     def advance(self, share: float) -> None:
         """Say that a share of all the work has been done."""
         self._done += share
-        if self._start is None:
-            # Starting the workers is not part of the work: the clock runs from the first that was done.
-            self._start = self._now(), self._done
+        # Starting the workers is not part of the work: the clock runs from the first that was done.
+        self._marks.append((self._now(), self._done))
 
     @property
-    def seconds(self) -> float:
-        """Estimated seconds until all is done."""
+    def range(self) -> tuple[float, float]:
+        """Estimated seconds until all is done, at least and at most."""
         left = self._expected * max(0.0, 1 - self._done)
-        if self._start is None:
-            return left
-        started, done_then = self._start
+        if not self._marks or not self._expected:
+            return left, AS_SLOW * left
         # As if a twentieth of the work had gone as planned, so that the first few events do not say too much.
-        as_planned = 0.05 * self._expected
-        took, planned = self._now() - started, self._expected * max(0.0, self._done - done_then)
-        return left * (took + as_planned) / (planned + as_planned) if planned + as_planned else left
+        as_planned = 0.05
+        planned = max(0.0, self._done - self._marks[0][1])
+        slower = self._slower() or [1.0]
+        low, high = (
+            (factor * planned + prior * as_planned) / (planned + as_planned)
+            for factor, prior in ((min(slower), 1.0), (max(slower), AS_SLOW))
+        )
+        return left * low, left * max(low, high)
+
+    def _slower(self) -> list[float]:
+        """Return how many times longer than planned the work took so far, and each half of it."""
+        first, middle, last = self._marks[0], self._marks[len(self._marks) // 2], (self._now(), self._done)
+        spans = ((first, last), (first, middle), (middle, last))
+        return [
+            (to - since) / (self._expected * (done - before)) for (since, before), (to, done) in spans if done > before
+        ]
 
 
 class Display:
@@ -162,7 +173,7 @@ class Display:
         self._progress.update(self._all, completed=self._done, status=self._left())
 
     def _left(self) -> str:
-        return f"about {rough_duration(self._time_left.seconds)} left"
+        return f"about {rough_range(*self._time_left.range)} left"
 
 
 def begun_lines(begun: Sequence[tuple[Run, int]], checkpoints: Path) -> list[str]:
@@ -174,7 +185,7 @@ def begun_lines(begun: Sequence[tuple[Run, int]], checkpoints: Path) -> list[str
         lines.append(f"{_title(run)}: {epochs} of {counted(_planned_epochs(run), 'epoch')} were trained; {where}.")
     if len(begun) > _SHOWN:
         lines.append(f"So it is with {counted(len(begun) - _SHOWN, 'run')} more.")
-    return lines
+    return [*lines, "`zoo results --partial` shows the epochs of runs that have not ended."] if lines else []
 
 
 def _title(run: Run) -> str:

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -18,7 +17,7 @@ from tabulate import tabulate, tabulate_formats
 
 from zoo.data.names import shown_names
 from zoo.errors import ZooError, near_misses, option
-from zoo.report import markup
+from zoo.report import layout, markup
 from zoo.report.labels import distinct
 from zoo.report.text import counted, duration, fit, quantity, seed_span, with_interval
 from zoo.statistics.intervals import mean_interval
@@ -372,7 +371,7 @@ def _section(
         left_out = fit(cells, width, folding=("spec",), left_out_first=left_out_first)
         if left_out:
             below.append(f"No room for: {', '.join(left_out)}; {option('format', 'csv')} has all.")
-        above, below = ([textwrap.fill(line, width) for line in lines] for lines in (above, below))
+        above, below = ([layout.wrapped(line, width) for line in lines] for lines in (above, below))
     above, below = markup.lines(above, format_), markup.lines(below, format_)
     return "\n".join([*above, "", _tabulate(cells, format_), *(["", *below] if below else [])])
 

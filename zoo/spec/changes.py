@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from zoo.errors import SpecError
+from zoo.errors import SpecError, option
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.spec.paths import NoChangeError, apply
@@ -52,6 +53,7 @@ def select_changed(
     registry: Registry,
     sets: Mapping[str, Any],
     variations: Mapping[str, Sequence[Any]],
+    against: Named | None = None,
 ) -> Selection:
     """Return the specs that are named, with the values set, in every combination of the variations.
 
@@ -60,16 +62,26 @@ def select_changed(
         registry: where they are looked up.
         sets: values by path; a spec that has a value already keeps it.
         variations: by path, the values to try.
+        against: the spec that all others are judged against; it is one of those that are returned, named or not.
 
     Raises:
         UnknownNameError: a name or a pattern matches nothing.
-        SpecError: a spec that was named itself, a path or a value is not valid, a path is both set and varied, or there
-            is no valid spec.
+        SpecError: a spec that was named itself, a path or a value is not valid, a path is both set and varied, there
+            is no valid spec, or nothing that could be judged.
     """
+    if against is not None and variations:
+        raise SpecError(
+            f"{option('vary')} judges each value against the first already; {option('against')} is for specs that are "
+            "named: give one of the two"
+        )
     for path in variations:
         if path in sets:
             raise SpecError(f"{path} is both set and varied; do one of the two")
     originals, broken = select(names or ["*"], registry=registry)
+    if against is not None:
+        first = _reference(against, registry)
+        originals = [first, *(spec for spec in originals if (spec.name, spec.identity) != (first.name, first.identity))]
+        names = [against, *names] if names else names
     if not originals:
         raise SpecError("\n".join(["there is no valid spec", *broken]))
     asked_for = {Path(name).stem if name.endswith(".toml") else name for name in names if isinstance(name, str)}
@@ -83,7 +95,38 @@ def select_changed(
         families += [tuple(spec.name for spec in family)] if variations else []
         if original.name in asked_for or not all(isinstance(name, str) for name in names):
             named |= {spec.name for spec in family}
+    if against is not None:
+        families = [_judged_against_the_first(specs)]
     return Selection(specs=tuple(specs), families=tuple(families), named=frozenset(named), broken=tuple(broken))
+
+
+def _reference(against: Named, registry: Registry) -> Spec:
+    """Return the spec that others are judged against.
+
+    Raises:
+        SpecError: it stands for several.
+    """
+    found, _ = select([against], registry=registry)
+    if len(found) != 1:
+        raise SpecError(f"{option('against', str(against))}: it stands for {len(found)} specs; name one")
+    return found[0]
+
+
+def _judged_against_the_first(specs: Sequence[Spec]) -> tuple[str, ...]:
+    """Return the names of specs, which are told apart by them.
+
+    Raises:
+        SpecError: there is one only, or two have one name.
+    """
+    family = tuple(spec.name for spec in specs)
+    if len(family) == 1:
+        raise SpecError(
+            f"{option('against')}: there is nothing to judge: {family[0]} is the only spec; name another one"
+        )
+    for name, count in Counter(family).items():
+        if count > 1:
+            raise SpecError(f"{option('against')}: {count} specs are called {name!r}; rename all but one of them")
+    return family
 
 
 def overridden(spec: Spec, sets: Mapping[str, Any], *, registry: Registry) -> Spec:

@@ -85,7 +85,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         SpecError: the file cannot be read or is not TOML; with line and column.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows put a byte order mark first
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SpecError(f"cannot read the spec file {path}: {reason}") from error

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import attrs
 import pandas as pd
 
-from zoo.data import Dataset
 from zoo.errors import BuildError, NothingTrainedError, SpecError, option
-from zoo.network.proof import prove
+from zoo.network.proof import prove, stated
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.statistics.effects import factorial_effects
@@ -28,6 +27,7 @@ from zoo.study.capacity import widened
 from zoo.study.confirm import confirm
 from zoo.study.definition import Study, changed
 from zoo.study.designs import Outcome, Pair
+from zoo.study.images import Imaged
 from zoo.study.looks import levels, looks_until
 from zoo.study.result import Claim, StudyResult
 from zoo.study.rivals import RivalArms
@@ -68,8 +68,10 @@ def check_auto(study: Study) -> None:
         )
 
 
-def proofs(study: Study, dataset: Dataset, registry: Registry) -> dict[str, tuple[str, ...]]:
+def proofs(study: Study, dataset: Imaged, registry: Registry) -> dict[str, tuple[str, ...]]:
     """Return, for each change alone, what it does to the network and the training, line by line.
+
+    Where the form of the images is not known, no network is built: the lines say what the change sets.
 
     Raises:
         SpecError: a change alters nothing, or something that it does not name.
@@ -78,10 +80,14 @@ def proofs(study: Study, dataset: Dataset, registry: Registry) -> dict[str, tupl
     found: dict[str, tuple[str, ...]] = {}
     for cell in study.single_changes():
         (level,) = study.levels(cell).values()
+        changed_spec = study.spec(cell, registry)
+        if dataset.shape is None:
+            found[study.arm_name(cell)] = stated(study.base, changed_spec, level.sets, registry=registry)
+            continue
         try:
             found[study.arm_name(cell)] = prove(
                 study.base,
-                study.spec(cell, registry),
+                changed_spec,
                 level.sets,
                 input_shape=dataset.shape,
                 classes=len(dataset.classes),
@@ -99,7 +105,7 @@ def conduct(
     seeds: Sequence[int],
     train: Train,
     *,
-    dataset: Dataset,
+    dataset: Imaged,
     registry: Registry,
     auto: Auto | None = None,
     command: str = "",
@@ -114,7 +120,7 @@ def conduct(
         study: what is asked.
         seeds: with which every spec is trained; with `auto` those of the last look.
         train: trains, or finds what was trained.
-        dataset: that the base is trained on.
+        dataset: that the base is trained on; where its form is not known, the design may not match sizes.
         registry: where variants are looked up.
         auto: add seeds only where a claim is undecided.
         command: what repeats it.
@@ -215,7 +221,7 @@ def _matched(
     study: Study,
     pairs: Iterable[Pair],
     table: ArmTable,
-    dataset: Dataset,
+    dataset: Imaged,
     registry: Registry,
     seeds: Sequence[int],
     matched: dict[str, str],
@@ -224,6 +230,7 @@ def _matched(
     added = []
     measure = study.design.match
     assert measure
+    assert dataset.shape
     for pair in pairs:
         treatment, control = table.arms[pair.treatment], table.arms[pair.control]
         spec = widened(

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import attrs
 import numpy as np
 
-from zoo.data import Dataset
 from zoo.errors import ZooError
 from zoo.registry import Registry
 from zoo.spec import Reference
@@ -22,6 +21,7 @@ from zoo.study.comparable import TIMES, VERSIONS, at_once, unlike
 from zoo.study.confirm import Confirmation
 from zoo.study.definition import Part, Study
 from zoo.study.designs import Outcome
+from zoo.study.images import Imaged
 from zoo.study.result import Arm, Claim, Step, StudyResult
 from zoo.train import metrics
 
@@ -39,7 +39,7 @@ def summarize(
     proofs: Mapping[str, tuple[str, ...]],
     level: float,
     command: str,
-    dataset: Dataset,
+    dataset: Imaged,
     matched: Mapping[str, str],
     missing: int,
     confirmed: Confirmation | None,

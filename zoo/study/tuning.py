@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from zoo.data import Dataset
 from zoo.errors import BuildError
 from zoo.registry import Registry
 from zoo.spec import Spec
@@ -22,6 +21,7 @@ from zoo.study.arms import Train
 from zoo.study.conduct import Auto, conduct, proofs
 from zoo.study.confirm import fresh_seeds
 from zoo.study.definition import Cell, Study
+from zoo.study.images import Imaged
 from zoo.study.measure import counted_recall
 from zoo.study.result import StudyResult
 from zoo.study.settings import Setting
@@ -57,7 +57,7 @@ def conduct_tuned(
     seeds: Sequence[int],
     train: Train,
     *,
-    dataset: Dataset,
+    dataset: Imaged,
     registry: Registry,
     auto: Auto | None = None,
     command: str = "",

@@ -159,3 +159,19 @@ def test_a_run_is_trained_though_mlflow_cannot_be_reached(tmp_path):
     (line,) = (line for line in ended.stderr.splitlines() if " raised " in line)
     assert line.startswith("plugin zoo_mlflow: its hook zoo_run_started ")
     assert "starter/default" in ended.stdout
+
+
+def test_stored_runs_are_written_afterwards_once(trained, store, monkeypatch):
+    live, row = trained
+    monkeypatch.setenv(zoo_mlflow.EXPERIMENT_VARIABLE, "afterwards")
+    uri = f"sqlite:///{store / 'mlflow.db'}"
+    for new, there in (("1 run", "0 were"), ("0 runs", "1 was")):
+        result = command("results", "--ledger", str(store / "zoo.sqlite"), "--to", f"mlflow:{uri}")
+        assert result.exit_code == 0
+        assert f"MLflow: {new} written to {uri}; {there} there already.\n" in result.stderr
+    (run,) = runs("afterwards")
+    assert run.info.status == "FINISHED"
+    assert run.data.params == live.data.params
+    assert run.data.metrics["recall/test"] == row["test_recall"]
+    history = MlflowClient().get_metric_history(run.info.run_id, "recall/test")
+    assert [metric.step for metric in history] == list(range(1, EPOCHS + 1))

@@ -37,6 +37,13 @@ def flops(arm: Arm) -> float:
     return max((run.flops for run in arm.runs), default=0) or math.nan
 
 
+def shared_cost(result: StudyResult, cost: str) -> float | None:
+    """Return what all arms cost, in parameters or in FLOPs, where they cost the same."""
+    measure = {"parameters": parameters, "flops": flops}.get(cost)
+    costs = {value for arm in result.arms if measure and not math.isnan(value := measure(arm))}
+    return costs.pop() if len(costs) == 1 and len(result.arms) > 1 else None
+
+
 def confusion(arm: Arm, part: str) -> NDArray[np.int64] | None:
     """Return the counts after the last evaluation of each finished run, added up; None for no such run.
 

@@ -149,7 +149,8 @@ def _sections(result: StudyResult) -> dict[str, list[Picture]]:
                 lambda ax: plots.effect_plot(result, ax),
                 plots.rows_height(judged),
                 f"Difference in {select} recall with its {tables.interval(result)}. "
-                f"The band is the margin of ±{result.study.design.margin:g}; filled marks help or hurt.",
+                f"The band is the margin of ±{result.study.design.margin:g}; filled marks help or hurt."
+                + _of(judged, len(result.claims) + len(result.effects), "that differ most"),
                 tables.answer(result),
             )
         ]
@@ -163,23 +164,25 @@ def _sections(result: StudyResult) -> dict[str, list[Picture]]:
                 "; ".join(f"{t.arm} with {t.setting.label}: {t.mean:.4f}" for t in result.tuned.trials),
             )
         ]
-    pairs = tables.strongest(result)
+    pairs = _by_factors(tables.strongest(result))
     if pairs:
         sections["Interactions"] = [
             draw(
                 lambda ax: plots.interaction_matrix(result, ax),
                 1.4 + 0.45 * levels,
-                "Main effects on the diagonal; off it, how two changes alter each other's effect. Bold: clear.",
+                "Main effects on the diagonal; off it, how two changes alter each other's effect. Bold: clear."
+                + _of(min(len(pairs), _MOST_PAIRS), len(pairs), "that are strongest, drawn below", "interactions"),
                 " ".join(tables.sentences(result)) or "No interaction is clear.",
             ),
-            *(_pair(result, draw, *effect.levels) for effect in _by_factors(pairs)[:_MOST_PAIRS]),
+            *(_pair(result, draw, *effect.levels) for effect in pairs[:_MOST_PAIRS]),
         ]
     featured = arms.featured(result)
     sections["Learning curves"] = [
         draw(
             lambda ax: plots.learning_curves(result, ax=ax),
             3.2,
-            f"{select.capitalize()} recall after each epoch: mean over finished runs, band: 95% interval over seeds.",
+            f"{select.capitalize()} recall after each epoch: mean over finished runs, band: 95% interval over seeds."
+            + _of(len(featured), len(result.arms), "the base, what was chosen, and the best of the others", "arms"),
             _recalls(result, (arm.name for arm in featured)),
         )
     ]
@@ -191,7 +194,7 @@ def _sections(result: StudyResult) -> dict[str, list[Picture]]:
             f"Not beaten: {', '.join(result.pareto[cost]) or 'none'}.",
         )
         for cost, words in tables.COSTS.items()
-        if cost in result.pareto
+        if cost in result.pareto and arms.shared_cost(result, cost) is None
     ]
     base = result.arms[0].name
     shown = result.chosen or base
@@ -203,7 +206,8 @@ def _sections(result: StudyResult) -> dict[str, list[Picture]]:
             draw(
                 lambda ax: plots.class_recall(result, [shown], ax),
                 plots.rows_height(min(len(result.classes), plots.MOST_CLASSES)),
-                f"Mean difference in {select} recall of each class, {shown} less {base}.",
+                f"Mean difference in {select} recall of each class, {shown} less {base}."
+                + _of(min(len(result.classes), plots.MOST_CLASSES), len(result.classes), "that differ most", "classes"),
                 ", ".join(f"{name}: {value:+.4f}" for name, value in figures),
             )
         ]
@@ -221,6 +225,11 @@ def _sections(result: StudyResult) -> dict[str, list[Picture]]:
             for name in confused
         ]
     return {heading: pictures for heading, pictures in sections.items() if pictures}
+
+
+def _of(shown: int, there_are: int, which: str, what: str = "differences") -> str:
+    """Say how many of how many are shown, where not all are."""
+    return f" Shown: {shown} of {there_are} {what}, {which}." if shown < there_are else ""
 
 
 def _by_factors(effects: Iterable[Effect]) -> list[Effect]:

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from zoo.report import layout
-from zoo.report.text import counted, quantity, rough_duration, seed_span
+from zoo.report.text import counted, estimated, quantity, rough_duration, seed_span
 from zoo.statistics.verdicts import LEAST_SEEDS
 from zoo.study.definition import Study
 from zoo.study.plan import StudyPlan
@@ -34,7 +34,7 @@ def lines(study: Study, found: StudyPlan, ledger: Path, *, seeds: int) -> list[s
             if found.confirming
             else []
         ),
-        f"Time: {most or 'at most ' * bool(found.tuning)}about {rough_duration(found.seconds)}, "
+        f"Time: {most or 'at most ' * bool(found.tuning)}about {estimated(found.seconds)}, "
         f"{counted(plan.jobs, 'run') if plan.jobs else 'as many runs as there is room for'} at once; "
         f"memory: about {quantity(found.memory * (plan.jobs or 1))}B beside the data.",
         *(f"Note: {note}." for note in plan.notes),

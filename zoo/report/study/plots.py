@@ -71,6 +71,7 @@ def effect_plot(result: StudyResult, ax: Axes | None = None) -> Axes:
     """
     judged: list[tuple[str, Comparison, bool]] = [(claim.change, claim.comparison, False) for claim in result.claims]
     judged += [(effect.name, effect.comparison, len(effect.levels) > 1) for effect in result.effects]
+    there_are = len(judged)
     if len(judged) > MOST_EFFECTS:
         kept = sorted(range(len(judged)), key=lambda i: -abs(judged[i][1].difference))[:MOST_EFFECTS]
         judged = [judged[i] for i in sorted(kept)]
@@ -87,7 +88,8 @@ def effect_plot(result: StudyResult, ax: Axes | None = None) -> Axes:
         words = said(attrs.evolve(c, more_seeds=None), is_interaction=is_interaction)
         ax.annotate(words, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize="small")
     _rows(ax, [name for name, _, _ in judged])
-    ax.set_xlabel(f"difference in {result.study.design.select} recall, {tables.interval(result)}")
+    shown = f" ({len(judged)} of {there_are})" if len(judged) < there_are else ""
+    ax.set_xlabel(f"difference in {result.study.design.select} recall, {tables.interval(result)}{shown}")
     return ax
 
 
@@ -105,11 +107,11 @@ def learning_curves(
     Raises:
         UnknownNameError: there is no such arm.
     """
-    return curves(
-        {arm.name: arms.finished(arm) for arm in _arms(result, names)},
-        part=part or result.study.design.select,
-        ax=ax,
-    )
+    shown = _arms(result, names)
+    ax = curves({arm.name: arms.finished(arm) for arm in shown}, part=part or result.study.design.select, ax=ax)
+    if len(shown) < len(result.arms):
+        ax.set_xlabel(f"epoch ({len(shown)} of {len(result.arms)} arms)")
+    return ax
 
 
 def curves(runs: Mapping[str, Sequence[Run]], *, part: str, ax: Axes | None = None) -> Axes:
@@ -260,7 +262,8 @@ def interaction_plot(result: StudyResult, first: str, second: str, ax: Axes | No
 def recall_against(result: StudyResult, cost: Cost = "seconds", ax: Axes | None = None) -> Axes:
     """Draw mean recall against training time, parameters or FLOPs; the line joins the arms that none beats in both.
 
-    There is no line of times that were measured while runs shared the machine: they are not compared.
+    There is no line of times that were measured while runs shared the machine: they are not compared. Where all arms
+    cost the same, they stand side by side by their recall.
     """
     ax = _axes(ax, 3.2)
     select = result.study.design.select
@@ -269,6 +272,11 @@ def recall_against(result: StudyResult, cost: Cost = "seconds", ax: Axes | None 
     told = {*front, result.chosen or "", result.arms[0].name}
     points = {arm.name: (measure(arm), *arms.recall(arm, select)) for arm in result.arms}
     points = {name: point for name, point in points.items() if not any(map(math.isnan, point[:2]))}
+    shared = arms.shared_cost(result, cost)
+    if shared is not None:
+        in_order = sorted(points, key=lambda name: points[name][1])
+        points = {name: (float(place), *points[name][1:]) for place, name in enumerate(in_order)}
+        front = ()
     labels = []
     for name, (x, y, half) in points.items():
         color, fill = (BLUE, BLUE) if name in front else (GREY, ax.get_facecolor())
@@ -278,6 +286,12 @@ def recall_against(result: StudyResult, cost: Cost = "seconds", ax: Axes | None 
             labels.append((x, y, name, GREY))
     on_front = sorted(points[name][:2] for name in front if name in points)
     ax.step([x for x, _ in on_front], [y for _, y in on_front], where="post", color=BLUE, linewidth=1)
+    if shared is not None:
+        ax.set_xticks([])
+        ax.set_xlabel(f"{tables.COSTS[cost]}: {quantity(shared)} for all")
+        _recall_axis(ax, select)
+        _label_right(ax, labels)
+        return ax
     costs = [x for x, _, _ in points.values()]
     if costs and min(costs) > 0 and max(costs) > 5 * min(costs):
         ax.set_xscale("log")
@@ -327,7 +341,8 @@ def class_recall(result: StudyResult, names: Sequence[str] | None = None, ax: Ax
         ax.plot(values, range(len(kept)), marker, color=color, markersize=5, label=_plain(name))
     _rows(ax, [result.classes[i] for i in kept])
     against = f"of {found[0][0]} " if len(found) == 1 else ""
-    ax.set_xlabel(_plain(f"{result.study.design.select} recall {against}less that of {result.arms[0].name}"))
+    shown = f" ({len(kept)} of {len(result.classes)} classes)" if len(kept) < len(result.classes) else ""
+    ax.set_xlabel(_plain(f"{result.study.design.select} recall {against}less that of {result.arms[0].name}{shown}"))
     if len(found) > 1:
         ax.legend()
     return ax

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import attrs
 from tabulate import tabulate
 
 from zoo.errors import ZooError, near_misses, option
-from zoo.report import markup, table
+from zoo.report import layout, markup, table
 from zoo.report.study import arms
 from zoo.report.study.cells import Cell, Table
 from zoo.report.study.said import said
@@ -608,12 +607,15 @@ def references(result: StudyResult) -> list[Table]:
 
 
 def fronts(result: StudyResult) -> list[str]:
-    """Say which arms no other beats in both recall and cost."""
-    return [
-        f"Not beaten in both recall and {COSTS[cost]}: {', '.join(names)}."
-        for cost, names in result.pareto.items()
-        if names
-    ]
+    """Say which arms no other beats in both recall and cost, or that all cost the same."""
+    lines = []
+    for cost, names in result.pareto.items():
+        shared = arms.shared_cost(result, cost)
+        if shared is not None:
+            lines.append(f"All arms have {quantity(shared)} {COSTS[cost]}.")
+        elif names:
+            lines.append(f"Not beaten in both recall and {COSTS[cost]}: {', '.join(names)}.")
+    return lines
 
 
 def _number(value: float) -> float | None:
@@ -626,7 +628,7 @@ def _text(lines: Iterable[str], format_: str, width: int | None) -> str:
     if not lines:
         return ""
     if width is not None:
-        return "\n".join(textwrap.fill(line, width, break_long_words=False) for line in lines)
+        return "\n".join(layout.wrapped(line, width) for line in lines)
     return ("\n\n" if format_ in markup.MARKDOWN else "\n").join(markup.lines(lines, format_))
 
 
