@@ -163,6 +163,7 @@ SPEC_TABLES = {
     "network": spec.NetworkSpec,
     "network.features": spec.Block,
     "network.classifier": spec.Dense,
+    "network.replace": spec.Replace,
     "training": spec.TrainingSpec,
     "data": spec.DataSpec,
     "evaluation": spec.EvaluationSpec,

@@ -7,8 +7,6 @@ before anything is trained.
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, get_args
@@ -18,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import SpecError
-from zoo.network.builder import Shape, construct
+from zoo.network.builder import construct
+from zoo.network.layers import Built, Shape, describe
 from zoo.registry import Registry
 from zoo.registry.options import Choice
 from zoo.spec import SECTIONS, DensePart, Part, Spec, paths
@@ -63,6 +62,14 @@ def prove(
     """
     differences = list(_differences(base, changed))
     _check_named(base, changed, sets, differences, registry)
+    if base.network.architecture != changed.network.architecture:
+        # Two whole networks have no layers in common.
+        whole = [construct(s, input_shape, classes, seed=seed, registry=registry) for s in (base, changed)]
+        return (_exchanged(base, changed, whole), *(str(d) for d in differences if d.place[0] != "network"))
+    if base.network.replace != changed.network.replace:
+        whole = [construct(s, input_shape, classes, seed=seed, registry=registry) for s in (base, changed)]
+        exchanged = _replaced(base, changed, whole)
+        return (*exchanged, *(str(d) for d in differences if d.place[0] != "network"))
     before, after = (_Network.of(spec, input_shape, classes, seed=seed, registry=registry) for spec in (base, changed))
     comparison = _Comparison(before, after, [d.place[1:] for d in differences if d.place[0] == "network"], seed)
     comparison.compare()
@@ -80,6 +87,49 @@ def prove(
             f"{_plugins(base, changed, registry)}"
         )
     return lines
+
+
+def _exchanged(base: Spec, changed: Spec, whole: Sequence[Built]) -> str:
+    """Say which network came in whose place, and what it is in numbers."""
+    names = [str(spec.network.architecture or "blocks") for spec in (base, changed)]
+    layers, parameters, flops = (
+        f"{old:,} -> {new:,}" for old, new in zip(*((len(b.layers), b.parameters, b.flops) for b in whole), strict=True)
+    )
+    return f"~ network: {names[0]} -> {names[1]} (layers {layers}; parameters {parameters}; FLOPs {flops})"
+
+
+def _replaced(base: Spec, changed: Spec, whole: Sequence[Built]) -> Iterator[str]:
+    """Say at which places another layer stands, after it was seen that all others start equal.
+
+    Raises:
+        SpecError: other layers start otherwise.
+    """
+    before, after = ({done.path: done for done in built.replaced} for built in whole)
+    old, new = (
+        {
+            name: tensor
+            for name, tensor in built.network.state_dict().items()
+            if not any(name.startswith(f"{path}.") for path in (*before, *after))
+        }
+        for built in whole
+    )
+    # Initializers fill each weight from a stream of its own, so they are no exception.
+    if base.network.initializer == changed.network.initializer and (old.keys() != new.keys() or not _equal(old, new)):
+        raise SpecError(f"{changed.name}: replacing layers of {base.name} also altered the starting weights of others")
+    kinds = dict.fromkeys(done.kind for done in (*before.values(), *after.values()))
+    for kind in kinds:
+        places = [path for path, done in {**before, **after}.items() if done.kind == kind]
+        counts = Counter((after.get(path) or before[path]).what for path in places)
+        in_place = ", ".join(f"{count} of {count} {what}" for what, count in counts.items())
+        variants = [getattr(spec.network.replace, kind) for spec in (base, changed)]
+        if variants[0] == variants[1]:
+            continue
+        yield f"~ {kind}: {variants[0]} -> {variants[1]} at {in_place}"
+        for path in places:
+            texts = [
+                side[path].new if path in side else (after.get(path) or before[path]).old for side in (before, after)
+            ]
+            yield f"~ {path}: {texts[0]} -> {texts[1]}"
 
 
 _ABSENT = object()
@@ -253,7 +303,7 @@ def _layer(module: nn.Module, input_shape: Shape | None) -> _Layer:
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     return _Layer(
         module=module,
-        description=_describe(module),
+        description=describe(module),
         types={name: f"{type(m).__module__}.{type(m).__qualname__}" for name, m in modules.items()},
         settings={
             f"{name}.{key}".strip("."): value
@@ -472,37 +522,3 @@ def _told_apart(old: _Layer, new: _Layer, settings: Collection[str]) -> str:
         ]
         texts = [f"{text} with {more}" for text, more in zip(texts, rest, strict=True)]
     return f"{texts[0]} -> {texts[1]}"
-
-
-_ARGUMENT = re.compile(r"(?:[^,(\[]|\([^)]*\)|\[[^\]]*\])+")
-
-
-def _describe(module: nn.Module) -> str:
-    """Write a module as its repr does, less what has its default: "Conv2d(3, 24, 5x5)"."""
-    name, children = type(module).__name__, list(module.children())
-    if not children:
-        arguments = [*_arguments(module), *(["always on"] if module.training else [])]
-        return f"{name}({', '.join(arguments)})"
-    inner = ", ".join(map(_describe, children))
-    if not isinstance(module, nn.Sequential):
-        return f"{name}[{inner}]"
-    return inner if len(children) == 1 else f"[{inner}]"
-
-
-def _arguments(module: nn.Module) -> Iterator[str]:
-    parameters: dict[str, inspect.Parameter] = {}
-    for cls in reversed(type(module).__mro__):
-        if "__init__" in vars(cls):
-            parameters |= inspect.signature(vars(cls)["__init__"]).parameters
-    for index, argument in enumerate(_ARGUMENT.findall(module.extra_repr())):
-        key, equals, text = argument.strip().partition("=")
-        if not equals or key not in parameters:
-            yield argument.strip()
-            continue
-        default = parameters[key].default
-        numbers = re.findall(r"[^(), ]+", text)
-        # The first says what the layer is, also where it is the default.
-        if index and (text == repr(default) or set(numbers) == {repr(default)}):
-            continue
-        text = "x".join(numbers) if text.startswith("(") else text
-        yield text if default is inspect.Parameter.empty else f"{key}={text}"

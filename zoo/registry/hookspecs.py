@@ -70,6 +70,7 @@ _KINDS = [
     ),
     VariantKind("pooling", "zoo_register_poolings", ("shape",), "reduction of the spatial size"),
     VariantKind("block", "zoo_register_blocks", ("shape", "parts"), "how the parts of a feature block are connected"),
+    VariantKind("architecture", "zoo_register_architectures", ("input_shape", "classes"), "a whole network"),
     VariantKind("initializer", "zoo_register_initializers", ("weight",), "starting values of a weight, set in place"),
     VariantKind("optimizer", "zoo_register_optimizers", ("parameters",), "rule that updates the parameters"),
     VariantKind("schedule", "zoo_register_schedules", ("progress",), "factor on the learning rate over a run"),
@@ -126,6 +127,14 @@ def zoo_register_blocks(register: Register) -> None:
 
 
 @hookspec
+def zoo_register_architectures(register: Register) -> None:
+    """Register architectures: `factory(input_shape, classes, **options) -> nn.Module`, a whole network.
+
+    The module maps images (batch, *input_shape) to logits (batch, classes), in training as in evaluation.
+    """
+
+
+@hookspec
 def zoo_register_initializers(register: Register) -> None:
     """Register initializers: `factory(weight, **options) -> None` fills a weight of two or more dimensions in place."""
 
@@ -175,6 +184,16 @@ def zoo_register_executors(register: Register) -> None:
     """Register executors: `factory(work, **options)`, a generator of events.
 
     `work` is a `zoo.Work`; the events are `zoo.Started`, `zoo.EpochFinished`, `zoo.Ended` and `zoo.Lost`.
+    """
+
+
+@hookspec
+def zoo_layer_kinds() -> Mapping[str, tuple[type | str, ...]]:  # type: ignore[empty-body]
+    """Return what counts as an activation, a normalization, ... where layers of an architecture are replaced.
+
+    By kind, classes of modules and names of functions (`"relu"` for `F.relu(x)`, `torch.relu(x)` and `x.relu()`). A
+    class that stands under two kinds is a layer that does both, of which neither can be replaced. It is asked when a
+    network is built, so it may import torch.
     """
 
 

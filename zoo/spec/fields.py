@@ -71,13 +71,34 @@ class Dense:
     order: Annotated[tuple[DensePart, ...], EACH_ONCE] = get_args(DensePart)
 
 
+OWN = "own"
+"""What leaves the layers of an architecture as they are."""
+
+
+@attrs.frozen(kw_only=True)
+class Replace:
+    """What stands in place of the layers of an architecture; "own" leaves them."""
+
+    activation: Literal["own"] | ActivationChoice = "own"
+    normalization: Literal["own"] | NormalizationChoice = "own"
+    dropout: Literal["own"] | DropoutChoice = "own"
+    filter: Literal["own"] | Annotated[Choice, Kind("filter")] = "own"
+    pooling: Literal["own"] | Annotated[Choice, Kind("pooling")] = "own"
+
+
 @attrs.frozen(kw_only=True)
 class NetworkSpec:
-    """Feature blocks, dense layers, and a last dense layer to the classes, which is always there and gives logits."""
+    """Blocks, or a whole architecture.
 
-    features: tuple[Block, ...]
+    Blocks are feature blocks, dense layers, and a last dense layer to the classes, which is always there and gives
+    logits.
+    """
+
+    features: tuple[Block, ...] = ()
     classifier: tuple[Dense, ...] = ()
     initializer: Annotated[Choice, Kind("initializer")] = chosen("default")
+    architecture: Annotated[Choice, Kind("architecture")] | None = attrs.field(default=None, metadata={LATER: True})
+    replace: Replace | None = attrs.field(default=None, metadata={LATER: True})
 
 
 @attrs.frozen(kw_only=True)
@@ -193,7 +214,7 @@ class Spec:
         return found
 
 
-for _class in (Block, Dense, NetworkSpec, TrainingSpec, DataSpec, EvaluationSpec, Reference, Spec):
+for _class in (Block, Dense, Replace, NetworkSpec, TrainingSpec, DataSpec, EvaluationSpec, Reference, Spec):
     attrs.resolve_types(_class)
 
 LeaveOut = Callable[["attrs.Attribute[Any]", Any], bool]

@@ -25,6 +25,7 @@ from zoo.errors import SpecError, near_misses
 from zoo.registry import Registry
 from zoo.registry.options import Choice
 from zoo.spec import SECTIONS, Spec, merge, split_path, structure, unstructure
+from zoo.spec.fields import OWN
 from zoo.spec.reading import parse_toml
 
 Steps = tuple[str | int, ...]
@@ -192,7 +193,7 @@ def _new_value(old: Any, value: Any, registry: Registry) -> Any:
             fields = _children(old)
             return {**unstructure(old), **{key: _new_value(fields.get(key), v, registry) for key, v in value.items()}}
         return value
-    if isinstance(value, str):
+    if isinstance(value, str) and value != OWN:
         options = {field.name for field in attrs.fields(registry.variant(old.kind, value).options)}
         shared = {name: option for name, option in unstructure(old).items() if name in options}
         return {"name": value, **shared}

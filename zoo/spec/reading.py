@@ -33,6 +33,12 @@ def structure(tree: Mapping[str, Any], name: str, registry: Registry) -> Spec:
         SpecError: names every wrong value by its path, with what was expected.
     """
     network = tree.get("network")
+    if isinstance(network, Mapping):
+        _check_form(network, name)
+        if network.get("architecture") is not None and network.get("replace") is None:
+            # Written out, so that the path `activation` leads to it.
+            network = {**network, "replace": {}}
+            tree = {**tree, "network": network}
     if isinstance(network, Mapping) and "defaults" in network:
         defaults = network["defaults"]
         # Alone first: what is wrong with them is said once, and not of each block.
@@ -41,6 +47,22 @@ def structure(tree: Mapping[str, Any], name: str, registry: Registry) -> Spec:
         tree = {**tree, "network": _with_defaults(network)}
     spec: Spec = _read({"description": "", **tree, "name": name}, Spec, "", name, registry)
     return spec
+
+
+def _check_form(network: Mapping[str, Any], name: str) -> None:
+    """Refuse a network that is neither made of blocks nor an architecture, or both."""
+    if network.get("architecture") is None:
+        if "features" not in network:
+            raise SpecError(f"spec {name!r}: network.features: required, but not there")
+        if network.get("replace") is not None:
+            raise SpecError(f"spec {name!r}: network.replace: only the layers of an architecture are replaced")
+        return
+    blocks = [field for field in ("features", "classifier", "defaults") if network.get(field)]
+    if blocks:
+        raise SpecError(
+            f"spec {name!r}: network: it has an architecture, and {' and '.join(blocks)} too; a network is one or the "
+            "other: leave out one of them"
+        )
 
 
 def _read(value: object, cls: type, path: str, name: str, registry: Registry) -> Any:
