@@ -164,6 +164,7 @@ SPEC_TABLES = {
     "network.features": spec.Block,
     "network.classifier": spec.Dense,
     "network.replace": spec.Replace,
+    "network.replace.places": spec.Places,
     "training": spec.TrainingSpec,
     "data": spec.DataSpec,
     "evaluation": spec.EvaluationSpec,

@@ -115,8 +115,10 @@ class Odd(nn.Module):
         y = self.layer(x.flatten(1))
         return (y, y) if self.how == "two" else y
 
-def odd(input_shape, classes, *, how: str = "two"):
+def odd(input_shape, classes, *, how: str = "two", ignored: int = 0):
     '''Odd.'''
+    if how == "sound":
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
     if how == "none":
         return 5
     return Odd(how)
@@ -151,6 +153,27 @@ def test_a_change_of_architecture_is_told_in_numbers(registry: Registry) -> None
     assert lines[0].startswith("~ network: cifar_resnet(depth=8) -> mlp_mixer(depth=8, width=16) (layers ")
     assert "parameters 75,002 -> " in lines[0]
     assert lines[1:] == ("training.epochs: 10 -> 3",)
+
+
+@pytest.mark.parametrize("sets", [{"architecture.ignored": 1}, {"architecture.ignored": 1, "training.epochs": 2}])
+def test_an_option_without_effect_is_refused(tmp_path: Path, sets: dict[str, Any]) -> None:
+    (tmp_path / "odd_plugin.py").write_text(PLUGIN, encoding="utf-8")
+    registry = Registry(files=[tmp_path / "odd_plugin.py"]).require_sound()
+    base = spec(registry, {"name": "odd", "how": "sound"})
+    with pytest.raises(SpecError) as caught:
+        prove(base, apply(base, sets, registry), sets, input_shape=SMALL, classes=10, registry=registry)
+    text = str(caught.value)
+    assert text.startswith("whole: the change of ")
+    assert "altered nothing: the network is that of whole. Leave the change out, or mend the factory that" in text
+    assert text.endswith(f"(plugin odd_plugin (single file, {tmp_path / 'odd_plugin.py'}))")
+
+
+def test_a_change_of_architecture_says_what_else_changed_in_the_network(registry: Registry) -> None:
+    base = resolve("small/resnet", registry=registry)
+    sets = {"architecture.depth": 14, "activation": "mish", "initializer": "he"}
+    lines = prove(base, apply(base, sets, registry), sets, input_shape=SMALL, classes=10, registry=registry)
+    assert lines[0].startswith("~ network: cifar_resnet(depth=8) -> cifar_resnet(depth=14) (layers ")
+    assert sorted(lines[1:]) == ["network.initializer: default -> he", "network.replace.activation: own -> mish"]
 
 
 def test_a_base_is_widened_by_the_option_width(registry: Registry) -> None:

@@ -491,6 +491,8 @@ OTHER_WHOLES: dict[str, Any] = {
     "network.replace.dropout": "dropout",
     "network.replace.filter": "conv",
     "network.replace.pooling": "max",
+    'network.replace."layer4.*".activation': "mish",
+    "network.replace.places": [{"at": "layer4.*", "filter": "conv"}],
 }
 NOT_IN_THE_IDENTITY = {"name", "description", "reference", "data.dataset"}
 
@@ -507,7 +509,7 @@ def test_each_field_goes_into_the_identity(registry: Registry, tree: dict[str, A
 
 def test_a_value_was_tried_for_each_field() -> None:
     paths = [*OTHER_VALUES, *OTHER_WHOLES]
-    stated = {step for path in paths for step in split_path(path)} | NOT_IN_THE_IDENTITY | {"dataset"}
+    stated = {step for path in paths for step in split_path(path)} | NOT_IN_THE_IDENTITY | {"dataset", "at"}
     for cls in (
         Spec,
         Block,
@@ -551,6 +553,8 @@ def test_choices_are_all_found_nested_ones_included(registry: Registry) -> None:
         ("network.features.1.filter.size", ("network", "features", "1", "filter", "size")),
         ("network.features[*].activation", ("network", "features", "*", "activation")),
         ("activation", ("activation",)),
+        ('replace."layer[34].*".activation', ("replace", "layer[34].*", "activation")),
+        ('replace."layer4', ("replace", '"layer4')),
     ],
 )
 def test_split_path(path: str, steps: tuple[str, ...]) -> None:

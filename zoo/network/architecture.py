@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.network.layers import Built, Layer, Shape, blaming, describe, made, require_module, sizes, trainable
 from zoo.network.memory import MemoryLimit
-from zoo.network.replacing import evaluating, replace
+from zoo.network.places import evaluating
+from zoo.network.replacing import replace
 from zoo.registry import Registry
 from zoo.registry.options import Choice
 from zoo.spec import Spec
@@ -66,15 +67,20 @@ class Whole:
         """Let the initializer fill what is called a weight; scales, tokens and tables of positions are not."""
         choice = self.spec.network.initializer
         variant = self.registry.variant("initializer", choice.name)
-        for name, weight in network.named_parameters():
-            if weight.dim() < 2 or not name.endswith("weight") or _is_normalization(network, name):
-                continue
+        for name, weight in weights(network):
             with (
                 blaming(f"{self.spec.name}: network.initializer: {choice} on {name}", variant.plugin, weight.shape),
                 streams.seeded(self.seed, "initialization", name, choice.name),
                 torch.no_grad(),
             ):
                 variant.make(choice.values(), weight=weight)
+
+
+def weights(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield what an initializer fills, by name."""
+    for name, weight in network.named_parameters():
+        if weight.dim() >= 2 and name.endswith("weight") and not _is_normalization(network, name):
+            yield name, weight
 
 
 def _is_normalization(network: nn.Module, name: str) -> bool:

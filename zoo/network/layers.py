@@ -35,14 +35,25 @@ class Layer:
 
 @attrs.frozen
 class Replaced:
-    """A layer of an architecture in whose place another was put."""
+    """A place of an architecture of a kind of which layers are replaced.
+
+    Attributes:
+        path: of the module that stands there now.
+        origin: of the layer that was used there and elsewhere; empty where it was used there only.
+        kind: of the layer.
+        what: the class of the layer that was there, or the name of the function.
+        old: that layer in words.
+        new: what stands there now in words; the old one where it was left.
+        variant: what was put there; "own" where the old one was left.
+    """
 
     path: str
+    origin: str
     kind: str
     what: str
-    """The class of the layer, or the name of the function."""
     old: str
     new: str
+    variant: str
 
 
 @attrs.frozen(eq=False)
@@ -52,7 +63,7 @@ class Built:
     network: nn.Module
     layers: tuple[Layer, ...]
     replaced: tuple[Replaced, ...] = attrs.field(default=(), kw_only=True)
-    """The layers of an architecture in whose place others were put."""
+    """Every place of an architecture of the kinds of which layers are replaced."""
 
     @property
     def parameters(self) -> int:
@@ -158,6 +169,18 @@ def probe(module: nn.Module, shape: Shape) -> tuple[Shape, int]:
     if not after.numel():
         raise ValueError(f"nothing is left of it: {sizes(after.shape[1:])}")
     return tuple(after.shape[1:]), counter.get_total_flops()
+
+
+def alike(old: Any, new: Any) -> bool:
+    """Tell whether two results are tensors that are equal to the last bit; NaN equals NaN."""
+    return (
+        isinstance(old, torch.Tensor)
+        and isinstance(new, torch.Tensor)
+        and old.shape == new.shape
+        and old.dtype == new.dtype
+        and torch.equal(old.nan_to_num(), new.nan_to_num())
+        and torch.equal(old.isnan(), new.isnan())
+    )
 
 
 _ARGUMENT = re.compile(r"(?:[^,(\[]|\([^)]*\)|\[[^\]]*\])+")

@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import SpecError
+from zoo.network.architecture import weights
 from zoo.network.builder import construct
-from zoo.network.layers import Built, Shape, describe
+from zoo.network.layers import Built, Shape, alike, describe
 from zoo.registry import Registry
 from zoo.registry.options import Choice
 from zoo.spec import SECTIONS, DensePart, Part, Spec, paths
+from zoo.spec.fields import OWN
 from zoo.train import streams
 
 _PARTS = {*get_args(Part), *get_args(DensePart)}
@@ -62,14 +64,14 @@ def prove(
     """
     differences = list(_differences(base, changed))
     _check_named(base, changed, sets, differences, registry)
-    if base.network.architecture != changed.network.architecture:
-        # Two whole networks have no layers in common.
+    if base.network.architecture != changed.network.architecture or base.network.replace != changed.network.replace:
         whole = [construct(s, input_shape, classes, seed=seed, registry=registry) for s in (base, changed)]
-        return (_exchanged(base, changed, whole), *(str(d) for d in differences if d.place[0] != "network"))
-    if base.network.replace != changed.network.replace:
-        whole = [construct(s, input_shape, classes, seed=seed, registry=registry) for s in (base, changed)]
-        exchanged = _replaced(base, changed, whole)
-        return (*exchanged, *(str(d) for d in differences if d.place[0] != "network"))
+        exchanged = base.network.architecture != changed.network.architecture
+        tell = _exchanged if exchanged else _replaced
+        lines = (*tell(base, changed, whole), *(str(d) for d in differences if d.place[0] != "network"))
+        if not lines or (exchanged and _is_same(whole[0].network, whole[1].network, input_shape, seed)):
+            raise SpecError(_without_effect(base, changed, sets, registry))
+        return lines
     before, after = (_Network.of(spec, input_shape, classes, seed=seed, registry=registry) for spec in (base, changed))
     comparison = _Comparison(before, after, [d.place[1:] for d in differences if d.place[0] == "network"], seed)
     comparison.compare()
@@ -81,21 +83,44 @@ def prove(
         )
     lines = (*comparison.lines, *(str(d) for d in differences if d.place[0] != "network"))
     if not lines:
-        raise SpecError(
-            f"{changed.name}: the change of {_listed(sets)} altered nothing: network and training are those of "
-            f"{base.name}. Leave the change out, or mend the factory that ignores it"
-            f"{_plugins(base, changed, registry)}"
-        )
+        raise SpecError(_without_effect(base, changed, sets, registry))
     return lines
 
 
-def _exchanged(base: Spec, changed: Spec, whole: Sequence[Built]) -> str:
-    """Say which network came in whose place, and what it is in numbers."""
+def _without_effect(base: Spec, changed: Spec, sets: Mapping[str, Any], registry: Registry) -> str:
+    same = "network and training are those" if changed.network.architecture is None else "the network is that"
+    return (
+        f"{changed.name}: the change of {_listed(sets)} altered nothing: {same} of {base.name}. Leave the change out, "
+        f"or mend the factory that ignores it{_plugins(base, changed, registry)}"
+    )
+
+
+def _exchanged(base: Spec, changed: Spec, whole: Sequence[Built]) -> Iterator[str]:
+    """Say which network came in whose place, and what it is in numbers: two networks have no layers in common."""
     names = [str(spec.network.architecture or "blocks") for spec in (base, changed)]
     layers, parameters, flops = (
         f"{old:,} -> {new:,}" for old, new in zip(*((len(b.layers), b.parameters, b.flops) for b in whole), strict=True)
     )
-    return f"~ network: {names[0]} -> {names[1]} (layers {layers}; parameters {parameters}; FLOPs {flops})"
+    yield f"~ network: {names[0]} -> {names[1]} (layers {layers}; parameters {parameters}; FLOPs {flops})"
+    for difference in _differences(base, changed):
+        if difference.place[:2] in (("network", "replace"), ("network", "initializer")):
+            yield str(difference)
+
+
+def _is_same(old: nn.Module, new: nn.Module, input_shape: Shape, seed: int) -> bool:
+    """Tell whether two networks are made alike, start alike and compute the same."""
+    x = torch.randn(_BATCH, *input_shape, generator=streams.generator("cpu", seed, "proof"), dtype=torch.float32)
+    layers = [_layer(network, None) for network in (old, new)]
+    return (
+        layers[0].types == layers[1].types
+        and repr(layers[0].settings) == repr(layers[1].settings)
+        and layers[0].numbers == layers[1].numbers
+        and _equal(layers[0].tensors, layers[1].tensors)
+        and all(
+            alike(*(_outcome(network.train(training), x, seed, "network") for network in (old, new)))
+            for training in (True, False)
+        )
+    )
 
 
 def _replaced(base: Spec, changed: Spec, whole: Sequence[Built]) -> Iterator[str]:
@@ -104,32 +129,59 @@ def _replaced(base: Spec, changed: Spec, whole: Sequence[Built]) -> Iterator[str
     Raises:
         SpecError: other layers start otherwise.
     """
+    kept = _starting_values(base, changed, whole)
     before, after = ({done.path: done for done in built.replaced} for built in whole)
-    old, new = (
-        {
-            name: tensor
-            for name, tensor in built.network.state_dict().items()
-            if not any(name.startswith(f"{path}.") for path in (*before, *after))
-        }
-        for built in whole
+    uses = {done.origin for done in (*before.values(), *after.values())} - {""}
+    places = {path: (before.get(path), after.get(path)) for path in {**after, **before} if path not in uses}
+    for kind in dict.fromkeys(done.kind for done in (*before.values(), *after.values())):
+        own = {path: sides for path, sides in places.items() if any(done and done.kind == kind for done in sides)}
+        totals = Counter(next(done.what for done in sides if done) for sides in own.values())
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for path, sides in own.items():
+            variants = tuple(done.variant if done else OWN for done in sides)
+            if variants[0] != variants[1]:
+                groups.setdefault(variants, []).append(path)
+        for variants, altered in groups.items():
+            counts = Counter(next(done.what for done in own[path] if done) for path in altered)
+            at = ", ".join(f"{count} of {totals[what]} {what}" for what, count in counts.items())
+            yield f"~ {kind}: {variants[0]} -> {variants[1]} at {at}"
+            for path in altered:
+                old, new = own[path]
+                texts = [old.new if old else new.old if new else "", new.new if new else old.old if old else ""]
+                yield f"~ {path}: {texts[0]} -> {texts[1]}"
+    yield from kept
+
+
+def _starting_values(base: Spec, changed: Spec, whole: Sequence[Built]) -> list[str]:
+    """Say that all layers that were not replaced start equal, and what was not compared for that.
+
+    Raises:
+        SpecError: they start otherwise.
+    """
+    states = [built.network.state_dict() for built in whole]
+    put = [done for built in whole for done in built.replaced if done.variant != OWN]
+    places = tuple(f"{done.path}." for done in put)
+    # A layer that became several is there no more where all of them were replaced.
+    gone = tuple(f"{done.origin}." for done in put if done.origin)
+    names = {name for state in states for name in state if not name.startswith(places)}
+    names -= {name for name in names if name.startswith(gone) and not all(name in state for state in states)}
+    lines = []
+    if base.network.initializer != changed.network.initializer:
+        filled = names & {name for built in whole for name, _ in weights(built.network)}
+        names -= filled
+        lines.append(
+            f"~ initializer: {base.network.initializer} -> {changed.network.initializer}: other starting values in "
+            f"{len(filled)} tensors, which are not compared"
+        )
+    altered = sorted(
+        name for name in names if not all(name in s for s in states) or not alike(states[0][name], states[1][name])
     )
-    # Initializers fill each weight from a stream of its own, so they are no exception.
-    if base.network.initializer == changed.network.initializer and (old.keys() != new.keys() or not _equal(old, new)):
-        raise SpecError(f"{changed.name}: replacing layers of {base.name} also altered the starting weights of others")
-    kinds = dict.fromkeys(done.kind for done in (*before.values(), *after.values()))
-    for kind in kinds:
-        places = [path for path, done in {**before, **after}.items() if done.kind == kind]
-        counts = Counter((after.get(path) or before[path]).what for path in places)
-        in_place = ", ".join(f"{count} of {count} {what}" for what, count in counts.items())
-        variants = [getattr(spec.network.replace, kind) for spec in (base, changed)]
-        if variants[0] == variants[1]:
-            continue
-        yield f"~ {kind}: {variants[0]} -> {variants[1]} at {in_place}"
-        for path in places:
-            texts = [
-                side[path].new if path in side else (after.get(path) or before[path]).old for side in (before, after)
-            ]
-            yield f"~ {path}: {texts[0]} -> {texts[1]}"
+    if altered:
+        raise SpecError(
+            f"{changed.name}: replacing layers of {base.name} also altered the starting values of others: "
+            f"{', '.join(altered[:5])}{' and more' if len(altered) > 5 else ''}"
+        )
+    return [*lines, f"  and {len(names)} tensors elsewhere start equal"] if put else lines
 
 
 _ABSENT = object()
@@ -500,13 +552,7 @@ def _merged(old: Sequence[str], new: Sequence[str]) -> list[str]:
 
 def _equal(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> bool:
     """Tell whether tensors of equal names are equal to the last bit; NaN equals NaN."""
-    return all(
-        tensor.shape == new[name].shape
-        and tensor.dtype == new[name].dtype
-        and torch.equal(tensor.nan_to_num(), new[name].nan_to_num())
-        and torch.equal(tensor.isnan(), new[name].isnan())
-        for name, tensor in old.items()
-    )
+    return all(alike(tensor, new[name]) for name, tensor in old.items())
 
 
 def _told_apart(old: _Layer, new: _Layer, settings: Collection[str]) -> str:

@@ -1,8 +1,7 @@
 """Putting variants in place of an architecture's layers: every place of a kind, or an error that names what cannot be.
 
-A place is a module of the kind, or a call of a function of the kind. The network evaluates one image while all calls
-are watched, so that no place is overlooked. A module that calls functions of the kind, or one layer at several places,
-is rewritten with torch.fx; only its own forward is traced, with the modules in it as they are.
+A module that calls functions of a kind, or one layer at several places, is rewritten with torch.fx first; only its own
+forward is traced, with the modules in it as they are.
 """
 
 from __future__ import annotations
@@ -10,42 +9,25 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import attrs
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
 
 from zoo.errors import BuildError, described
-from zoo.network.layers import Replaced, Shape, blaming, check_contract, describe, probe, sizes
+from zoo.network.layers import Replaced, Shape, alike, blaming, check_contract, describe, made, probe, sizes
+from zoo.network.places import MODE, Call, Found, Known, Place, copied, find
 from zoo.registry import Registry
 from zoo.registry.options import Choice
-from zoo.spec import Spec
+from zoo.spec import Spec, unstructure
+from zoo.spec.fields import EVERYWHERE, OWN
 from zoo.train import streams
 
-_MODE = "training"
 _BY_FUNCTION = ("activation", "dropout")
 """The kinds of which a call of a function can be replaced: others have weights or sizes among their arguments."""
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluate by operations that are counted: torch's fused attention is not."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    modes = {name: module.training for name, module in network.named_modules()}
-    torch.backends.mha.set_fastpath_enabled(False)
-    network.eval()
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for name, module in network.named_modules():
-            module.training = modes.get(name, True)
 
 
 def replace(
@@ -54,60 +36,20 @@ def replace(
     """Put the variants that a spec states in place of a network's layers.
 
     Returns:
-        The network, which is another module where its own forward was rewritten, and what was replaced.
+        The network, which is another module where its own forward was rewritten, and every place of the kinds stated.
 
     Raises:
         BuildError: there is no layer of a kind, or a place cannot be reached, or a variant does not fit it.
-        PluginError: a plugin's factory or layer raised; names the plugin.
+        PluginError: a plugin's factory, layer or hook raised; names the plugin.
     """
-    stated = attrs.asdict(spec.network.replace, recurse=False) if spec.network.replace else {}
-    wanted = {kind: choice for kind, choice in stated.items() if isinstance(choice, Choice)}
-    if not wanted:
+    if spec.network.replace is None or not spec.replaces:
         return network, ()
-    network.eval()
-    surgery = _Surgery(network, spec, input_shape, seed, registry, _known(registry))
-    replaced = [done for kind, choice in wanted.items() for done in surgery.put(kind, choice)]
-    return surgery.network.train(), tuple(replaced)
-
-
-def _known(registry: Registry) -> dict[str, tuple[type | str, ...]]:
-    known: dict[str, tuple[type | str, ...]] = {}
-    for told in registry.hook.zoo_layer_kinds():
-        for kind, layers in told.items():
-            known[kind] = (*known.get(kind, ()), *layers)
-    return known
-
-
-@attrs.define
-class _Place:
-    """A module of a kind: what it is given and makes, in the order of its calls."""
-
-    path: str
-    module: nn.Module
-    inputs: list[Shape] = attrs.field(factory=list)
-    outputs: list[Shape] = attrs.field(factory=list)
-    last: bool = False
-    """Whether its features stand last, and not after the batch."""
-
-
-class _Call(nn.Module):
-    """A call of a function or a method, as a module."""
-
-    def __init__(self, target: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.target, self.args, self.options = target, args, dict(options)
-
-    def forward(self, x: Tensor) -> Any:
-        """Call it with x before all else."""
-        function = getattr(Tensor, self.target) if isinstance(self.target, str) else self.target
-        if _MODE in self.options:  # as traced it would be that of the moment
-            return function(x, *self.args, **{**self.options, _MODE: self.training})
-        return function(x, *self.args, **self.options)
-
-    @property
-    def name(self) -> str:
-        """What is called."""
-        return self.target if isinstance(self.target, str) else str(self.target.__name__)
+    of = str(spec.network.architecture)
+    wanted = [_Wanted(spec.name, of, kind, chosen) for kind, chosen in spec.network.replace.by_kind().items()]
+    known = {kind: Known.of(layers) for kind, layers in registry.layer_kinds().items()}
+    surgery = _Surgery(network.eval(), {each.kind: each for each in wanted}, known, input_shape, seed, registry)
+    replaced = tuple(surgery.operate())
+    return surgery.network.train(), replaced
 
 
 class FeaturesFirst(nn.Module):
@@ -121,13 +63,58 @@ class FeaturesFirst(nn.Module):
         """Map (batch, ..., features) to the same shape."""
         moved = x.movedim(-1, 1)
         maps = moved if moved.dim() == 4 else moved.reshape(*moved.shape[:2], *_as_map(moved.shape[2:]))
-        made: Tensor = self.layer(maps)
-        return made.reshape(moved.shape).movedim(1, -1)
+        computed: Tensor = self.layer(maps)
+        return computed.reshape(moved.shape).movedim(1, -1)
 
 
 def _as_map(places: Shape) -> Shape:
     """Return height and width for places in one dimension, or in more than two."""
     return places[0], math.prod(places[1:])
+
+
+@attrs.frozen
+class _Wanted:
+    """What a spec puts in place of the layers of one kind.
+
+    Attributes:
+        name: of the spec.
+        architecture: in words.
+        kind: of the layers.
+        chosen: by pattern of paths, what stands there; None leaves the layer.
+    """
+
+    name: str
+    architecture: str
+    kind: str
+    chosen: Mapping[str, Choice | None]
+
+    def pattern(self, path: str) -> str:
+        """Return the pattern that decides for a path.
+
+        Raises:
+            BuildError: two patterns decide otherwise.
+        """
+        found = [at for at in self.chosen if at != EVERYWHERE and fnmatchcase(path, at)]
+        if len({str(self.chosen[at]) for at in found}) > 1:
+            raise BuildError(
+                f"{self.name}: network.replace: {path} is matched by {' and '.join(map(_quoted, found))}, which put "
+                f"different things in place of its {self.kind}; let one of them match"
+            )
+        return found[0] if found else EVERYWHERE
+
+    def choice(self, path: str) -> Choice | None:
+        """Return what stands at a path; None leaves the layer."""
+        return self.chosen[self.pattern(path)]
+
+    def what(self, path: str = "") -> str:
+        """Say where in the spec it is stated what stands at a path, and what it is."""
+        pattern = self.pattern(path) if path else next(at for at, choice in self.chosen.items() if choice)
+        at = "" if pattern == EVERYWHERE else f".{_quoted(pattern)}"
+        return f"{self.name}: network.replace{at}.{self.kind}: {self.chosen[pattern] or OWN}"
+
+
+def _quoted(pattern: str) -> str:
+    return f'"{pattern}"'
 
 
 class _EachLeaf(fx.Tracer):
@@ -137,67 +124,120 @@ class _EachLeaf(fx.Tracer):
 
 @attrs.define
 class _Surgery:
+    """One network in which layers are replaced.
+
+    Attributes:
+        network: it, as far as it is rewritten; in evaluation.
+        wanted: by kind, what is put where.
+        known: by kind, what counts as a layer of it.
+        input_shape: of an image.
+        seed: of the starting weights.
+        registry: where variants are looked up.
+    """
+
     network: nn.Module
-    spec: Spec
+    wanted: Mapping[str, _Wanted]
+    known: Mapping[str, Known]
     input_shape: Shape
     seed: int
     registry: Registry
-    known: Mapping[str, tuple[type | str, ...]]
+    _origins: dict[str, str] = attrs.field(factory=dict)
+    """The path that a layer had which became one for each of its uses, by the path that it has now."""
+    _left_uses: dict[str, list[str]] = attrs.field(factory=dict)
+    """By the path of a layer that is used several times, the names of those of its uses that are left to it."""
 
-    def put(self, kind: str, choice: Choice) -> Iterator[Replaced]:
-        """Put a variant in place of every layer of its kind."""
-        what = f"{self.spec.name}: network.replace.{kind}: {choice}"
-        self._part_names(kind)
-        places, calls = self._look(kind)
-        self._require_single_kind(kind, places, what)
-        if calls and kind not in _BY_FUNCTION:
-            raise BuildError(f"{what}: functions are called for it in {_named(calls)}, which cannot be replaced")
-        shared = [place.path for place in places if len(place.inputs) > 1]
-        owners = {*calls, *(path.rpartition(".")[0] for path in shared)}
-        for owner in sorted(owners, reverse=True):
-            self._rewrite(owner, kind, calls[owner], [p for p in shared if p.rpartition(".")[0] == owner], what)
+    def operate(self) -> Iterator[Replaced]:
+        """Put the variants in their places."""
+        self._part_names()
+        found = self._look()
+        self._require_single_kinds(found)
+        owners = self._to_rewrite(found)
+        for path in sorted(owners, reverse=True):
+            self._rewrite(path, found, owners[path])
         if owners:
-            places, calls = self._look(kind)
-            if calls:
-                raise BuildError(f"{what}: functions are called for it in {_named(calls)}, which cannot be reached")
-        if not places:
-            raise BuildError(f"{what}: {self.spec.network.architecture} has no {kind}")
-        for place in places:
-            yield self._one(kind, choice, place, what)
+            found = self._look()
+            for path, calls in found.calls.items():
+                self._refuse_calls(path, calls, "which cannot be reached")
+        self._require_all_reached(found)
+        self._require_places(found)
+        self._require_no_side_effects([place for place in found.places.values() if self._choice(place)])
+        kinds = list(self.wanted)
+        for place in sorted(found.places.values(), key=lambda place: kinds.index(place.kind)):
+            choice = self._choice(place)
+            yield self._put(place, choice) if choice else self._left(place)
 
-    def _part_names(self, kind: str) -> None:
+    def _choice(self, place: Place) -> Choice | None:
+        return None if place.path in self._left_uses else self.wanted[place.kind].choice(place.path)
+
+    def _part_names(self) -> None:
         """Give each name of one layer that is registered under several a layer of its own."""
-        classes = tuple(known for known in self.known.get(kind, ()) if isinstance(known, type))
         seen: set[int] = set()
         for path, module in list(self.network.named_modules(remove_duplicate=False)):
-            if id(module) in seen and isinstance(module, nn.Module) and isinstance(module, classes):
-                again: nn.Module = copy.deepcopy(module)
-                self._set(path, again)
+            if id(module) in seen and any(self.known[kind].holds(module) for kind in self.wanted):
+                self._set(path, copy.deepcopy(module))
             seen.add(id(module))
 
-    def _look(self, kind: str) -> tuple[list[_Place], Counter[str]]:
-        """Return the modules of a kind, and how many of its functions each other module calls."""
-        classes = tuple(known for known in self.known.get(kind, ()) if isinstance(known, type))
-        names = {known for known in self.known.get(kind, ()) if isinstance(known, str)}
-        return _Watch(self.network, classes, names).run(self.input_shape)
+    def _look(self) -> Found:
+        wanted = next(iter(self.wanted.values()))
+        known = {kind: self.known[kind] for kind in self.wanted}
+        return find(self.network, known, self.input_shape, seed=self.seed, what=wanted.what())
 
-    def _require_single_kind(self, kind: str, places: list[_Place], what: str) -> None:
-        for other, layers in self.known.items():
-            classes = tuple(layer for layer in layers if isinstance(layer, type))
-            fused = [p.path for p in places if other != kind and isinstance(p.module, classes)]
-            if fused:
-                raise BuildError(f"{what}: {_named(fused)} is {kind} and {other} in one layer, which cannot be parted")
-        if kind == "dropout":
+    def _require_single_kinds(self, found: Found) -> None:
+        for kind, wanted in self.wanted.items():
+            for other in self.known.keys() - {kind}:
+                both = [p.path for p in found.places.values() if p.kind == kind and self.known[other].holds(p.module)]
+                if both:
+                    kinds = " and ".join(sorted((kind, other)))
+                    raise BuildError(f"{wanted.what()}: {_named(both)} is {kinds} in one layer, which cannot be parted")
+        if wanted_dropout := self.wanted.get("dropout"):
             modules = self.network.named_modules()
-            hidden = [p for p, m in modules if isinstance(m, nn.MultiheadAttention) and m.dropout > 0]
+            within = {path for path, m in modules if isinstance(m, nn.MultiheadAttention) and m.dropout > 0}
+            hidden = {path for path in found.hidden | within if self._concerns("dropout", path, ["dropout"])}
             if hidden:
-                raise BuildError(f"{what}: the dropout within attention cannot be reached, in {_named(hidden)}")
+                raise BuildError(
+                    f"{wanted_dropout.what()}: the dropout within attention cannot be reached, in {_named(hidden)}"
+                )
 
-    def _rewrite(self, path: str, kind: str, calls: int, shared: list[str], what: str) -> None:
-        """Make each call of a function of the kind, and each use of a shared layer, a module of its own."""
+    def _concerns(self, kind: str, owner: str, names: Iterable[str]) -> bool:
+        """Tell whether something is put in place of what a module would have under one of the names."""
+        wanted = self.wanted[kind]
+        if wanted.chosen[EVERYWHERE]:
+            return any(wanted.choice(_below(owner, f"{name}_1")) for name in names)
+        return any(
+            choice and fnmatchcase(_below(owner, f"{name}_{number}"), at)
+            for at, choice in wanted.chosen.items()
+            for name in names
+            for number in range(1, 10)
+        )
+
+    def _refuse_calls(self, path: str, calls: Counter[str], why: str) -> None:
+        for kind in calls:
+            if self._concerns(kind, path, self.known[kind].names):
+                where = path or "the network itself"
+                raise BuildError(f"{self.wanted[kind].what()}: functions are called for it in {where}, {why}")
+
+    def _to_rewrite(self, found: Found) -> dict[str, list[str]]:
+        """Return the modules that must be rewritten, each with those of its layers that are used several times."""
+        owners: dict[str, list[str]] = {}
+        for path, calls in found.calls.items():
+            others = Counter({kind: count for kind, count in calls.items() if kind not in _BY_FUNCTION})
+            self._refuse_calls(path, others, "which cannot be replaced")
+            if any(self._concerns(kind, path, self.known[kind].names) for kind in calls if kind not in others):
+                owners[path] = []
+        for place in found.places.values():
+            owner, _, name = place.path.rpartition(".")
+            if len(place.inputs) > 1 and self._concerns(place.kind, owner, [name]):
+                owners.setdefault(owner, []).append(place.path)
+        return owners
+
+    def _rewrite(self, path: str, found: Found, shared: list[str]) -> None:
+        """Make each call of a function of the kinds, and each use of a shared layer, a module of its own."""
         owner = self.network.get_submodule(path)
         where = path or "the network itself"
-        names = {known for known in self.known.get(kind, ()) if isinstance(known, str)}
+        by_function = [kind for kind in self.wanted if kind in _BY_FUNCTION]
+        names = frozenset[str]().union(*(self.known[kind].names for kind in by_function))
+        kinds = found.calls.get(path) or [place.kind for place in found.places.values() if place.path in shared]
+        what = self.wanted[next(iter(kinds))].what()
         texts = []
         for training in (True, False):
             owner.train(training)
@@ -208,64 +248,131 @@ class _Surgery:
                 raise BuildError(
                     f"{what}: {where} calls functions for it, and cannot be traced ({described(error)})"
                 ) from error
-            found = [node for node in graph.nodes if _called(node) in names]
-            by_mode = [node for node in graph.nodes if node.kwargs.get(_MODE) is training]
-            told = [
-                (n.op, n.target, n.args, {**n.kwargs, **({_MODE: ()} if n in by_mode else {})}) for n in graph.nodes
-            ]
+            functions = [node for node in graph.nodes if _called(node) in names]
+            by_mode = [node for node in graph.nodes if node.kwargs.get(MODE) is training]
+            told = [(n.op, n.target, n.args, {**n.kwargs, **({MODE: ()} if n in by_mode else {})}) for n in graph.nodes]
             texts.append(str(told))
         owner.eval()
         uses = [node for node in graph.nodes if node.op == "call_module" and _below(path, node.target) in shared]
-        if len(found) != calls or texts[0] != texts[1]:
+        counted = found.calls.get(path, Counter())
+        if texts[0] != texts[1]:
+            raise BuildError(
+                f"{what}: {where} would have to be rewritten, and its forward does something else in training than in "
+                "an evaluation"
+            )
+        if len(functions) != sum(counted[kind] for kind in by_function):
             raise BuildError(f"{what}: {where} calls functions for it in a way that cannot be rewritten")
         children = dict(owner.named_children())
-        for node in dict.fromkeys((*found, *uses, *by_mode)):
+        for node in dict.fromkeys((*functions, *uses, *by_mode)):
+            origin = _below(path, node.target) if node in uses else ""
             others = [given for given in (*node.args[1:], *node.kwargs.values()) if isinstance(given, fx.Node)]
-            in_place = node.kwargs.get("inplace") and len(node.args[0].users) > 1
-            if others or in_place or not isinstance(node.args[0], fx.Node):
+            if others or not node.args or not isinstance(node.args[0], fx.Node):
                 raise BuildError(
                     f"{what}: {where} calls {_called(node) or node.target} in a way that cannot be rewritten"
                 )
             base = str(_called(node) or node.target).replace(".", "_")
             name = next(n for i in range(1, 10**6) if (n := f"{base}_{i}") not in children and not hasattr(owner, n))
+            if origin and not self.wanted[found.places[origin].kind].choice(_below(path, name)):
+                self._left_uses.setdefault(origin, []).append(_below(path, name))
+                children[name] = owner  # so that the next use has another name
+                continue
             own = (
                 copy.deepcopy(owner.get_submodule(str(node.target)))
-                if node in uses
-                else _Call(node.target, node.args[1:], node.kwargs)
+                if origin
+                else Call(node.target, node.args[1:], node.kwargs)
             )
+            if origin:
+                self._origins[_below(path, name)] = origin
             children[name] = own
             owner.add_module(name, own)
             with graph.inserting_before(node):
                 node.replace_all_uses_with(new := graph.call_module(name, (node.args[0],)))
             new.meta = dict(node.meta)
             graph.erase_node(node)
-        made = fx.GraphModule(owner, graph, class_name=type(owner).__name__)
-        self._set(path, made.eval())
+        rewritten = fx.GraphModule(owner, graph, class_name=type(owner).__name__)
+        self._set(path, rewritten.eval())
 
-    def _one(self, kind: str, choice: Choice, place: _Place, what: str) -> Replaced:
+    def _require_all_reached(self, found: Found) -> None:
+        """Refuse layers of which nobody knows whether they are used: another would stand in no place of theirs."""
+        for kind, wanted in self.wanted.items():
+            left = [path for path, other in found.unreached.items() if other == kind and wanted.choice(path)]
+            if left:
+                raise BuildError(
+                    f"{wanted.what(left[0])}: no image reaches {_named(left)}, neither in an evaluation nor in "
+                    "training, so that it cannot be seen what is computed there; leave it with "
+                    f'replace.{_quoted(left[0])}.{kind} = "own"'
+                )
+
+    def _require_places(self, found: Found) -> None:
+        """Refuse what is put nowhere."""
+        for kind, wanted in self.wanted.items():
+            places = [place.path for place in found.places.values() if place.kind == kind]
+            others = [path for path, other in found.unreached.items() if other == kind]
+            others += [use for path in places for use in self._left_uses.get(path, ())]
+            decided = {wanted.pattern(path) for path in (*places, *others)}
+            if not places:
+                raise BuildError(f"{wanted.what()}: {wanted.architecture} has no {kind}")
+            for at in wanted.chosen.keys() - decided - {EVERYWHERE}:
+                raise BuildError(
+                    f"{wanted.name}: network.replace.{_quoted(at)}.{kind}: {wanted.architecture} has no {kind} at a "
+                    f"place that it matches: it has {_few([*places, *others])}"
+                )
+
+    def _require_no_side_effects(self, places: Collection[Place]) -> None:
+        """Refuse layers that change what they are given where the network uses that again: another leaves it."""
+        in_place = [place.path for place in places if place.in_place]
+        if not in_place:
+            return
+        for training in (False, True):
+            plain = self._outcome((), training)
+            if alike(plain, self._outcome(in_place, training)):
+                continue
+            guilty = [path for path in in_place if not alike(plain, self._outcome([path], training))] or in_place
+            wanted = next(self.wanted[place.kind] for place in places if place.path == guilty[0])
+            raise BuildError(
+                f"{wanted.what(guilty[0])}: {_named(guilty)} changes what it is given in place, and the network uses "
+                "that again; a layer in its place would leave it as it was. Let the architecture use what the layer "
+                "returns"
+            )
+
+    def _outcome(self, kept: Collection[str], training: bool) -> Any:
+        """Return what the network makes of two images where some layers are given copies."""
+        wanted = next(iter(self.wanted.values()))
+        twin = copied(self.network, wanted.what()).train(training)
+        for path in kept:
+            twin.get_submodule(path).register_forward_pre_hook(lambda _, given: (given[0].clone(), *given[1:]))
+        images = torch.randn(2, *self.input_shape, generator=streams.generator("cpu", self.seed, "replacing"))
+        with streams.seeded(self.seed, "replacing"), torch.no_grad():
+            return twin(images)
+
+    def _left(self, place: Place) -> Replaced:
+        text = _described(place.module)
+        return Replaced(place.path, "", place.kind, place.what, text, text, OWN)
+
+    def _put(self, place: Place, choice: Choice) -> Replaced:
         """Put the variant in one place."""
+        wanted = self.wanted[place.kind]
+        at = f"{wanted.what(place.path)} at {place.path}"
         if len({*place.inputs}) > 1:
-            raise BuildError(f"{what}: {place.path} is one layer for inputs of several sizes")
-        variant = self.registry.variant(kind, choice.name)
+            raise BuildError(f"{at}: it is one layer for inputs of several sizes")
+        variant = self.registry.variant(place.kind, choice.name)
         before, after = place.inputs[0], place.outputs[0]
         shape = before
         if place.last and len(before) > 1:
             shape = (before[-1], *(before[:-1] if len(before) == 3 else _as_map(before[:-1])))
-        at = f"{what} at {place.path}"
-        options, filters = _kept(kind, choice, place.module, at)
+        options, filters = _taken_over(choice, place.module, at)
         with blaming(at, variant.plugin, shape), streams.seeded(self.seed, "initialization", place.path):
-            layer = variant.make({**choice.values(), **options}, shape=shape, filters=filters)
-            made, _ = probe(layer, shape)
-            check_contract(kind, shape, made, filters)
-            if kind in ("filter", "pooling") and made != after:
-                raise ValueError(f"it makes {sizes(made)} of {sizes(shape)}, and {place.path} made {sizes(after)}")
+            layer = made(at, variant, {**choice.values(), **options}, shape=shape, filters=filters)
+            computed, _ = probe(layer, shape)
+            check_contract(place.kind, shape, computed, filters)
+            if place.kind in ("filter", "pooling") and computed != after:
+                raise ValueError(f"it makes {sizes(computed)} of {sizes(shape)}, and {place.path} made {sizes(after)}")
             layer.train()
         moved = place.last and len(before) > 1
         new = describe(layer.eval()) + (f", given {sizes(before)} as {sizes(shape)}" if moved else "")
-        old = place.module.name if isinstance(place.module, _Call) else describe(place.module)
-        name = place.module.name if isinstance(place.module, _Call) else type(place.module).__name__
         self._set(place.path, FeaturesFirst(layer) if moved else layer)
-        return Replaced(place.path, kind, name, old, new)
+        origin, old = self._origins.get(place.path, ""), _described(place.module)
+        return Replaced(place.path, origin, place.kind, place.what, old, new, str(choice))
 
     def _set(self, path: str, module: nn.Module) -> None:
         if not path:
@@ -275,13 +382,13 @@ class _Surgery:
         setattr(self.network.get_submodule(parent), name, module)
 
 
-def _kept(kind: str, choice: Choice, own: nn.Module, at: str) -> tuple[dict[str, Any], int | None]:
+def _taken_over(choice: Choice, own: nn.Module, at: str) -> tuple[dict[str, Any], int | None]:
     """Return the options that a filter or a pooling takes over from the layer in whose place it stands.
 
     Raises:
-        BuildError: the variant has no such option, or no value for it.
+        BuildError: the variant has no such option, or no value for it, or the spec states another.
     """
-    if kind == "filter":
+    if choice.kind == "filter":
         names = {"kernel_size": "size", "stride": "stride", "padding": "padding", "dilation": "dilation"}
         values = {option: _square(getattr(own, name), option, at) for name, option in names.items()}
         values |= {"groups": own.groups, "bias": own.bias is not None}
@@ -291,7 +398,7 @@ def _kept(kind: str, choice: Choice, own: nn.Module, at: str) -> tuple[dict[str,
             raise BuildError(f'{at}: its padding of {padding} for a size of {size} is neither "same" nor "valid"')
         values["padding"] = "same" if padding else "valid"
         usual = {"stride": 1, "padding": "valid", "dilation": 1, "groups": 1}
-    elif kind == "pooling":
+    elif choice.kind == "pooling":
         names = {"kernel_size": "size", "stride": "stride", "padding": "padding"}
         values = {option: _square(getattr(own, name), option, at) for name, option in names.items()}
         usual = {"padding": 0}
@@ -302,6 +409,14 @@ def _kept(kind: str, choice: Choice, own: nn.Module, at: str) -> tuple[dict[str,
     if lacking:
         raise BuildError(f"{at}: it has no option {lacking[0]!r}, which is {values[lacking[0]]} here")
     kept = {name: value for name, value in values.items() if name in taken}
+    defaults = {field.name: field.default for field in attrs.fields(type(choice.options))}
+    for name, value in kept.items():
+        stated = unstructure(taken[name])
+        if stated not in (value, unstructure(defaults[name])):
+            raise BuildError(
+                f"{at}: it takes over {name} = {value} from the layer in whose place it stands, and the spec states "
+                f"{name} = {stated}: leave that out"
+            )
     return kept, getattr(own, "out_channels", None)
 
 
@@ -315,6 +430,10 @@ def _square(value: Any, option: str, at: str) -> Any:
     return value
 
 
+def _described(module: nn.Module) -> str:
+    return module.name if isinstance(module, Call) else describe(module)
+
+
 def _called(node: fx.Node) -> str:
     """Return the name of the function or the method that a node calls."""
     if node.op == "call_method":
@@ -326,70 +445,11 @@ def _below(path: str, name: Any) -> str:
     return f"{path}.{name}" if path else str(name)
 
 
-def _named(paths: Any) -> str:
+def _named(paths: Iterable[str]) -> str:
     return ", ".join(sorted(path or "the network itself" for path in paths))
 
 
-_MOVES = {(0, 2, 3, 1): True, (0, 3, 1, 2): False}
-"""Permutations that put the features of maps last, or first again."""
-
-
-def _order(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(args[0]) if args and isinstance(args[0], tuple | list) else args
-
-
-class _Watch(TorchFunctionMode):
-    """Watches one evaluation: which modules of some classes are used, and where functions are called by name."""
-
-    def __init__(self, network: nn.Module, classes: tuple[type, ...], names: set[str]) -> None:
-        self._network, self._classes, self._names = network, classes, names
-        self._within: list[tuple[str, nn.Module]] = []
-        self._places: dict[str, _Place] = {}
-        self._calls: Counter[str] = Counter()
-        self._last = False
-
-    def run(self, input_shape: Shape) -> tuple[list[_Place], Counter[str]]:
-        """Evaluate one image; return the modules in order, and how many functions each other module called."""
-        handles = []
-        for path, module in self._network.named_modules(remove_duplicate=False):
-            handles.append(module.register_forward_pre_hook(lambda m, x, path=path: self._begin(path, m, x)))
-            handles.append(module.register_forward_hook(lambda m, x, y, path=path: self._end(path, m, y)))
-        try:
-            with evaluating(self._network), torch.no_grad(), self:
-                self._network(torch.zeros(1, *input_shape))
-        finally:
-            for handle in handles:
-                handle.remove()
-        return list(self._places.values()), self._calls
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Count a call, unless a layer of the kind makes it."""
-        if getattr(func, "__name__", "") in self._names and not self._in_place():
-            self._calls[self._within[-1][0] if self._within else ""] += 1
-        if getattr(func, "__name__", "") == "permute" and (order := _order(args[1:])) in _MOVES:
-            self._last = _MOVES[order]
-        return func(*args, **(kwargs or {}))
-
-    def _in_place(self) -> bool:
-        return any(self._is_place(module) for _, module in self._within)
-
-    def _is_place(self, module: nn.Module) -> bool:
-        return isinstance(module, self._classes) or (isinstance(module, _Call) and module.name in self._names)
-
-    def _begin(self, path: str, module: nn.Module, given: tuple[Any, ...]) -> None:
-        x = next((value for value in given if isinstance(value, Tensor)), None)
-        if type(module) in (nn.Linear, nn.LayerNorm):
-            self._last = True
-        # LayerNorm2d of torchvision is a LayerNorm, and takes maps.
-        elif isinstance(module, nn.modules.conv._ConvNd | nn.modules.batchnorm._NormBase | nn.LayerNorm):
-            self._last = False
-        if self._is_place(module) and not self._in_place() and x is not None:
-            place = self._places.setdefault(path, _Place(path, module))
-            place.inputs.append(tuple(x.shape[1:]))
-            place.last = x.dim() > 2 and (self._last or x.dim() != 4)
-        self._within.append((path, module))
-
-    def _end(self, path: str, module: nn.Module, made: Any) -> None:
-        self._within.pop()
-        if path in self._places and isinstance(made, Tensor):
-            self._places[path].outputs.append(tuple(made.shape[1:]))
+def _few(paths: Collection[str]) -> str:
+    """Name some paths."""
+    shown, more = list(paths)[:5], len(paths) - 5
+    return (", ".join(shown) or "none") + (f" and {more} more" if more > 0 else "")

@@ -82,6 +82,8 @@ _KINDS = [
     VariantKind("executor", "zoo_register_executors", ("work",), "where runs are trained", in_specs=False),
 ]
 KINDS: Mapping[str, VariantKind] = {kind.name: kind for kind in _KINDS}
+REPLACED = ("activation", "normalization", "dropout", "filter", "pooling")
+"""The kinds of which the layers of an architecture can be replaced."""
 
 
 @hookspec
@@ -194,6 +196,9 @@ def zoo_layer_kinds() -> Mapping[str, tuple[type | str, ...]]:  # type: ignore[e
     By kind, classes of modules and names of functions (`"relu"` for `F.relu(x)`, `torch.relu(x)` and `x.relu()`). A
     class that stands under two kinds is a layer that does both, of which neither can be replaced. It is asked when a
     network is built, so it may import torch.
+
+    What is told decides figures. So the source of every plugin that has this hook is part of the key of each run in
+    which layers are replaced.
     """
 
 
