@@ -13,21 +13,9 @@ import zoo
 from zoo.network.builder import construct
 from zoo.registry import Registry
 from zoo.spec.resolve import resolve
-from zoo.testing import conformance
 from zoo_plugins._cifar_resnet import EverySecond
 
-
 SLOW = "ZOO_SLOW" in os.environ
-
-
-@conformance("architecture:cifar_resnet")
-def test_a_convolutional_one_conforms(check):
-    check()
-
-
-@conformance("architecture:mlp_mixer")
-def test_one_of_tokens_conforms(check):
-    check()
 
 
 PUBLISHED = [("resnet20", 0.27e6), ("wide_resnet16_8", 11.0e6)]

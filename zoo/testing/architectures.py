@@ -85,7 +85,10 @@ def gradients_reach_all(subject: VariantSubject) -> None:
     Mend: use each layer in `forward`, and register no others.
     """
     shape, network = _accepted(subject)
-    applied(network.train(), _images(shape)).square().sum().backward()
+    made = applied(network.train(), _images(shape))
+    if not isinstance(made, Tensor):
+        raise SkippedError("its forward returned no tensor; see logits")
+    made.square().sum().backward()  # type: ignore[no-untyped-call]
     without = [name for name, weight in network.named_parameters() if weight.requires_grad and weight.grad is None]
     require(not without, f"{_at(shape)} none reaches {', '.join(without)}")
 
