@@ -9,13 +9,15 @@ methods, which zoo had before, say of the same recalls.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import combinations, product
 from pathlib import Path
 
 import attrs
 import click
 import numpy as np
+import pandas as pd
 import scipy
 from _harness import guarded, processor, write_json
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ from tabulate import tabulate
 import zoo
 from zoo.registry import default_registry
 from zoo.spec import Spec
+from zoo.statistics.effects import factorial_effects
 from zoo.statistics.losses import compare_losses
 from zoo.statistics.paired import compare, estimate
 from zoo.statistics.ranking import blocked_means, ranks
@@ -68,6 +71,70 @@ def drawn(generator: np.random.Generator, tables: int, truth: list[float], seeds
 
 def by_seed(recalls: Recalls, start: int = 0) -> dict[int, float]:
     return dict(enumerate(recalls.tolist(), start))
+
+
+def effects(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Three changes without effect on average, in all combinations; what each does varies from seed to seed."""
+    factors, seeds, residual = {name: [name] for name in "abc"}, 6, 0.004
+    cells = pd.DataFrame([dict(zip("abc", cell, strict=True)) for cell in product((0, 1), repeat=3)])
+    table = pd.concat([cells.assign(seed=seed) for seed in range(seeds)], ignore_index=True)
+    named = table[["seed"]].assign(**{name: np.where(table[name], name, "base") for name in "abc"})
+    halves = table[["a", "b", "c"]].to_numpy() - 0.5
+    pairs = [halves[:, first] * halves[:, second] for first, second in combinations(range(3), 2)]
+    columns = np.column_stack([halves, *pairs, np.eye(seeds)[table.seed]])
+    for ratio in (0, 1, 6):
+        claimed = pooled = held = 0
+        for _ in range(tables):
+            slopes = generator.normal(0, residual * np.sqrt(ratio), size=(seeds, 3))
+            recalls = 0.9 + (slopes[table.seed] * table[["a", "b", "c"]].to_numpy()).sum(axis=1)
+            recalls += generator.normal(0, residual, size=len(table))
+            found = [each.comparison for each in factorial_effects(named.assign(recall=recalls), factors, margin=1e-9)]
+            claimed += any(each.verdict in ("helps", "hurts") for each in found)
+            held += sum(each.low is not None and each.high is not None and each.low <= 0 <= each.high for each in found)
+            pooled += _pooled(columns, recalls) < LEVEL
+        about = f"3 changes without effect, factorial, 6 seeds, change by seed {ratio} times the residual"
+        yield Row(about=about, figure='any "helps" or "hurts"', wanted="at most 0.05", otherwise=pooled / tables,
+                  zoo=claimed / tables)  # fmt: skip
+        yield Row(about=about, figure="an interval holds the effect", wanted="at least 0.95", otherwise=None,
+                  zoo=held / tables / 6)  # fmt: skip
+
+
+def _pooled(columns: NDArray[np.float64], recalls: NDArray[np.float64]) -> float:
+    """Return the least p, times six, of six effects by a model of all runs with a mean for each seed."""
+    inverse = np.linalg.pinv(columns)
+    estimates = inverse @ recalls
+    freedom = len(recalls) - columns.shape[1]
+    variance = float(((recalls - columns @ estimates) ** 2).sum()) / freedom
+    ratios = np.abs(estimates[:6]) / np.sqrt(variance * (inverse[:6] ** 2).sum(axis=1))
+    return float(6 * 2 * scipy.stats.t.sf(ratios.max(), freedom))
+
+
+def agreement(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Recalls of few images, which agree by rounding, where the true difference is the margin."""
+    margin, images = 0.005, 300
+    for seeds, scatter in product((2, 3, 5), (0.1, 0.4, 1.0)):
+        said = said_otherwise = 0
+        for _ in range(tables):
+            true = np.array([[0.9], [0.9 + margin]]) * images + generator.uniform()
+            right = np.round(true + generator.normal(0, scatter, size=(2, seeds)))
+            differences = ((right[1] - right[0]) / images).tolist()
+            said += compare({"": differences}, margin=margin, step=1 / images)[""].verdict == _SAME
+            said_otherwise += _without_a_floor(differences, margin) < LEVEL
+        yield Row(about=f"recalls of {images} images that scatter by {scatter:g} of them, a difference of the margin, "
+                  f"{seeds} seeds", figure=f'"{_SAME}"', wanted="at most 0.05", otherwise=said_otherwise / tables,
+                  zoo=said / tables)  # fmt: skip
+
+
+_SAME = "no practical difference"
+
+
+def _without_a_floor(differences: list[float], margin: float) -> float:
+    """Return the larger p of two one-sided t tests; 0 for differences that agree within the margin."""
+    mean, error = float(np.mean(differences)), float(scipy.stats.sem(differences))
+    if error < 1e-12:
+        return float(abs(mean) > margin - 1e-12)
+    distances = np.array([mean + margin, margin - mean]) / error
+    return float(scipy.stats.t.sf(distances, len(differences) - 1).max())
 
 
 def choices(tables: int, generator: np.random.Generator) -> Iterator[Row]:
@@ -182,7 +249,7 @@ class MadeArms:
             self.table.arms[cell] = TrainedArm(name, cell, _BY_NAME[name])
         self.table.train(self.table.all, seeds)
 
-    def _train(self, specs: list[Spec], seeds: range) -> list[Run]:
+    def _train(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
         return [self._run(spec, seed) for spec in specs for seed in seeds]
 
     def _run(self, spec: Spec, seed: int) -> Run:
@@ -273,6 +340,8 @@ def _errs(differences: list[list[float]], first: int, *, spend: bool) -> bool:
 
 
 SIMULATIONS: dict[str, Callable[[int, np.random.Generator], Iterator[Row]]] = {
+    "effects": effects,
+    "agreement": agreement,
     "choices": choices,
     "ranks": rank_intervals,
     "confirmations": confirmations,
@@ -300,9 +369,9 @@ def main(tables: int, only: tuple[str, ...], json_path: Path | None) -> None:
     }
     rows = [
         row
-        for position, (name, simulate) in enumerate(SIMULATIONS.items())
+        for name, simulate in SIMULATIONS.items()
         if not only or name in only
-        for row in simulate(tables, np.random.default_rng(position))
+        for row in simulate(tables, np.random.default_rng(list(name.encode())))
     ]
     click.echo(", ".join(f"{name} {value}" for name, value in surroundings.items()) + "\n")
     click.echo(tabulate([_texts(row) for row in rows], headers="keys", tablefmt="github", disable_numparse=True))

@@ -16,6 +16,7 @@ import precision
 import pytest
 import ray_overhead
 import scaling
+import scatter
 import study
 import times
 import vs_plain_loop
@@ -45,7 +46,19 @@ def carry_out(script, tmp_path, *arguments):
 
 
 @pytest.mark.parametrize(
-    "name", ["vs_plain_loop", "study", "overhead", "scaling", "precision", "gpu", "executors", "ray_overhead", "times"]
+    "name",
+    [
+        "vs_plain_loop",
+        "study",
+        "overhead",
+        "scaling",
+        "precision",
+        "gpu",
+        "executors",
+        "ray_overhead",
+        "times",
+        "scatter",
+    ],
 )
 def test_help(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
@@ -67,6 +80,20 @@ def test_precision(tmp_path):
         assert written["verdicts"][name]["difference"] == pytest.approx(mean)
         assert name in output
     assert "margin 0.005; bf16 minus fp32" in output
+
+
+def test_scatter(tmp_path):
+    arguments = ("starter/4e", "--change", "activation=mish", "--images", "150", "--epochs", "2", "--seeds", "3")
+    output, written = carry_out(scatter, tmp_path, *arguments)
+    assert len(written["rows"]) == len(scatter.WAYS) * len(scatter.FIGURES)
+    first = written["rows"][0]
+    assert f"| {first['difference']:+.4f} ± {first['half_interval']:.4f} | {first['deviation']:.4f}" in spaced(output)
+    needed, low, high = first["seeds"]
+    assert low < needed < high
+
+
+def spaced(table):
+    return " ".join(table.split())
 
 
 def test_times(tmp_path):

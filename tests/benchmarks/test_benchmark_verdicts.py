@@ -23,6 +23,20 @@ def may_be_at_most(rate: float, found: float, tables: int = TABLES) -> bool:
     return bool(binomtest(round(found * tables), tables, rate, alternative="greater").pvalue > 0.001)
 
 
+def test_effects_that_vary_from_seed_to_seed_make_few_claims() -> None:
+    found = rows("effects", 60)
+    for row in found:
+        assert may_be_at_most(0.05, row.zoo if row.otherwise is not None else 1 - row.zoo, 60), row
+    assert (found[-2].otherwise or 0) > 0.1, "one variance for all runs"
+
+
+def test_recalls_that_agree_by_rounding_are_not_taken_for_alike() -> None:
+    found = rows("agreement", 100)
+    for row in found:
+        assert may_be_at_most(0.05, row.zoo, 100), row
+    assert (found[0].otherwise or 0) > 0.1
+
+
 def test_a_choice_among_arms_of_unlike_seeds_is_right_more_often_than_by_plain_means() -> None:
     for row in rows("choices"):
         assert row.otherwise is not None

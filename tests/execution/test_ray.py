@@ -283,10 +283,11 @@ def test_the_command_killed_at_random_moments(cluster, registry, tmp_path, monke
     monkeypatch.setenv("ZOO_CHECKPOINT_EVERY", "0")
     address = cluster.address if where == "cluster" else ""
     moments = random.Random(where)
-    seeds, epochs = 4 * kills, 3
+    epochs, ahead = 3, 30  # more runs than a command can train before it is killed
     ledger = tmp_path / "zoo.sqlite"
     kept, killed, during_training, slowest = [], 0, 0, 0.0
     while killed < kills:
+        seeds = len(kept) // epochs + ahead
         driver = started(ledger, address, seeds, epochs)
         begun(driver, ledger)
         time.sleep(moments.uniform(0, 3))
