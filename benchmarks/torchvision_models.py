@@ -10,21 +10,20 @@ those of the network without replacement. Images are as small as the model takes
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import torch
 import torchvision
+from _harness import describe, environment, guarded, write_json
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torchvision import models
 
-import zoo
 from zoo.errors import BuildError
 from zoo.network.architecture import try_out
 from zoo.network.builder import construct
@@ -47,23 +46,20 @@ ROUNDING = 1.1e6
 """Operations: those published have three decimals, in thousands of millions of multiply-adds."""
 
 
-def main() -> None:
-    """Count and compare, and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="*", default=_all(), help="which; default all, small ones first")
-    parser.add_argument("--json", type=Path, help="where the results are written")
-    arguments = parser.parse_args()
-    registry = default_registry()
-    rows = []
-    for name in arguments.models:
+@click.command()
+@click.argument("names", nargs=-1, metavar="[MODEL]...")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Where the figures go.")
+def main(names: tuple[str, ...], json_path: Path | None) -> None:
+    """Count and compare the models that are named, or all of torchvision's, small ones first."""
+    registry, rows = default_registry(), []
+    surroundings = environment("cpu") | {"torchvision": torchvision.__version__}
+    for name in names or _all():
         begun = time.monotonic()
         rows.append({"model": name, **counted(name, registry), **replaced(name, registry)})
-        print(f"{name}: {time.monotonic() - begun:.0f} s", flush=True)
-        if arguments.json:
-            versions = {"zoo": zoo.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__}
-            text = json.dumps({"versions": versions, "variants": VARIANTS, "models": rows}, indent=1)
-            arguments.json.write_text(text + "\n", encoding="utf-8")
-    print(table(rows))
+        click.echo(f"{name}: {time.monotonic() - begun:.0f} s", err=True)
+        write_json(json_path, surroundings, {"variants": VARIANTS, "models": rows})
+    click.echo(f"{describe(surroundings)}, torchvision {torchvision.__version__}\n")
+    click.echo(table(rows))
 
 
 def _all() -> list[str]:
@@ -178,4 +174,4 @@ def _cell(found: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)
