@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import SpecError
-from zoo.network.architecture import weights
 from zoo.network.builder import construct
-from zoo.network.layers import Built, Shape, alike, describe
+from zoo.network.compared import BATCH, Seen, equal, outcome, seen
+from zoo.network.layers import Shape
+from zoo.network.whole_proof import exchanged, is_same, replaced
 from zoo.registry import Registry
 from zoo.registry.options import Choice
 from zoo.spec import SECTIONS, DensePart, Part, Spec, paths
-from zoo.spec.fields import OWN
 from zoo.train import streams
 
 _PARTS = {*get_args(Part), *get_args(DensePart)}
@@ -30,7 +30,7 @@ _BUILT_BY = {"filters": "filter", "units": "linear"}
 """The part that a field of a block decides, where it is not called like it."""
 _WHOLE = ("block", "order")
 """Fields of a block that every layer in it depends on."""
-_BATCH = 2
+_BESIDE_AN_ARCHITECTURE = (("network", "replace"), ("network", "initializer"))
 
 
 def prove(
@@ -66,10 +66,15 @@ def prove(
     _check_named(base, changed, sets, differences, registry)
     if base.network.architecture != changed.network.architecture or base.network.replace != changed.network.replace:
         whole = [construct(s, input_shape, classes, seed=seed, registry=registry) for s in (base, changed)]
-        exchanged = base.network.architecture != changed.network.architecture
-        tell = _exchanged if exchanged else _replaced
-        lines = (*tell(base, changed, whole), *(str(d) for d in differences if d.place[0] != "network"))
-        if not lines or (exchanged and _is_same(whole[0].network, whole[1].network, input_shape, seed)):
+        others = [str(d) for d in differences if d.place[0] != "network"]
+        if base.network.architecture == changed.network.architecture:
+            lines = (*replaced(base, changed, whole), *others)
+        elif is_same(whole[0].network, whole[1].network, input_shape, seed):
+            lines = ()
+        else:
+            beside = [str(d) for d in differences if d.place[:2] in _BESIDE_AN_ARCHITECTURE]
+            lines = (exchanged(base, changed, whole), *beside, *others)
+        if not lines:
             raise SpecError(_without_effect(base, changed, sets, registry))
         return lines
     before, after = (_Network.of(spec, input_shape, classes, seed=seed, registry=registry) for spec in (base, changed))
@@ -93,95 +98,6 @@ def _without_effect(base: Spec, changed: Spec, sets: Mapping[str, Any], registry
         f"{changed.name}: the change of {_listed(sets)} altered nothing: {same} of {base.name}. Leave the change out, "
         f"or mend the factory that ignores it{_plugins(base, changed, registry)}"
     )
-
-
-def _exchanged(base: Spec, changed: Spec, whole: Sequence[Built]) -> Iterator[str]:
-    """Say which network came in whose place, and what it is in numbers: two networks have no layers in common."""
-    names = [str(spec.network.architecture or "blocks") for spec in (base, changed)]
-    layers, parameters, flops = (
-        f"{old:,} -> {new:,}" for old, new in zip(*((len(b.layers), b.parameters, b.flops) for b in whole), strict=True)
-    )
-    yield f"~ network: {names[0]} -> {names[1]} (layers {layers}; parameters {parameters}; FLOPs {flops})"
-    for difference in _differences(base, changed):
-        if difference.place[:2] in (("network", "replace"), ("network", "initializer")):
-            yield str(difference)
-
-
-def _is_same(old: nn.Module, new: nn.Module, input_shape: Shape, seed: int) -> bool:
-    """Tell whether two networks are made alike, start alike and compute the same."""
-    x = torch.randn(_BATCH, *input_shape, generator=streams.generator("cpu", seed, "proof"), dtype=torch.float32)
-    layers = [_layer(network, None) for network in (old, new)]
-    return (
-        layers[0].types == layers[1].types
-        and repr(layers[0].settings) == repr(layers[1].settings)
-        and layers[0].numbers == layers[1].numbers
-        and _equal(layers[0].tensors, layers[1].tensors)
-        and all(
-            alike(*(_outcome(network.train(training), x, seed, "network") for network in (old, new)))
-            for training in (True, False)
-        )
-    )
-
-
-def _replaced(base: Spec, changed: Spec, whole: Sequence[Built]) -> Iterator[str]:
-    """Say at which places another layer stands, after it was seen that all others start equal.
-
-    Raises:
-        SpecError: other layers start otherwise.
-    """
-    kept = _starting_values(base, changed, whole)
-    before, after = ({done.path: done for done in built.replaced} for built in whole)
-    uses = {done.origin for done in (*before.values(), *after.values())} - {""}
-    places = {path: (before.get(path), after.get(path)) for path in {**after, **before} if path not in uses}
-    for kind in dict.fromkeys(done.kind for done in (*before.values(), *after.values())):
-        own = {path: sides for path, sides in places.items() if any(done and done.kind == kind for done in sides)}
-        totals = Counter(next(done.what for done in sides if done) for sides in own.values())
-        groups: dict[tuple[str, ...], list[str]] = {}
-        for path, sides in own.items():
-            variants = tuple(done.variant if done else OWN for done in sides)
-            if variants[0] != variants[1]:
-                groups.setdefault(variants, []).append(path)
-        for variants, altered in groups.items():
-            counts = Counter(next(done.what for done in own[path] if done) for path in altered)
-            at = ", ".join(f"{count} of {totals[what]} {what}" for what, count in counts.items())
-            yield f"~ {kind}: {variants[0]} -> {variants[1]} at {at}"
-            for path in altered:
-                old, new = own[path]
-                texts = [old.new if old else new.old if new else "", new.new if new else old.old if old else ""]
-                yield f"~ {path}: {texts[0]} -> {texts[1]}"
-    yield from kept
-
-
-def _starting_values(base: Spec, changed: Spec, whole: Sequence[Built]) -> list[str]:
-    """Say that all layers that were not replaced start equal, and what was not compared for that.
-
-    Raises:
-        SpecError: they start otherwise.
-    """
-    states = [built.network.state_dict() for built in whole]
-    put = [done for built in whole for done in built.replaced if done.variant != OWN]
-    places = tuple(f"{done.path}." for done in put)
-    # A layer that became several is there no more where all of them were replaced.
-    gone = tuple(f"{done.origin}." for done in put if done.origin)
-    names = {name for state in states for name in state if not name.startswith(places)}
-    names -= {name for name in names if name.startswith(gone) and not all(name in state for state in states)}
-    lines = []
-    if base.network.initializer != changed.network.initializer:
-        filled = names & {name for built in whole for name, _ in weights(built.network)}
-        names -= filled
-        lines.append(
-            f"~ initializer: {base.network.initializer} -> {changed.network.initializer}: other starting values in "
-            f"{len(filled)} tensors, which are not compared"
-        )
-    altered = sorted(
-        name for name in names if not all(name in s for s in states) or not alike(states[0][name], states[1][name])
-    )
-    if altered:
-        raise SpecError(
-            f"{changed.name}: replacing layers of {base.name} also altered the starting values of others: "
-            f"{', '.join(altered[:5])}{' and more' if len(altered) > 5 else ''}"
-        )
-    return [*lines, f"  and {len(names)} tensors elsewhere start equal"] if put else lines
 
 
 _ABSENT = object()
@@ -272,41 +188,10 @@ def _plugins(base: Spec, changed: Spec, registry: Registry) -> str:
 
 
 @attrs.frozen(eq=False)
-class _Layer:
-    """What is compared as one layer: a part of a block, or a module of a block's own, as it was before it was used.
-
-    Attributes:
-        module: the module itself.
-        description: for people.
-        types: by name within the module, what each module is.
-        settings: by name within the module, the plain values that it keeps.
-        tensors: parameters and buffers by name.
-        input_shape: without the batch; None where nothing reached it, or more than one tensor.
-    """
-
-    module: nn.Module
-    description: str
-    types: Mapping[str, str]
-    settings: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]
-    input_shape: Shape | None
-
-    @property
-    def sizes(self) -> dict[str, Shape]:
-        """The shapes of the tensors."""
-        return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
-
-    @property
-    def numbers(self) -> dict[str, str]:
-        """What numbers the tensors hold."""
-        return {name: f"{t.dtype}{'' if t.requires_grad else ' (frozen)'}" for name, t in self.tensors.items()}
-
-
-@attrs.frozen(eq=False)
 class _Network:
     """A built network: its layers by place, in order, and the blocks and other groups that they are in."""
 
-    layers: Mapping[str, _Layer]
+    layers: Mapping[str, Seen]
     groups: Mapping[str, nn.Module]
     shapes: Mapping[str, Shape]
 
@@ -321,7 +206,7 @@ class _Network:
         modules = dict(_layers(network, "", [layer.path for layer in built.layers]))
         groups = {_group(place): network.get_submodule(_group(place)) for place in modules}
         shapes = _input_shapes(network, {**modules, **groups}, input_shape, seed)
-        layers = {place: _layer(module, shapes.get(place)) for place, module in modules.items()}
+        layers = {place: seen(module, shapes.get(place)) for place, module in modules.items()}
         return cls(layers, groups, shapes)
 
 
@@ -350,33 +235,6 @@ def _part(place: str) -> str | None:
     return next((step for step in place.split(".") if step in _PARTS), None)
 
 
-def _layer(module: nn.Module, input_shape: Shape | None) -> _Layer:
-    modules = dict(module.named_modules())
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    return _Layer(
-        module=module,
-        description=describe(module),
-        types={name: f"{type(m).__module__}.{type(m).__qualname__}" for name, m in modules.items()},
-        settings={
-            f"{name}.{key}".strip("."): value
-            for name, m in modules.items()
-            for key, value in vars(m).items()
-            if not key.startswith("_") and _is_plain(value)
-        },
-        # Copies: an evaluation of the network may change buffers.
-        tensors={
-            name: tensor.detach().clone().requires_grad_(tensor.requires_grad) for name, tensor in tensors.items()
-        },
-        input_shape=input_shape,
-    )
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, bool | int | float | str | None) or (
-        isinstance(value, tuple) and all(_is_plain(item) for item in value)
-    )
-
-
 def _is_number(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(_is_number(item) for item in value)
@@ -397,21 +255,11 @@ def _input_shapes(
         module.register_forward_pre_hook(lambda _, arguments, place=place: note(place, arguments))
         for place, module in modules.items()
     ]
-    images = torch.zeros(_BATCH, *input_shape, dtype=torch.float32)
-    _outcome(network, images, seed, "shapes")
+    images = torch.zeros(BATCH, *input_shape, dtype=torch.float32)
+    outcome(network, images, seed, "shapes")
     for handle in handles:
         handle.remove()
     return shapes
-
-
-def _outcome(module: nn.Module, x: Tensor, seed: int, purpose: str) -> Tensor | str:
-    """Return what a module makes of its input, or what it raises: that is then the same in both networks."""
-    with torch.no_grad(), streams.seeded(seed, "proof", purpose):
-        try:
-            result = module(x)
-        except (Exception, SystemExit) as error:
-            return type(error).__name__
-    return result if isinstance(result, Tensor) else type(result).__name__
 
 
 @attrs.define
@@ -455,7 +303,7 @@ class _Comparison:
             if group in self.after.groups:
                 self._connected(group, touched)
 
-    def _kept(self, place: str, old: _Layer, new: _Layer) -> None:
+    def _kept(self, place: str, old: Seen, new: Seen) -> None:
         """Compare a layer that both networks have: first what it is, then its weights, then what it computes."""
         keys = {**old.settings, **new.settings}
         differing = {key for key in keys if repr(old.settings.get(key)) != repr(new.settings.get(key))}
@@ -464,7 +312,7 @@ class _Comparison:
         if not same or differing or old.sizes != new.sizes:
             follows = same and sized and old.input_shape != new.input_shape
             self._add(f"~ {place}: {_told_apart(old, new, differing)}", place, follows=follows)
-        elif self._drawn_alike(place) and not _equal(old.tensors, new.tensors):
+        elif self._drawn_alike(place) and not equal(old.tensors, new.tensors):
             if ("initializer",) in [name[:1] for name in self.named]:
                 self.lines.append(f"~ {place}: other starting weights")
             else:
@@ -528,11 +376,11 @@ class _Comparison:
         shape = self.before.shapes.get(place)
         if shape is None:
             return True
-        x = torch.randn(_BATCH, *shape, generator=streams.generator("cpu", self.seed, "proof"), dtype=torch.float32)
+        x = torch.randn(BATCH, *shape, generator=streams.generator("cpu", self.seed, "proof"), dtype=torch.float32)
         for training in (True, False):
-            first, second = (_outcome(module.train(training), x, self.seed, place) for module in (old, new))
+            first, second = (outcome(module.train(training), x, self.seed, place) for module in (old, new))
             if isinstance(first, Tensor) and isinstance(second, Tensor):
-                alike = _equal({"": first}, {"": second})
+                alike = equal({"": first}, {"": second})
             else:
                 alike = type(first) is type(second) and first == second
             if not alike:
@@ -550,12 +398,7 @@ def _merged(old: Sequence[str], new: Sequence[str]) -> list[str]:
     return merged
 
 
-def _equal(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> bool:
-    """Tell whether tensors of equal names are equal to the last bit; NaN equals NaN."""
-    return all(alike(tensor, new[name]) for name, tensor in old.items())
-
-
-def _told_apart(old: _Layer, new: _Layer, settings: Collection[str]) -> str:
+def _told_apart(old: Seen, new: Seen, settings: Collection[str]) -> str:
     """Write what a layer was and is, with what the descriptions leave out where they are the same."""
     texts = [layer.description for layer in (old, new)]
     if texts[0] == texts[1]:
