@@ -166,8 +166,18 @@ class Both(nn.Module):
     def forward(self, x):
         return F.relu(x - x.mean())
 
+PADDED = {
+    "mode of circles": {"kernel_size": 3, "padding": 1, "padding_mode": "circular"},
+    "same": {"kernel_size": 3, "padding": "same"},
+    "even": {"kernel_size": 2, "padding": "same"},
+    "odd": {"kernel_size": 5, "padding": 1},
+    "valid": {"kernel_size": 3, "padding": "valid"},
+}
+
 def functions(input_shape, classes, *, how: str = "plain"):
     "Functions."
+    if how in PADDED:
+        return nn.Sequential(nn.Conv2d(1, 1, **PADDED[how]), nn.Flatten(), nn.LazyLinear(classes))
     if how == "both":
         return nn.Sequential(Both(), nn.Flatten(), nn.Linear(64, classes))
     if how == "attention":
@@ -301,6 +311,32 @@ def test_what_does_not_fit_is_named(registry: Registry, architecture: Any, repla
     with pytest.raises(BuildError) as caught:
         built(registry, architecture, **replace)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("how", "text"),
+    [
+        ("mode of circles", "its padding is of the mode 'circular', and a variant pads with zeros"),
+        pytest.param(
+            "even",
+            'its padding of 0.5 for a size of 2 is neither "same" nor "valid"',
+            marks=pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths"),
+        ),
+        ("odd", 'its padding of 1 for a size of 5 is neither "same" nor "valid"'),
+    ],
+)
+def test_a_padding_that_no_variant_has_is_named(extended: Registry, how: str, text: str) -> None:
+    with pytest.raises(BuildError) as caught:
+        built(extended, {"name": "functions", "how": how}, filter="conv")
+    assert str(caught.value) == f"x: network.replace.filter: conv at 0: {text}"
+
+
+@pytest.mark.parametrize("how", ["same", "valid"])
+def test_a_padding_in_words_is_kept(extended: Registry, how: str) -> None:
+    own, made = (built(extended, {"name": "functions", "how": how}, filter=filter_) for filter_ in ("own", "conv"))
+    made.network.load_state_dict(own.network.state_dict())
+    x = torch.randn(2, *SHAPE)
+    assert torch.equal(own.network(x), made.network(x))
 
 
 def test_the_proof_names_every_place(registry: Registry) -> None:

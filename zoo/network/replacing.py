@@ -389,14 +389,10 @@ def _taken_over(choice: Choice, own: nn.Module, at: str) -> tuple[dict[str, Any]
         BuildError: the variant has no such option, or no value for it, or the spec states another.
     """
     if choice.kind == "filter":
-        names = {"kernel_size": "size", "stride": "stride", "padding": "padding", "dilation": "dilation"}
+        names = {"kernel_size": "size", "stride": "stride", "dilation": "dilation"}
         values = {option: _square(getattr(own, name), option, at) for name, option in names.items()}
+        values["padding"] = _padding(own, values["size"], values["dilation"], at)
         values |= {"groups": own.groups, "bias": own.bias is not None}
-        size, padding = values["size"], values["padding"]
-        same = (values["dilation"] * (size - 1), 2 * padding)
-        if padding and same[0] != same[1]:
-            raise BuildError(f'{at}: its padding of {padding} for a size of {size} is neither "same" nor "valid"')
-        values["padding"] = "same" if padding else "valid"
         usual = {"stride": 1, "padding": "valid", "dilation": 1, "groups": 1}
     elif choice.kind == "pooling":
         names = {"kernel_size": "size", "stride": "stride", "padding": "padding"}
@@ -420,13 +416,28 @@ def _taken_over(choice: Choice, own: nn.Module, at: str) -> tuple[dict[str, Any]
     return kept, getattr(own, "out_channels", None)
 
 
+def _padding(own: Any, size: int, dilation: int, at: str) -> str:
+    """Return how a variant must pad to make maps of the size that a convolution makes.
+
+    Raises:
+        BuildError: no variant pads so.
+    """
+    if own.padding_mode != "zeros":
+        raise BuildError(f"{at}: its padding is of the mode {own.padding_mode!r}, and a variant pads with zeros")
+    if own.padding == "valid":
+        return "valid"
+    around = dilation * (size - 1)
+    padding = around / 2 if own.padding == "same" else _square(own.padding, "padding", at)
+    if padding and (2 * padding != around or around % 2):
+        raise BuildError(f'{at}: its padding of {padding:g} for a size of {size} is neither "same" nor "valid"')
+    return "same" if padding else "valid"
+
+
 def _square(value: Any, option: str, at: str) -> Any:
     if isinstance(value, tuple):
         if len(set(value)) > 1:
             raise BuildError(f"{at}: its {option} of {sizes(value)} is not square")
         return value[0]
-    if isinstance(value, str):
-        raise BuildError(f"{at}: its {option} is {value!r}, which is not kept")
     return value
 
 
