@@ -167,6 +167,8 @@ SPEC_TABLES = {
     "network": spec.NetworkSpec,
     "network.features": spec.Block,
     "network.classifier": spec.Dense,
+    "network.replace": spec.Replace,
+    "network.replace.places": spec.Places,
     "training": spec.TrainingSpec,
     "data": spec.DataSpec,
     "evaluation": spec.EvaluationSpec,

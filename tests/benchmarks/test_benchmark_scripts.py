@@ -19,6 +19,7 @@ import scaling
 import scatter
 import study
 import times
+import torchvision_models
 import vs_plain_loop
 from _zoo import changed, train
 from click.testing import CliRunner
@@ -68,6 +69,20 @@ def test_help(name, monkeypatch, capsys):
     text = capsys.readouterr().out
     for option in ("--epochs", "--seeds", "--data", "--images", "--device", "--json"):
         assert option in text, f"{name}.py --help does not name {option}"
+
+
+def test_torchvision_models(tmp_path):
+    path = tmp_path / "models.json"
+    result = CliRunner().invoke(torchvision_models.main, ["squeezenet1_1", "--json", str(path)], catch_exceptions=False)
+    (row,) = json.loads(path.read_text())["models"]
+    assert row["parameters"] == row["published_parameters"] == 1_235_496
+    assert row["flops"] == pytest.approx(row["published_flops"], abs=torchvision_models.ROUNDING)
+    assert row["kinds"]["activation"] == {
+        "places": {"ReLU": 26}, "functions": 0, "shared": 0, "kept": 52, "equal": True
+    }  # fmt: skip
+    assert row["kinds"]["normalization"] == {"refused": "squeezenet1_1 has no normalization"}
+    line = next(line for line in result.output.splitlines() if line.startswith("squeezenet1_1 "))
+    assert line.split() == ["squeezenet1_1", "1,235,496", "equal", "0.698", "equal", "26", "none", "1", "26", "3"]
 
 
 def test_precision(tmp_path):

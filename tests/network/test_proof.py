@@ -229,7 +229,10 @@ PLACES = {
     "augmentation": "training.",
 }
 VARIANTS = [
-    (kind, name) for kind in KINDS if kind not in ("dataset", "executor") for name in default_registry().variants(kind)
+    (kind, name)
+    for kind in KINDS
+    if kind not in ("dataset", "executor", "architecture")
+    for name in default_registry().variants(kind)
 ]
 
 

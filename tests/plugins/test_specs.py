@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from made_images import registered_specs
 
 from zoo.network.builder import construct
 from zoo.registry import Registry, default_registry
@@ -48,7 +49,7 @@ def test_its_data_set_is_registered(name: str, registry: Registry) -> None:
     assert dataset in registry.variants("dataset"), f"{name}: no data set is called {dataset!r}"
 
 
-@each_spec
+@pytest.mark.parametrize("name", registered_specs())
 def test_its_network_fits_its_data_set(name: str, registry: Registry) -> None:
     spec = get(name)
     shape = INPUTS.get(spec.data.dataset.partition(":")[0], (3, 32, 32))

@@ -79,6 +79,25 @@ def test_only_the_plugins_that_a_spec_uses_count(install: Install) -> None:
     assert digest("starter/default") == without
 
 
+KINDS = """
+from zoo import hookimpl
+
+@hookimpl
+def zoo_layer_kinds():
+    return {{"activation": ("{name}",)}}
+"""
+
+
+def test_what_says_which_layers_are_replaced_counts_where_some_are(install: Install) -> None:
+    folder = install("mine", {"mine.py": KINDS.format(name="relu9")}, "mine")
+    replaced = {"base": "small/resnet", "set": {"activation": "mish"}}
+    at_some = {"base": "small/resnet", "set": {'replace."stages.2.*".activation': "mish"}}
+    before = [digest(spec) for spec in (replaced, at_some, "small/resnet", "starter/default")]
+    (folder / "mine.py").write_text(KINDS.format(name="relu10"))
+    after = [digest(spec) for spec in (replaced, at_some, "small/resnet", "starter/default")]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, False, True, True]
+
+
 def test_specs_with_the_same_variants_have_the_same_source() -> None:
     assert digest("starter/default") == digest("starter/4a1")
     assert digest("starter/default") != digest("modern/residual"), "only the latter has an augmentation"

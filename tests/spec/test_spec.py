@@ -478,18 +478,48 @@ OTHER_VALUES: dict[str, Any] = {
     "evaluation.every": 2,
     "evaluation.measure": "eq2425",
 }
+WHOLE = {
+    "network": {"architecture": "cifar_resnet"},
+    "training": {"epochs": 1},
+    "data": {"dataset": "digits"},
+}
+OTHER_WHOLES: dict[str, Any] = {
+    "network.architecture": "mlp_mixer",
+    "network.architecture.depth": 8,
+    "network.replace.activation": "relu",
+    "network.replace.normalization": "batch",
+    "network.replace.dropout": "dropout",
+    "network.replace.filter": "conv",
+    "network.replace.pooling": "max",
+    'network.replace."layer4.*".activation': "mish",
+    "network.replace.places": [{"at": "layer4.*", "filter": "conv"}],
+}
 NOT_IN_THE_IDENTITY = {"name", "description", "reference", "data.dataset"}
 
 
-@pytest.mark.parametrize(("path", "value"), OTHER_VALUES.items(), ids=list(OTHER_VALUES))
-def test_each_field_goes_into_the_identity(registry: Registry, path: str, value: Any) -> None:
-    read = structure(FULL, "test", registry)
+@pytest.mark.parametrize(
+    ("tree", "path", "value"),
+    [*((FULL, *other) for other in OTHER_VALUES.items()), *((WHOLE, *other) for other in OTHER_WHOLES.items())],
+    ids=[*OTHER_VALUES, *OTHER_WHOLES],
+)
+def test_each_field_goes_into_the_identity(registry: Registry, tree: dict[str, Any], path: str, value: Any) -> None:
+    read = structure(tree, "test", registry)
     assert paths.apply(read, {path: value}, registry).identity != read.identity
 
 
 def test_a_value_was_tried_for_each_field() -> None:
-    stated = {step for path in OTHER_VALUES for step in split_path(path)} | NOT_IN_THE_IDENTITY | {"dataset"}
-    for cls in (Spec, Block, Dense, spec.NetworkSpec, spec.TrainingSpec, spec.DataSpec, spec.EvaluationSpec):
+    paths = [*OTHER_VALUES, *OTHER_WHOLES]
+    stated = {step for path in paths for step in split_path(path)} | NOT_IN_THE_IDENTITY | {"dataset", "at"}
+    for cls in (
+        Spec,
+        Block,
+        Dense,
+        spec.NetworkSpec,
+        spec.Replace,
+        spec.TrainingSpec,
+        spec.DataSpec,
+        spec.EvaluationSpec,
+    ):
         for field in attrs.fields(cls):
             assert field.name in stated, f"no test says whether {cls.__name__}.{field.name} goes into the identity"
 
@@ -523,6 +553,8 @@ def test_choices_are_all_found_nested_ones_included(registry: Registry) -> None:
         ("network.features.1.filter.size", ("network", "features", "1", "filter", "size")),
         ("network.features[*].activation", ("network", "features", "*", "activation")),
         ("activation", ("activation",)),
+        ('replace."layer[34].*".activation', ("replace", "layer[34].*", "activation")),
+        ('replace."layer4', ("replace", '"layer4')),
     ],
 )
 def test_split_path(path: str, steps: tuple[str, ...]) -> None:

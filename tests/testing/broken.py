@@ -6,6 +6,7 @@ plugin that the tests install.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from itertools import chain
@@ -33,6 +34,11 @@ def zoo_register_activations(register):
 @zoo.hookimpl
 def zoo_register_dropouts(register):
     broken.register_all("dropout", register)
+
+
+@zoo.hookimpl
+def zoo_register_architectures(register):
+    broken.register_all("architecture", register)
 
 
 @zoo.hookimpl
@@ -460,6 +466,54 @@ class RemembersTheBatchSize(nn.Module):
             if len(x) != self.size:
                 raise RuntimeError(f"expected {self.size} images")
         return x
+
+
+def _dense(input_shape: tuple[int, int, int], classes: int) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), classes))
+
+
+@breaks("architecture", "builds")
+def refuses_by_another_error(input_shape, classes):
+    """Raises what says nothing of the images."""
+    if input_shape[1] == 32:
+        raise KeyError(input_shape)
+    return _dense(input_shape, classes)
+
+
+@breaks("architecture", "logits")
+def one_class_more_in_training(input_shape, classes):
+    """Makes other logits in training."""
+
+    class More(nn.Sequential):
+        def forward(self, x):
+            logits = super().forward(x)
+            return F.pad(logits, (0, 1)) if self.training else logits
+
+    return More(*_dense(input_shape, classes))
+
+
+@breaks("architecture", "deterministic")
+def starts_from_no_seed(input_shape, classes):
+    """Draws from a generator that no seed decides."""
+    network, generator = _dense(input_shape, classes), torch.Generator()
+    generator.seed()
+    nn.init.normal_(network[1].weight, std=0.01, generator=generator)
+    return network
+
+
+@breaks("architecture", "own_stream")
+def starts_from_a_fixed_seed(input_shape, classes):
+    """Seeds the global generator."""
+    torch.manual_seed(0)
+    return _dense(input_shape, classes)
+
+
+@breaks("architecture", "gradients_reach_all")
+def with_a_layer_left_out(input_shape, classes):
+    """Has a layer that nothing uses."""
+    network = _dense(input_shape, classes)
+    network[1].register_module("left", nn.Linear(2, 2))
+    return network
 
 
 @breaks("initializer", "fills_in_place")

@@ -19,6 +19,17 @@ from zoo.testing.check import run
 TAKES_SECONDS = {"onnx", "compiled", "survives_lost_workers"}
 # Executors are checked in tests/plugins/test_executors.py, and once is enough.
 INSTALLED = [subject for subject in suite.subjects(default_registry()) if subject.kind != "executor"]
+
+
+def is_large(subject) -> bool:
+    """Whether it is a network of which the checks take seconds to minutes."""
+    if subject.kind == "architecture":
+        return subject.name not in ("cifar_resnet", "convnext", "mlp_mixer")
+    return subject.kind == "spec" and subject.name.startswith("cifar/") and subject.name != "cifar/resnet20"
+
+
+if "ZOO_SLOW" not in os.environ:
+    INSTALLED = [subject for subject in INSTALLED if not is_large(subject)]
 each_installed = pytest.mark.parametrize("subject", INSTALLED, ids=str)
 
 

@@ -16,6 +16,7 @@ import attrs
 from zoo.errors import BuildError, is_interruption
 from zoo.execution.processes import begin_worker, how_ended, start
 from zoo.registry import Registry
+from zoo.registry.source import plugins_used
 from zoo.spec import Spec, structure, unstructure
 from zoo.train.engines.choice import ENGINES, Wanted, decide
 from zoo.train.execute import dataset, in_order
@@ -72,8 +73,7 @@ class Prober:
 
     def _is_foreign(self, spec: Spec) -> bool:
         own = self.registry.variant("executor", "here").plugin.distribution
-        plugins = (self.registry.variant(choice.kind, choice.name).plugin for choice in spec.choices())
-        return any(plugin.distribution != own for plugin in plugins)
+        return any(plugin.distribution != own for plugin in plugins_used(spec, self.registry))
 
 
 class _Elsewhere:

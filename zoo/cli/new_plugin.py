@@ -30,6 +30,7 @@ BENCHMARK = {
     "filter": "--vary filter=conv,{name} --seeds 10",
     "pooling": "--vary pooling=max,{name} --seeds 10",
     "block": "--vary 'network.features.*.block=plain,{name}' --seeds 10",
+    "architecture": "--set 'network={{features=[],classifier=[],architecture=\"{name}\"}}' --seeds 3",
     "initializer": "--vary initializer=default,{name} --seeds 10",
     # The learning rate of another rule says nothing about this one's.
     "optimizer": "--set optimizer={name} --vary optimizer.learning_rate=0.0003,0.001,0.003 --seeds 3",

@@ -10,6 +10,7 @@ from zoo.data import Dataset
 from zoo.export.choice import Chosen, final_recall
 from zoo.export.formats import INPUT, OUTPUT
 from zoo.registry import SINGLE_FILE, Registry
+from zoo.registry.source import plugins_used
 from zoo.report.markup import code, markdown
 from zoo.report.text import counted, quantity, seed_span, with_interval
 from zoo.spec import DataSpec, Spec
@@ -115,7 +116,7 @@ def _resizing(data: DataSpec) -> str:
 
 def _registry(spec: Spec, registry: Registry) -> str:
     """Return the argument that loads the single-file plugins of a spec; nothing where it needs none."""
-    plugins = {registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()}
+    plugins = plugins_used(spec, registry)
     files = sorted(f"{plugin.name}.py" for plugin in plugins if plugin.distribution == SINGLE_FILE)
     listed = ", ".join(f"pathlib.Path({_quoted(file)})" for file in files)
     return f", registry=zoo.Registry(files=[{listed}])" if files else ""
@@ -187,8 +188,7 @@ def _training(chosen: Chosen, registry: Registry) -> str:
 def needs(spec: Spec, registry: Registry) -> str:
     """Say which distributions, and which single files, the variants of a spec come from."""
     found: dict[str, None] = {}
-    for choice in spec.choices():
-        plugin = registry.variant(choice.kind, choice.name).plugin
+    for plugin in plugins_used(spec, registry):
         if plugin.distribution == SINGLE_FILE:
             found[f"the single file {plugin.name}.py"] = None
             continue

@@ -4,60 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from zoo import torch_settings
-from zoo.errors import BuildError, PluginError, ZooError, described, is_interruption, lacks_memory, text_of
+from zoo.errors import BuildError
+from zoo.network.architecture import Whole
+from zoo.network.layers import Built, Layer, Shape, blaming, check_contract, made, probe, trainable
 from zoo.network.memory import MemoryLimit
-from zoo.registry import Plugin, Registry, Variant, default_registry
+from zoo.registry import Registry, default_registry
 from zoo.registry.options import Choice
 from zoo.spec import Block, Dense, Spec
 from zoo.spec.resolve import resolve
 from zoo.train import streams
 
-Shape = tuple[int, ...]
-"""(channels, height, width) of feature maps, (units,) in the classifier; without the batch."""
-
-
-@attrs.frozen
-class Layer:
-    """One built part; `parameters` and `flops` are counted as `Built` counts them."""
-
-    path: str
-    description: str
-    input_shape: Shape
-    output_shape: Shape
-    parameters: int
-    flops: int
-
-
-@attrs.frozen(eq=False)
-class Built:
-    """A network and the layers that it was put together from."""
-
-    network: nn.Module
-    layers: tuple[Layer, ...]
-
-    @property
-    def parameters(self) -> int:
-        """How many trainable numbers the network has."""
-        return _trainable(self.network)
-
-    @property
-    def flops(self) -> int:
-        """Floating-point operations of one image's forward pass, a multiply-add counted as two.
-
-        Those of convolutions and matrix products, without biases: what a torch `FlopCounterMode` counts.
-        """
-        return sum(layer.flops for layer in self.layers)
+__all__ = ["Built", "Layer", "Parts", "Shape", "build", "construct"]
 
 
 def build(
@@ -85,6 +50,8 @@ def build(
 
 def construct(spec: Spec, input_shape: tuple[int, int, int], classes: int, *, seed: int, registry: Registry) -> Built:
     """Build the network of a resolved spec and describe its layers. Raises what `build` raises."""
+    if spec.network.architecture is not None:
+        return Whole(spec, spec.network.architecture, seed, registry).construct(input_shape, classes)
     builder = _Builder(spec.name, seed, registry)
     with builder.memory:
         return _construct(builder, spec, input_shape, classes)
@@ -187,12 +154,12 @@ class _Builder:
         choice = attrs.evolve(choice, options=attrs.evolve(choice.options, **options))
         self.memory.what = what = f"{self.name}: {place}: {choice}"
         with (
-            _blaming(what, variant.plugin, shape),
+            blaming(what, variant.plugin, shape),
             streams.seeded(self.seed, "initialization", path),
         ):
-            module = _made(what, variant, choice.values(), shape=shape, **supplied)
+            module = made(what, variant, choice.values(), shape=shape, **supplied)
             after = self.note(module, str(choice), shape, path)
-            _check_contract(choice.kind, shape, after, supplied.get("filters"))
+            check_contract(choice.kind, shape, after, supplied.get("filters"))
             return module, after
 
     def linear(self, shape: Shape, units: int, path: str) -> tuple[nn.Module, Shape]:
@@ -216,12 +183,12 @@ class _Builder:
         variant = self.registry.variant("block", choice.name)
         parts = Parts(self, spec, place, path)
         with (
-            _blaming(what := f"{self.name}: {place}.block: {choice}", variant.plugin, shape),
+            blaming(what := f"{self.name}: {place}.block: {choice}", variant.plugin, shape),
             streams.seeded(self.seed, "initialization", path),
         ):
-            module = _made(what, variant, choice.values(), shape=shape, parts=parts)
+            module = made(what, variant, choice.values(), shape=shape, parts=parts)
             self.memory.what = what
-            return module, _probe(module, shape)[0]
+            return module, probe(module, shape)[0]
 
     def initialize(self, network: nn.Module, choice: Choice) -> None:
         variant = self.registry.variant("initializer", choice.name)
@@ -230,95 +197,15 @@ class _Builder:
             if weight.dim() < 2 or "normalization" in name.split("."):
                 continue
             with (
-                _blaming(f"{self.name}: network.initializer: {choice} on {name}", variant.plugin, tuple(weight.shape)),
+                blaming(f"{self.name}: network.initializer: {choice} on {name}", variant.plugin, tuple(weight.shape)),
                 streams.seeded(self.seed, "initialization", name, choice.name),
                 torch.no_grad(),
             ):
                 variant.make(choice.values(), weight=weight)
 
     def note(self, module: nn.Module, description: str, shape: Shape, path: str) -> Shape:
-        after, flops = _probe(module, shape)
+        after, flops = probe(module, shape)
         self.memory.hold(module)
         if not isinstance(module, nn.Identity):
-            self.layers.append(Layer(path, description, shape, after, _trainable(module), flops))
+            self.layers.append(Layer(path, description, shape, after, trainable(module), flops))
         return after
-
-
-@contextmanager
-def _blaming(what: str, plugin: Plugin, shape: Shape) -> Iterator[None]:
-    """Say where in the spec, for which input, and in whose code a layer failed, or what it changed in torch."""
-    settings = torch_settings.values()
-    try:
-        try:
-            yield
-        finally:
-            found = torch_settings.changed(settings)
-            torch_settings.put(settings)
-        if found:
-            raise PluginError(f"{what}: plugin {plugin} {torch_settings.fault(found)}")
-    except ZooError:
-        raise
-    except BaseException as error:  # a plugin may also call sys.exit
-        if is_interruption(error):
-            raise
-        if lacks_memory(error):
-            raise BuildError(
-                f"{what}: the computer's memory does not suffice for it ({_one_line(error)}); make it smaller"
-            ) from error
-        # torch raises a RuntimeError for sizes that do not match; its two subclasses never mean that.
-        if isinstance(error, ValueError | RuntimeError) and not isinstance(error, NotImplementedError | RecursionError):
-            raise BuildError(f"{what} does not fit its input of {_sizes(shape)}: {_one_line(error)}") from error
-        raise PluginError(f"{what}: plugin {plugin} raised {described(error)}") from error
-
-
-def _made(what: str, variant: Variant, options: Mapping[str, Any], **supplied: Any) -> Any:
-    """Call a factory. Its RuntimeError is a fault of its own: no size has met another yet."""
-    try:
-        return variant.make(options, **supplied)
-    except RuntimeError as error:
-        if type(error) is not RuntimeError or lacks_memory(error):
-            raise
-        raise PluginError(f"{what}: plugin {variant.plugin}: its factory raised {described(error)}") from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(text_of(error).split())
-
-
-def _sizes(shape: Iterable[int]) -> str:
-    """Return a shape as people write it: 3x32x32."""
-    return "x".join(map(str, shape))
-
-
-def _trainable(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
-
-
-def _check_contract(kind: str, before: Shape, after: Shape, filters: int | None) -> None:
-    """Refuse a part whose output is not of the shape that its kind promises (see `zoo.registry.hookspecs`)."""
-    expected = {"filter": (filters, *after[1:]), "pooling": (before[0], *after[1:])}.get(kind, before)
-    if after != expected:
-        promise = {"filter": f"give {filters} channels", "pooling": "keep the channels"}.get(kind, "keep the shape")
-        raise ValueError(f"it makes {_sizes(after)} of {_sizes(before)}, and a {kind} must {promise}")
-
-
-def _probe(module: nn.Module, shape: Shape) -> tuple[Shape, int]:
-    """Return the shape that a module makes of `shape`, and the operations that it takes for one image."""
-    if not isinstance(module, nn.Module):
-        what = f"a tensor of {_sizes(module.shape)}" if isinstance(module, torch.Tensor) else f"{module!r:.80}"
-        raise TypeError(
-            f"its factory must return a torch.nn.Module, not {what}; what it computes on a batch belongs into the "
-            "module's forward"
-        )
-    module.eval()
-    # Not without gradients, where the counter's hooks fail for a module that is given a parameter.
-    with FlopCounterMode(display=False) as counter:
-        after = module(torch.zeros(1, *shape))
-    module.train()
-    if not isinstance(after, torch.Tensor):
-        raise TypeError(f"its forward must return one tensor, not {type(after).__name__}")
-    if len(after.shape) != 1 + len(shape) or after.shape[0] != 1:
-        raise ValueError(f"it makes {_sizes(after.shape)} of a batch of 1x{_sizes(shape)}")
-    if not after.numel():
-        raise ValueError(f"nothing is left of it: {_sizes(after.shape[1:])}")
-    return tuple(after.shape[1:]), counter.get_total_flops()

@@ -7,8 +7,6 @@ before anything is trained.
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, get_args
@@ -18,7 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import SpecError
-from zoo.network.builder import Shape, construct
+from zoo.network.builder import construct
+from zoo.network.compared import BATCH, Seen, equal, outcome, seen
+from zoo.network.layers import Shape
+from zoo.network.whole_proof import exchanged, is_same, replaced
 from zoo.registry import Registry
 from zoo.registry.options import Choice
 from zoo.spec import SECTIONS, DensePart, Part, Spec, paths
@@ -29,7 +30,7 @@ _BUILT_BY = {"filters": "filter", "units": "linear"}
 """The part that a field of a block decides, where it is not called like it."""
 _WHOLE = ("block", "order")
 """Fields of a block that every layer in it depends on."""
-_BATCH = 2
+_BESIDE_AN_ARCHITECTURE = (("network", "replace"), ("network", "initializer"))
 
 
 def prove(
@@ -63,6 +64,19 @@ def prove(
     """
     differences = list(_differences(base, changed))
     _check_named(base, changed, sets, differences, registry)
+    if base.network.architecture != changed.network.architecture or base.network.replace != changed.network.replace:
+        whole = [construct(s, input_shape, classes, seed=seed, registry=registry) for s in (base, changed)]
+        others = [str(d) for d in differences if d.place[0] != "network"]
+        if base.network.architecture == changed.network.architecture:
+            lines = (*replaced(base, changed, whole), *others)
+        elif is_same(whole[0].network, whole[1].network, input_shape, seed):
+            lines = ()
+        else:
+            beside = [str(d) for d in differences if d.place[:2] in _BESIDE_AN_ARCHITECTURE]
+            lines = (exchanged(base, changed, whole), *beside, *others)
+        if not lines:
+            raise SpecError(_without_effect(base, changed, sets, registry))
+        return lines
     before, after = (_Network.of(spec, input_shape, classes, seed=seed, registry=registry) for spec in (base, changed))
     comparison = _Comparison(before, after, [d.place[1:] for d in differences if d.place[0] == "network"], seed)
     comparison.compare()
@@ -74,11 +88,7 @@ def prove(
         )
     lines = (*comparison.lines, *(str(d) for d in differences if d.place[0] != "network"))
     if not lines:
-        raise SpecError(
-            f"{changed.name}: the change of {_listed(sets)} altered nothing: network and training are those of "
-            f"{base.name}. Leave the change out, or mend the factory that ignores it"
-            f"{_plugins(base, changed, registry)}"
-        )
+        raise SpecError(_without_effect(base, changed, sets, registry))
     return lines
 
 
@@ -91,6 +101,14 @@ def stated(base: Spec, changed: Spec, sets: Mapping[str, Any], *, registry: Regi
     differences = list(_differences(base, changed))
     _check_named(base, changed, sets, differences, registry)
     return tuple(map(str, differences))
+
+
+def _without_effect(base: Spec, changed: Spec, sets: Mapping[str, Any], registry: Registry) -> str:
+    same = "network and training are those" if changed.network.architecture is None else "the network is that"
+    return (
+        f"{changed.name}: the change of {_listed(sets)} altered nothing: {same} of {base.name}. Leave the change out, "
+        f"or mend the factory that ignores it{_plugins(base, changed, registry)}"
+    )
 
 
 _ABSENT = object()
@@ -181,41 +199,10 @@ def _plugins(base: Spec, changed: Spec, registry: Registry) -> str:
 
 
 @attrs.frozen(eq=False)
-class _Layer:
-    """What is compared as one layer: a part of a block, or a module of a block's own, as it was before it was used.
-
-    Attributes:
-        module: the module itself.
-        description: for people.
-        types: by name within the module, what each module is.
-        settings: by name within the module, the plain values that it keeps.
-        tensors: parameters and buffers by name.
-        input_shape: without the batch; None where nothing reached it, or more than one tensor.
-    """
-
-    module: nn.Module
-    description: str
-    types: Mapping[str, str]
-    settings: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]
-    input_shape: Shape | None
-
-    @property
-    def sizes(self) -> dict[str, Shape]:
-        """The shapes of the tensors."""
-        return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
-
-    @property
-    def numbers(self) -> dict[str, str]:
-        """What numbers the tensors hold."""
-        return {name: f"{t.dtype}{'' if t.requires_grad else ' (frozen)'}" for name, t in self.tensors.items()}
-
-
-@attrs.frozen(eq=False)
 class _Network:
     """A built network: its layers by place, in order, and the blocks and other groups that they are in."""
 
-    layers: Mapping[str, _Layer]
+    layers: Mapping[str, Seen]
     groups: Mapping[str, nn.Module]
     shapes: Mapping[str, Shape]
 
@@ -230,7 +217,7 @@ class _Network:
         modules = dict(_layers(network, "", [layer.path for layer in built.layers]))
         groups = {_group(place): network.get_submodule(_group(place)) for place in modules}
         shapes = _input_shapes(network, {**modules, **groups}, input_shape, seed)
-        layers = {place: _layer(module, shapes.get(place)) for place, module in modules.items()}
+        layers = {place: seen(module, shapes.get(place)) for place, module in modules.items()}
         return cls(layers, groups, shapes)
 
 
@@ -259,33 +246,6 @@ def _part(place: str) -> str | None:
     return next((step for step in place.split(".") if step in _PARTS), None)
 
 
-def _layer(module: nn.Module, input_shape: Shape | None) -> _Layer:
-    modules = dict(module.named_modules())
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    return _Layer(
-        module=module,
-        description=_describe(module),
-        types={name: f"{type(m).__module__}.{type(m).__qualname__}" for name, m in modules.items()},
-        settings={
-            f"{name}.{key}".strip("."): value
-            for name, m in modules.items()
-            for key, value in vars(m).items()
-            if not key.startswith("_") and _is_plain(value)
-        },
-        # Copies: an evaluation of the network may change buffers.
-        tensors={
-            name: tensor.detach().clone().requires_grad_(tensor.requires_grad) for name, tensor in tensors.items()
-        },
-        input_shape=input_shape,
-    )
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, bool | int | float | str | None) or (
-        isinstance(value, tuple) and all(_is_plain(item) for item in value)
-    )
-
-
 def _is_number(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(_is_number(item) for item in value)
@@ -306,21 +266,11 @@ def _input_shapes(
         module.register_forward_pre_hook(lambda _, arguments, place=place: note(place, arguments))
         for place, module in modules.items()
     ]
-    images = torch.zeros(_BATCH, *input_shape, dtype=torch.float32)
-    _outcome(network, images, seed, "shapes")
+    images = torch.zeros(BATCH, *input_shape, dtype=torch.float32)
+    outcome(network, images, seed, "shapes")
     for handle in handles:
         handle.remove()
     return shapes
-
-
-def _outcome(module: nn.Module, x: Tensor, seed: int, purpose: str) -> Tensor | str:
-    """Return what a module makes of its input, or what it raises: that is then the same in both networks."""
-    with torch.no_grad(), streams.seeded(seed, "proof", purpose):
-        try:
-            result = module(x)
-        except (Exception, SystemExit) as error:
-            return type(error).__name__
-    return result if isinstance(result, Tensor) else type(result).__name__
 
 
 @attrs.define
@@ -364,7 +314,7 @@ class _Comparison:
             if group in self.after.groups:
                 self._connected(group, touched)
 
-    def _kept(self, place: str, old: _Layer, new: _Layer) -> None:
+    def _kept(self, place: str, old: Seen, new: Seen) -> None:
         """Compare a layer that both networks have: first what it is, then its weights, then what it computes."""
         keys = {**old.settings, **new.settings}
         differing = {key for key in keys if repr(old.settings.get(key)) != repr(new.settings.get(key))}
@@ -373,7 +323,7 @@ class _Comparison:
         if not same or differing or old.sizes != new.sizes:
             follows = same and sized and old.input_shape != new.input_shape
             self._add(f"~ {place}: {_told_apart(old, new, differing)}", place, follows=follows)
-        elif self._drawn_alike(place) and not _equal(old.tensors, new.tensors):
+        elif self._drawn_alike(place) and not equal(old.tensors, new.tensors):
             if ("initializer",) in [name[:1] for name in self.named]:
                 self.lines.append(f"~ {place}: other starting weights")
             else:
@@ -437,11 +387,11 @@ class _Comparison:
         shape = self.before.shapes.get(place)
         if shape is None:
             return True
-        x = torch.randn(_BATCH, *shape, generator=streams.generator("cpu", self.seed, "proof"), dtype=torch.float32)
+        x = torch.randn(BATCH, *shape, generator=streams.generator("cpu", self.seed, "proof"), dtype=torch.float32)
         for training in (True, False):
-            first, second = (_outcome(module.train(training), x, self.seed, place) for module in (old, new))
+            first, second = (outcome(module.train(training), x, self.seed, place) for module in (old, new))
             if isinstance(first, Tensor) and isinstance(second, Tensor):
-                alike = _equal({"": first}, {"": second})
+                alike = equal({"": first}, {"": second})
             else:
                 alike = type(first) is type(second) and first == second
             if not alike:
@@ -459,18 +409,7 @@ def _merged(old: Sequence[str], new: Sequence[str]) -> list[str]:
     return merged
 
 
-def _equal(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> bool:
-    """Tell whether tensors of equal names are equal to the last bit; NaN equals NaN."""
-    return all(
-        tensor.shape == new[name].shape
-        and tensor.dtype == new[name].dtype
-        and torch.equal(tensor.nan_to_num(), new[name].nan_to_num())
-        and torch.equal(tensor.isnan(), new[name].isnan())
-        for name, tensor in old.items()
-    )
-
-
-def _told_apart(old: _Layer, new: _Layer, settings: Collection[str]) -> str:
+def _told_apart(old: Seen, new: Seen, settings: Collection[str]) -> str:
     """Write what a layer was and is, with what the descriptions leave out where they are the same."""
     texts = [layer.description for layer in (old, new)]
     if texts[0] == texts[1]:
@@ -483,37 +422,3 @@ def _told_apart(old: _Layer, new: _Layer, settings: Collection[str]) -> str:
         ]
         texts = [f"{text} with {more}" for text, more in zip(texts, rest, strict=True)]
     return f"{texts[0]} -> {texts[1]}"
-
-
-_ARGUMENT = re.compile(r"(?:[^,(\[]|\([^)]*\)|\[[^\]]*\])+")
-
-
-def _describe(module: nn.Module) -> str:
-    """Write a module as its repr does, less what has its default: "Conv2d(3, 24, 5x5)"."""
-    name, children = type(module).__name__, list(module.children())
-    if not children:
-        arguments = [*_arguments(module), *(["always on"] if module.training else [])]
-        return f"{name}({', '.join(arguments)})"
-    inner = ", ".join(map(_describe, children))
-    if not isinstance(module, nn.Sequential):
-        return f"{name}[{inner}]"
-    return inner if len(children) == 1 else f"[{inner}]"
-
-
-def _arguments(module: nn.Module) -> Iterator[str]:
-    parameters: dict[str, inspect.Parameter] = {}
-    for cls in reversed(type(module).__mro__):
-        if "__init__" in vars(cls):
-            parameters |= inspect.signature(vars(cls)["__init__"]).parameters
-    for index, argument in enumerate(_ARGUMENT.findall(module.extra_repr())):
-        key, equals, text = argument.strip().partition("=")
-        if not equals or key not in parameters:
-            yield argument.strip()
-            continue
-        default = parameters[key].default
-        numbers = re.findall(r"[^(), ]+", text)
-        # The first says what the layer is, also where it is the default.
-        if index and (text == repr(default) or set(numbers) == {repr(default)}):
-            continue
-        text = "x".join(numbers) if text.startswith("(") else text
-        yield text if default is inspect.Parameter.empty else f"{key}={text}"

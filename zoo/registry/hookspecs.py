@@ -70,6 +70,7 @@ _KINDS = [
     ),
     VariantKind("pooling", "zoo_register_poolings", ("shape",), "reduction of the spatial size"),
     VariantKind("block", "zoo_register_blocks", ("shape", "parts"), "how the parts of a feature block are connected"),
+    VariantKind("architecture", "zoo_register_architectures", ("input_shape", "classes"), "a whole network"),
     VariantKind("initializer", "zoo_register_initializers", ("weight",), "starting values of a weight, set in place"),
     VariantKind("optimizer", "zoo_register_optimizers", ("parameters",), "rule that updates the parameters"),
     VariantKind("schedule", "zoo_register_schedules", ("progress",), "factor on the learning rate over a run"),
@@ -81,6 +82,8 @@ _KINDS = [
     VariantKind("executor", "zoo_register_executors", ("work",), "where runs are trained", in_specs=False),
 ]
 KINDS: Mapping[str, VariantKind] = {kind.name: kind for kind in _KINDS}
+REPLACED = ("activation", "normalization", "dropout", "filter", "pooling")
+"""The kinds of which the layers of an architecture can be replaced."""
 
 
 @hookspec
@@ -122,6 +125,14 @@ def zoo_register_blocks(register: Register) -> None:
     """Register blocks: `factory(shape, parts, **options) -> nn.Module`.
 
     `parts` is a `zoo.Parts`: it builds the parts that the spec states for this block.
+    """
+
+
+@hookspec
+def zoo_register_architectures(register: Register) -> None:
+    """Register architectures: `factory(input_shape, classes, **options) -> nn.Module`, a whole network.
+
+    The module maps images (batch, *input_shape) to logits (batch, classes), in training as in evaluation.
     """
 
 
@@ -175,6 +186,19 @@ def zoo_register_executors(register: Register) -> None:
     """Register executors: `factory(work, **options)`, a generator of events.
 
     `work` is a `zoo.Work`; the events are `zoo.Started`, `zoo.EpochFinished`, `zoo.Ended` and `zoo.Lost`.
+    """
+
+
+@hookspec
+def zoo_layer_kinds() -> Mapping[str, tuple[type | str, ...]]:  # type: ignore[empty-body]
+    """Return what counts as an activation, a normalization, ... where layers of an architecture are replaced.
+
+    By kind, classes of modules and names of functions (`"relu"` for `F.relu(x)`, `torch.relu(x)` and `x.relu()`). A
+    class that stands under two kinds is a layer that does both, of which neither can be replaced. It is asked when a
+    network is built, so it may import torch.
+
+    What is told decides figures. So the source of every plugin that has this hook is part of the key of each run in
+    which layers are replaced.
     """
 
 

@@ -252,6 +252,31 @@ class Registry:
         return self.variant(choice.kind, choice.name).make(choice.values(), **supplied)
 
     @property
+    def layer_kind_plugins(self) -> list[Plugin]:
+        """The plugins that say which layers are of which kind."""
+        return [self.plugins[one.plugin_name] for one in self.hook.zoo_layer_kinds.get_hookimpls()]
+
+    def layer_kinds(self) -> Mapping[str, tuple[type | str, ...]]:
+        """Return what counts as a layer of each kind that can be replaced: classes, and names of functions.
+
+        Raises:
+            PluginError: a plugin's hook raised, or returned something else; names it.
+        """
+        known: dict[str, tuple[type | str, ...]] = dict.fromkeys(hookspecs.REPLACED, ())
+        for one in self.hook.zoo_layer_kinds.get_hookimpls():
+            what = f"plugin {self.plugins[one.plugin_name]}: its hook zoo_layer_kinds"
+            try:
+                with torch_settings.kept():
+                    told = one.function()
+            except BaseException as error:  # a plugin may also call sys.exit
+                if is_interruption(error):
+                    raise
+                raise PluginError(f"{what} raised {described(error)}") from error
+            for kind, layers in _layer_kinds(told, what).items():
+                known[kind] += layers
+        return known
+
+    @property
     def specs(self) -> Mapping[str, Registered]:
         """All registered specs by name, each plugin's in the order in which it registered them."""
         return self._specs
@@ -286,6 +311,25 @@ class Registry:
         text = f"no {kind} is called {name!r}{near_misses(name, known)} `{command}` shows all {len(known)}."
         failed = [f"\nIt may be in one that failed to load: {failure}" for failure in self.failures]
         return UnknownNameError(text + "".join(failed))
+
+
+def _layer_kinds(told: object, what: str) -> dict[str, tuple[type | str, ...]]:
+    """Return what a hook told, if it is what it promises.
+
+    Raises:
+        PluginError: it is not.
+    """
+    if not isinstance(told, Mapping):
+        raise PluginError(f"{what} must return a mapping from kinds to tuples, not {told!r:.80}")
+    for kind, layers in told.items():
+        if kind not in hookspecs.REPLACED:
+            near = near_misses(str(kind), hookspecs.REPLACED)
+            raise PluginError(
+                f"{what} tells layers of the kind {kind!r}{near} It can be one of {', '.join(hookspecs.REPLACED)}."
+            )
+        if not isinstance(layers, tuple | list) or not all(isinstance(layer, type | str) for layer in layers):
+            raise PluginError(f"{what} must return classes and names of functions for {kind}, not {layers!r:.80}")
+    return {kind: tuple(layers) for kind, layers in told.items()}
 
 
 _contents: dict[str, tuple[object, bytes]] = {}

@@ -34,12 +34,21 @@ _IMPORTING_BY_NAME = ("import_module", "__import__")
 _IMPORTING = (*_IMPORTING_BY_NAME, "spec_from_file_location", "run_path", "run_module")
 
 
+def plugins_used(spec: Spec, registry: Registry) -> list[Plugin]:
+    """Return the plugins whose code decides what a spec trains, each once.
+
+    They are those of its variants, and those that say which layers are of which kind, where layers are replaced.
+    """
+    chosen = [registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()]
+    return list(dict.fromkeys([*chosen, *(registry.layer_kind_plugins if spec.replaces else ())]))
+
+
 def source_digest(spec: Spec, registry: Registry) -> str:
     """Return the SHA-256 over the source of every variant that the spec uses.
 
     Data sets are left out: their content has a digest of its own.
     """
-    plugins = {registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()}
+    plugins = plugins_used(spec, registry)
     found: dict[Path, bytes] = {}
     for plugin in plugins:
         found |= _digests(plugin)

@@ -71,13 +71,73 @@ class Dense:
     order: Annotated[tuple[DensePart, ...], EACH_ONCE] = get_args(DensePart)
 
 
+OWN = "own"
+"""What leaves the layers of an architecture as they are."""
+EVERYWHERE = "*"
+"""The pattern of every place that no other pattern matches."""
+
+
+Own = Literal["own"]
+FilterChoice = Annotated[Choice, Kind("filter")]
+PoolingChoice = Annotated[Choice, Kind("pooling")]
+
+
+@attrs.frozen(kw_only=True)
+class Places:
+    """What stands in place of the layers whose path the pattern `at` matches; a kind that is left out is as elsewhere.
+
+    In a spec it is written `replace."layer4.*".activation = "mish"`. A `*` stands for any text, also with dots.
+    """
+
+    at: str
+    activation: Own | ActivationChoice | None = None
+    normalization: Own | NormalizationChoice | None = None
+    dropout: Own | DropoutChoice | None = None
+    filter: Own | FilterChoice | None = None
+    pooling: Own | PoolingChoice | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Replace:
+    """What stands in place of the layers of an architecture, and what at some places only; "own" leaves them."""
+
+    activation: Own | ActivationChoice = "own"
+    normalization: Own | NormalizationChoice = "own"
+    dropout: Own | DropoutChoice = "own"
+    filter: Own | FilterChoice = "own"
+    pooling: Own | PoolingChoice = "own"
+    places: tuple[Places, ...] = ()
+
+    def by_kind(self) -> dict[str, dict[str, Choice | None]]:
+        """Return for each kind of which layers are replaced what stands where: by pattern, "*" for everywhere else.
+
+        None leaves a layer as it is.
+        """
+        found: dict[str, dict[str, Choice | None]] = {}
+        for field in attrs.fields(Replace):
+            if field.name == "places":
+                continue
+            stated = {each.at: getattr(each, field.name) for each in self.places}
+            everywhere = {EVERYWHERE: getattr(self, field.name), **stated}
+            chosen = {at: None if c == OWN else c for at, c in everywhere.items() if c is not None}
+            if any(chosen.values()):
+                found[field.name] = chosen
+        return found
+
+
 @attrs.frozen(kw_only=True)
 class NetworkSpec:
-    """Feature blocks, dense layers, and a last dense layer to the classes, which is always there and gives logits."""
+    """Blocks, or a whole architecture.
 
-    features: tuple[Block, ...]
+    Blocks are feature blocks, dense layers, and a last dense layer to the classes, which is always there and gives
+    logits.
+    """
+
+    features: tuple[Block, ...] = ()
     classifier: tuple[Dense, ...] = ()
     initializer: Annotated[Choice, Kind("initializer")] = chosen("default")
+    architecture: Annotated[Choice, Kind("architecture")] | None = attrs.field(default=None, metadata={LATER: True})
+    replace: Replace | None = attrs.field(default=None, metadata={LATER: True})
 
 
 @attrs.frozen(kw_only=True)
@@ -177,6 +237,11 @@ class Spec:
         del tree["data"]["dataset"]
         return hashlib.sha256(canonical_json(tree).encode()).hexdigest()
 
+    @property
+    def replaces(self) -> bool:
+        """Whether variants stand in place of layers of an architecture."""
+        return self.network.replace is not None and bool(self.network.replace.by_kind())
+
     def choices(self) -> list[Choice]:
         """Return every choice in the spec, nested ones included."""
         found: list[Choice] = []
@@ -195,7 +260,7 @@ class Spec:
         return found
 
 
-for _class in (Block, Dense, NetworkSpec, TrainingSpec, DataSpec, EvaluationSpec, Reference, Spec):
+for _class in (Block, Dense, Places, Replace, NetworkSpec, TrainingSpec, DataSpec, EvaluationSpec, Reference, Spec):
     attrs.resolve_types(_class)
 
 LeaveOut = Callable[["attrs.Attribute[Any]", Any], bool]

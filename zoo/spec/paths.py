@@ -1,10 +1,12 @@
 """Changes: values set at dotted paths of a resolved spec.
 
 `network.features.*.activation = leaky_relu` sets the activation of every feature block. Steps are field names,
-list positions, `*` for all of a level, and a last `+` that appends to a list. A path that does not begin at a
-section stands for every place in the spec that ends like it: `activation`, `filter.size`, `learning_rate`. One that
-begins at a section but names nothing directly in it stands for every place in the section that ends like it:
-`network.activation`.
+list positions, `*` for all of a level, and a last `+` that appends to a list; a step with dots stands in quotes, as the
+pattern in `network.replace."layer4.*".activation`.
+
+A path that does not begin at a section stands for every place in the spec that ends like it: `activation`,
+`filter.size`, `learning_rate`. One that begins at a section but names nothing directly in it stands for every place in
+the section that ends like it: `network.activation`.
 
 A bare name put where a variant is chosen changes the variant and keeps those options that old and new share; a
 table without `name` changes the options that it states; a table with `name` replaces all. A table put where a section
@@ -24,7 +26,8 @@ import attrs
 from zoo.errors import SpecError, near_misses
 from zoo.registry import Registry
 from zoo.registry.options import Choice
-from zoo.spec import SECTIONS, Spec, merge, split_path, structure, unstructure
+from zoo.spec import SECTIONS, Places, Replace, Spec, merge, split_path, structure, unstructure
+from zoo.spec.fields import OWN
 from zoo.spec.reading import parse_toml
 
 Steps = tuple[str | int, ...]
@@ -94,7 +97,7 @@ def parse_values(text: str) -> list[Any]:
 
 def _set(spec: Spec, path: str, value: Any, registry: Registry) -> Spec:
     tree = unstructure(spec)
-    for steps in _matches(spec, path):
+    for steps in _at_pattern(spec, split_path(path), tree) or _matches(spec, path):
         if steps[-1] == "name":
             variant = ".".join(map(str, steps[:-1]))
             raise SpecError(f"{spec.name}: {path}: set the variant itself, {variant} = {json.dumps(value)}")
@@ -113,7 +116,9 @@ def _children(node: Any) -> dict[str | int, Any]:
     if isinstance(node, Choice):
         return dict([("name", node.name), *node.values().items()])
     if attrs.has(type(node)):
-        return dict(attrs.asdict(node, recurse=False).items())
+        # A kind that a pattern leaves open is no place.
+        open_ = (None,) if isinstance(node, Places) else ()
+        return {name: child for name, child in attrs.asdict(node, recurse=False).items() if child not in open_}
     return {}
 
 
@@ -121,6 +126,22 @@ def _node(node: Any, steps: Steps) -> Any:
     for step in steps:
         node = _children(node).get(step)
     return node
+
+
+def _at_pattern(spec: Spec, steps: tuple[str, ...], tree: dict[str, Any]) -> list[Steps]:
+    """Return the place of `replace."layer4.*".activation`, for which a new pattern is put into the tree."""
+    replace = spec.network.replace
+    below = steps[1:] if steps[0] == "network" else steps
+    fields = [field.name for field in attrs.fields(Replace)]
+    if replace is None or len(below) < 3 or below[0] != "replace" or below[1] in (*fields, "*"):
+        return []
+    _, pattern, *rest = below
+    patterns = [place.at for place in replace.places]
+    if pattern not in patterns:
+        tree["network"]["replace"]["places"].append({"at": pattern})
+        patterns.append(pattern)
+    place: Steps = ("network", "replace", "places", patterns.index(pattern))
+    return [(*place, *rest)] if len(rest) == 1 else list(_match(_node(spec, place), tuple(rest), place))
 
 
 def _matches(spec: Spec, path: str) -> list[Steps]:
@@ -192,7 +213,7 @@ def _new_value(old: Any, value: Any, registry: Registry) -> Any:
             fields = _children(old)
             return {**unstructure(old), **{key: _new_value(fields.get(key), v, registry) for key, v in value.items()}}
         return value
-    if isinstance(value, str):
+    if isinstance(value, str) and value != OWN:
         options = {field.name for field in attrs.fields(registry.variant(old.kind, value).options)}
         shared = {name: option for name, option in unstructure(old).items() if name in options}
         return {"name": value, **shared}

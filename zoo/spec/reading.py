@@ -23,7 +23,7 @@ from zoo.characters import control_in, not_in_a_name
 from zoo.errors import SpecError, near_misses
 from zoo.registry import Registry
 from zoo.registry.options import Choice, Constraint, Kind, is_union
-from zoo.spec.fields import ABOUT, SECTIONS, Block, Spec, unstructure
+from zoo.spec.fields import ABOUT, EVERYWHERE, SECTIONS, Block, Replace, Spec, unstructure
 
 
 def structure(tree: Mapping[str, Any], name: str, registry: Registry) -> Spec:
@@ -33,6 +33,12 @@ def structure(tree: Mapping[str, Any], name: str, registry: Registry) -> Spec:
         SpecError: names every wrong value by its path, with what was expected.
     """
     network = tree.get("network")
+    if isinstance(network, Mapping):
+        _check_form(network, name)
+        if network.get("architecture") is not None:
+            # Written out where there is none, so that the path `activation` leads to it.
+            network = {**network, "replace": _with_places({} if (r := network.get("replace")) is None else r, name)}
+            tree = {**tree, "network": network}
     if isinstance(network, Mapping) and "defaults" in network:
         defaults = network["defaults"]
         # Alone first: what is wrong with them is said once, and not of each block.
@@ -41,6 +47,43 @@ def structure(tree: Mapping[str, Any], name: str, registry: Registry) -> Spec:
         tree = {**tree, "network": _with_defaults(network)}
     spec: Spec = _read({"description": "", **tree, "name": name}, Spec, "", name, registry)
     return spec
+
+
+def _check_form(network: Mapping[str, Any], name: str) -> None:
+    """Refuse a network that is neither made of blocks nor an architecture, or both."""
+    if network.get("architecture") is None:
+        if "features" not in network:
+            raise SpecError(f"spec {name!r}: network.features: required, but not there")
+        if network.get("replace") is not None:
+            raise SpecError(f"spec {name!r}: network.replace: only the layers of an architecture are replaced")
+        return
+    blocks = [field for field in ("features", "classifier", "defaults") if network.get(field)]
+    if blocks:
+        raise SpecError(
+            f"spec {name!r}: network: it has an architecture, and {' and '.join(blocks)} too; a network is one or the "
+            "other: leave out one of them"
+        )
+
+
+def _with_places(replace: Any, name: str) -> Any:
+    """Write tables under a pattern, `"layer4.*" = {activation = "mish"}`, as the places of a spec, in one order."""
+    if isinstance(replace, Replace):
+        replace = unstructure(replace)
+    if not isinstance(replace, Mapping):
+        return replace
+    fields = [field.name for field in attrs.fields(Replace)]
+    tables = {at: table for at, table in replace.items() if at not in fields and isinstance(table, Mapping)}
+    listed = replace.get("places", ())
+    if not isinstance(listed, list | tuple):
+        return replace
+    places = [*(unstructure(place) for place in listed), *({"at": at, **table} for at, table in tables.items())]
+    patterns = [place.get("at") for place in places if isinstance(place, Mapping)]
+    if twice := [at for at in patterns if at == EVERYWHERE or patterns.count(at) > 1]:
+        what = "what stands everywhere is stated without a pattern" if twice[0] == EVERYWHERE else "it is stated twice"
+        raise SpecError(f'spec {name!r}: network.replace."{twice[0]}": {what}')
+    if len(patterns) == len(places) and all(isinstance(at, str) for at in patterns):
+        places.sort(key=lambda place: place["at"])
+    return {**{key: value for key, value in replace.items() if key not in tables}, "places": places}
 
 
 def _read(value: object, cls: type, path: str, name: str, registry: Registry) -> Any:
@@ -340,8 +383,14 @@ def _step(error: BaseException) -> str:
 
 
 _PATH_STEP = re.compile(r"\[(\d+|\*)\]")
+_DOT = re.compile(r"""\.(?=(?:[^"]*"[^"]*")*[^"]*$)""")
+"""A dot that is not within quotes."""
 
 
 def split_path(path: str) -> tuple[str, ...]:
-    """Split `network.features[1].filter.size`, or the same with `.1.`, into its steps."""
-    return tuple(_PATH_STEP.sub(r".\1", path).split("."))
+    """Split `network.features[1].filter.size`, or the same with `.1.`, into its steps; a step may stand in quotes."""
+    steps: list[str] = []
+    for step in _DOT.split(path):
+        quoted = len(step) > 1 and step[0] == step[-1] == '"'
+        steps += [step[1:-1]] if quoted else _PATH_STEP.sub(r".\1", step).split(".")
+    return tuple(steps)

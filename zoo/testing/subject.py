@@ -351,6 +351,8 @@ def attempt(work: Callable[[], Any], found: str) -> Any:
 def supplied(kind: str) -> dict[str, Any]:
     """Return an example of what a kind supplies to the factories of its variants."""
     generator = torch.Generator().manual_seed(1)
+    if kind == "architecture":
+        return {"input_shape": (3, 32, 32), "classes": CLASSES}
     if kind == "initializer":
         return {"weight": torch.zeros(16, 8, 3, 3)}
     if kind == "optimizer":
@@ -392,6 +394,8 @@ def _network_tree(
         block[kind] = choice
     elif kind == "initializer":
         network[kind] = choice
+    elif kind == "architecture":
+        network = {kind: choice}
     else:
         training[kind] = [choice] if kind == "augmentation" else choice
     return {"network": network, "training": training, "data": {"dataset": "check"}}

@@ -9,7 +9,19 @@ from typing import Any
 
 from zoo.errors import UnknownNameError, near_misses
 from zoo.registry import Registry
-from zoo.testing import behaviour, declarations, executing, exports, fitting, numbers, randomness, sources, state, use
+from zoo.testing import (
+    architectures,
+    behaviour,
+    declarations,
+    executing,
+    exports,
+    fitting,
+    numbers,
+    randomness,
+    sources,
+    state,
+    use,
+)
 from zoo.testing.check import Check, Outcome
 from zoo.testing.subject import LAYERS, SpecSubject, Subject, subjects, variant_subject
 from zoo.testing.trial_runs import own_cache
@@ -53,6 +65,15 @@ _LAYERS = (
 _TABLE: Mapping[str, tuple[Callable[[Any], str | None], ...]] = {
     **dict.fromkeys(LAYERS, (*_DECLARATIONS, *_LAYERS)),
     "dropout": (*_DECLARATIONS, *_LAYERS, behaviour.dropout_off),
+    "architecture": (
+        *_DECLARATIONS,
+        architectures.builds,
+        architectures.logits,
+        architectures.deterministic,
+        architectures.own_stream,
+        architectures.gradients_reach_all,
+        use.engines,
+    ),
     "initializer": (*_DECLARATIONS, fitting.fills_in_place, fitting.deterministic, fitting.own_stream, use.engines),
     "optimizer": (
         *_DECLARATIONS,

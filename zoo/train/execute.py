@@ -19,7 +19,7 @@ from zoo import torch_settings
 from zoo.data import Dataset, Options, load, source, why_missing
 from zoo.errors import DataError, PluginError, ZooError, described, is_interruption, lacks_memory, text_of
 from zoo.registry import Plugin, Registry
-from zoo.registry.source import source_digest, source_files
+from zoo.registry.source import plugins_used, source_digest, source_files
 from zoo.spec import Spec, structure
 from zoo.train import streams
 from zoo.train.checkpoint import HalfRestoredError, restore, save
@@ -201,7 +201,7 @@ def _what_was_changed(settings: torch_settings.Values, spec: Spec, registry: Reg
         found = torch_settings.changed(settings)
     if not found:
         return ""
-    plugins = {registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()}
+    plugins = plugins_used(spec, registry)
     own = registry.variant("executor", "here").plugin.distribution
     others = sorted(str(plugin) for plugin in plugins if plugin.distribution != own)
     who = " or ".join(f"plugin {plugin}" for plugin in others or map(str, plugins))
@@ -278,7 +278,7 @@ def _explain(error: BaseException, spec: Spec, registry: Registry) -> str:
     what = described(error)
     if "backward through the graph a second time" in what:
         what = f"{_KEPT}; torch says: {what}"
-    plugins = {registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()}
+    plugins = plugins_used(spec, registry)
     users: dict[str, list[Plugin]] = defaultdict(list)
     for plugin in plugins:
         for file in source_files(plugin):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import partial
 
+import attrs
 import pytest
 import torch
 from made_images import on_made_images, registered_specs
@@ -14,6 +15,7 @@ from torch import nn
 
 from zoo.errors import BuildError
 from zoo.registry import Registry
+from zoo.spec.paths import apply
 from zoo.train.engines import gate as gate_module
 from zoo.train.engines.captured import CapturedTraining
 from zoo.train.engines.gate import gate
@@ -109,6 +111,16 @@ def test_the_engine_passes(sets, batch):
 def test_every_registered_spec_passes(registry, name):
     spec, data = on_made_images(name, registry)
     assert gate(spec, data, device="cpu", registry=registry) == ""
+
+
+@pytest.mark.parametrize("name", ["small/resnet", "small/vit", "small/convnext"])
+def test_architectures_with_replaced_layers_are_recorded(registry, name):
+    spec, data = on_made_images(name, registry)
+    # A tape holds a learning rate for good, and Adam's number of the step.
+    steady = {"training.schedule": "constant", "training.warmup": 0.0, "training.optimizer": {"name": "sgd"}}
+    replaced = {"activation": "prelu", "normalization": {"name": "group", "groups": 4}}
+    spec = attrs.evolve(spec, training=attrs.evolve(spec.training, batch_size=4))
+    assert gate(apply(spec, steady | replaced, registry), data, device="cpu", registry=registry, engine=TAPED) == ""
 
 
 class Slips(CapturedTraining):

@@ -22,7 +22,7 @@ from zoo.data.prepare import Prepared, content_digest
 from zoo.errors import DataError, PluginError, ZooError
 from zoo.execution.cluster.connection import Kind, import_ray
 from zoo.execution.shipping import Shipment, unpack, zoo_digest
-from zoo.registry.source import source_digest
+from zoo.registry.source import plugins_used, source_digest
 from zoo.spec import Spec, structure
 from zoo.train.engines.choice import Wanted
 from zoo.train.execute import CHECKPOINT_VARIABLE, execute
@@ -121,7 +121,7 @@ class Trainer:
         digest = source_digest(spec, self._registry)
         if digest == run.key.source:
             return spec
-        used = {self._registry.variant(choice.kind, choice.name).plugin.distribution for choice in spec.choices()}
+        used = {plugin.distribution for plugin in plugins_used(spec, self._registry)}
         sent = {distribution.name: distribution.version for distribution in self._setup.shipment.distributions}
         versions = "; ".join(
             f"{name} is {_version(name)} here and {sent.get(name, 'the file that was sent')} where the run was planned"

@@ -1,0 +1,466 @@
+"""Putting variants in place of an architecture's layers: every place of a kind, or an error that names what cannot be.
+
+A module that calls functions of a kind, or one layer at several places, is rewritten with torch.fx first; only its own
+forward is traced, with the modules in it as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, fx, nn
+
+from zoo.errors import BuildError, described
+from zoo.network.layers import Replaced, Shape, alike, blaming, check_contract, describe, made, probe, sizes
+from zoo.network.places import MODE, Call, Found, Known, Place, copied, find
+from zoo.registry import Registry
+from zoo.registry.options import Choice
+from zoo.spec import Spec, unstructure
+from zoo.spec.fields import EVERYWHERE, OWN
+from zoo.train import streams
+
+_BY_FUNCTION = ("activation", "dropout")
+"""The kinds of which a call of a function can be replaced: others have weights or sizes among their arguments."""
+
+
+def replace(
+    network: nn.Module, spec: Spec, input_shape: Shape, *, seed: int, registry: Registry
+) -> tuple[nn.Module, tuple[Replaced, ...]]:
+    """Put the variants that a spec states in place of a network's layers.
+
+    Returns:
+        The network, which is another module where its own forward was rewritten, and every place of the kinds stated.
+
+    Raises:
+        BuildError: there is no layer of a kind, or a place cannot be reached, or a variant does not fit it.
+        PluginError: a plugin's factory, layer or hook raised; names the plugin.
+    """
+    if spec.network.replace is None or not spec.replaces:
+        return network, ()
+    of = str(spec.network.architecture)
+    wanted = [_Wanted(spec.name, of, kind, chosen) for kind, chosen in spec.network.replace.by_kind().items()]
+    known = {kind: Known.of(layers) for kind, layers in registry.layer_kinds().items()}
+    surgery = _Surgery(network.eval(), {each.kind: each for each in wanted}, known, input_shape, seed, registry)
+    replaced = tuple(surgery.operate())
+    return surgery.network.train(), replaced
+
+
+class FeaturesFirst(nn.Module):
+    """A layer that expects features after the batch, where they stand last: they are moved there and back."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, ..., features) to the same shape."""
+        moved = x.movedim(-1, 1)
+        maps = moved if moved.dim() == 4 else moved.reshape(*moved.shape[:2], *_as_map(moved.shape[2:]))
+        computed: Tensor = self.layer(maps)
+        return computed.reshape(moved.shape).movedim(1, -1)
+
+
+def _as_map(places: Shape) -> Shape:
+    """Return height and width for places in one dimension, or in more than two."""
+    return places[0], math.prod(places[1:])
+
+
+@attrs.frozen
+class _Wanted:
+    """What a spec puts in place of the layers of one kind.
+
+    Attributes:
+        name: of the spec.
+        architecture: in words.
+        kind: of the layers.
+        chosen: by pattern of paths, what stands there; None leaves the layer.
+    """
+
+    name: str
+    architecture: str
+    kind: str
+    chosen: Mapping[str, Choice | None]
+
+    def pattern(self, path: str) -> str:
+        """Return the pattern that decides for a path.
+
+        Raises:
+            BuildError: two patterns decide otherwise.
+        """
+        found = [at for at in self.chosen if at != EVERYWHERE and fnmatchcase(path, at)]
+        if len({str(self.chosen[at]) for at in found}) > 1:
+            raise BuildError(
+                f"{self.name}: network.replace: {path} is matched by {' and '.join(map(_quoted, found))}, which put "
+                f"different things in place of its {self.kind}; let one of them match"
+            )
+        return found[0] if found else EVERYWHERE
+
+    def choice(self, path: str) -> Choice | None:
+        """Return what stands at a path; None leaves the layer."""
+        return self.chosen[self.pattern(path)]
+
+    def what(self, path: str = "") -> str:
+        """Say where in the spec it is stated what stands at a path, and what it is."""
+        pattern = self.pattern(path) if path else next(at for at, choice in self.chosen.items() if choice)
+        at = "" if pattern == EVERYWHERE else f".{_quoted(pattern)}"
+        return f"{self.name}: network.replace{at}.{self.kind}: {self.chosen[pattern] or OWN}"
+
+
+def _quoted(pattern: str) -> str:
+    return f'"{pattern}"'
+
+
+class _EachLeaf(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return True
+
+
+@attrs.define
+class _Surgery:
+    """One network in which layers are replaced.
+
+    Attributes:
+        network: it, as far as it is rewritten; in evaluation.
+        wanted: by kind, what is put where.
+        known: by kind, what counts as a layer of it.
+        input_shape: of an image.
+        seed: of the starting weights.
+        registry: where variants are looked up.
+    """
+
+    network: nn.Module
+    wanted: Mapping[str, _Wanted]
+    known: Mapping[str, Known]
+    input_shape: Shape
+    seed: int
+    registry: Registry
+    _origins: dict[str, str] = attrs.field(factory=dict)
+    """The path that a layer had which became one for each of its uses, by the path that it has now."""
+    _left_uses: dict[str, list[str]] = attrs.field(factory=dict)
+    """By the path of a layer that is used several times, the names of those of its uses that are left to it."""
+
+    def operate(self) -> Iterator[Replaced]:
+        """Put the variants in their places."""
+        self._part_names()
+        found = self._look()
+        self._require_single_kinds(found)
+        owners = self._to_rewrite(found)
+        for path in sorted(owners, reverse=True):
+            self._rewrite(path, found, owners[path])
+        if owners:
+            found = self._look()
+            for path, calls in found.calls.items():
+                self._refuse_calls(path, calls, "which cannot be reached")
+        self._require_all_reached(found)
+        self._require_places(found)
+        self._require_no_side_effects([place for place in found.places.values() if self._choice(place)])
+        kinds = list(self.wanted)
+        for place in sorted(found.places.values(), key=lambda place: kinds.index(place.kind)):
+            choice = self._choice(place)
+            yield self._put(place, choice) if choice else self._left(place)
+
+    def _choice(self, place: Place) -> Choice | None:
+        return None if place.path in self._left_uses else self.wanted[place.kind].choice(place.path)
+
+    def _part_names(self) -> None:
+        """Give each name of one layer that is registered under several a layer of its own."""
+        seen: set[int] = set()
+        for path, module in list(self.network.named_modules(remove_duplicate=False)):
+            if id(module) in seen and any(self.known[kind].holds(module) for kind in self.wanted):
+                self._set(path, copy.deepcopy(module))
+            seen.add(id(module))
+
+    def _look(self) -> Found:
+        wanted = next(iter(self.wanted.values()))
+        known = {kind: self.known[kind] for kind in self.wanted}
+        return find(self.network, known, self.input_shape, seed=self.seed, what=wanted.what())
+
+    def _require_single_kinds(self, found: Found) -> None:
+        for kind, wanted in self.wanted.items():
+            for other in self.known.keys() - {kind}:
+                both = [p.path for p in found.places.values() if p.kind == kind and self.known[other].holds(p.module)]
+                if both:
+                    kinds = " and ".join(sorted((kind, other)))
+                    raise BuildError(f"{wanted.what()}: {_named(both)} is {kinds} in one layer, which cannot be parted")
+        if wanted_dropout := self.wanted.get("dropout"):
+            modules = self.network.named_modules()
+            within = {path for path, m in modules if isinstance(m, nn.MultiheadAttention) and m.dropout > 0}
+            hidden = {path for path in found.hidden | within if self._concerns("dropout", path, ["dropout"])}
+            if hidden:
+                raise BuildError(
+                    f"{wanted_dropout.what()}: the dropout within attention cannot be reached, in {_named(hidden)}"
+                )
+
+    def _concerns(self, kind: str, owner: str, names: Iterable[str]) -> bool:
+        """Tell whether something is put in place of what a module would have under one of the names."""
+        wanted = self.wanted[kind]
+        if wanted.chosen[EVERYWHERE]:
+            return any(wanted.choice(_below(owner, f"{name}_1")) for name in names)
+        return any(
+            choice and fnmatchcase(_below(owner, f"{name}_{number}"), at)
+            for at, choice in wanted.chosen.items()
+            for name in names
+            for number in range(1, 10)
+        )
+
+    def _refuse_calls(self, path: str, calls: Counter[str], why: str) -> None:
+        for kind in calls:
+            if self._concerns(kind, path, self.known[kind].names):
+                where = path or "the network itself"
+                raise BuildError(f"{self.wanted[kind].what()}: functions are called for it in {where}, {why}")
+
+    def _to_rewrite(self, found: Found) -> dict[str, list[str]]:
+        """Return the modules that must be rewritten, each with those of its layers that are used several times."""
+        owners: dict[str, list[str]] = {}
+        for path, calls in found.calls.items():
+            others = Counter({kind: count for kind, count in calls.items() if kind not in _BY_FUNCTION})
+            self._refuse_calls(path, others, "which cannot be replaced")
+            if any(self._concerns(kind, path, self.known[kind].names) for kind in calls if kind not in others):
+                owners[path] = []
+        for place in found.places.values():
+            owner, _, name = place.path.rpartition(".")
+            if len(place.inputs) > 1 and self._concerns(place.kind, owner, [name]):
+                owners.setdefault(owner, []).append(place.path)
+        return owners
+
+    def _rewrite(self, path: str, found: Found, shared: list[str]) -> None:
+        """Make each call of a function of the kinds, and each use of a shared layer, a module of its own."""
+        owner = self.network.get_submodule(path)
+        where = path or "the network itself"
+        by_function = [kind for kind in self.wanted if kind in _BY_FUNCTION]
+        names = frozenset[str]().union(*(self.known[kind].names for kind in by_function))
+        kinds = found.calls.get(path) or [place.kind for place in found.places.values() if place.path in shared]
+        what = self.wanted[next(iter(kinds))].what()
+        texts = []
+        for training in (True, False):
+            owner.train(training)
+            try:
+                graph = _EachLeaf().trace(owner)
+            except Exception as error:  # whatever its forward does with a tensor that is not there
+                owner.eval()
+                raise BuildError(
+                    f"{what}: {where} calls functions for it, and cannot be traced ({described(error)})"
+                ) from error
+            functions = [node for node in graph.nodes if _called(node) in names]
+            by_mode = [node for node in graph.nodes if node.kwargs.get(MODE) is training]
+            told = [(n.op, n.target, n.args, {**n.kwargs, **({MODE: ()} if n in by_mode else {})}) for n in graph.nodes]
+            texts.append(str(told))
+        owner.eval()
+        uses = [node for node in graph.nodes if node.op == "call_module" and _below(path, node.target) in shared]
+        counted = found.calls.get(path, Counter())
+        if texts[0] != texts[1]:
+            raise BuildError(
+                f"{what}: {where} would have to be rewritten, and its forward does something else in training than in "
+                "an evaluation"
+            )
+        if len(functions) != sum(counted[kind] for kind in by_function):
+            raise BuildError(f"{what}: {where} calls functions for it in a way that cannot be rewritten")
+        children = dict(owner.named_children())
+        for node in dict.fromkeys((*functions, *uses, *by_mode)):
+            origin = _below(path, node.target) if node in uses else ""
+            others = [given for given in (*node.args[1:], *node.kwargs.values()) if isinstance(given, fx.Node)]
+            if others or not node.args or not isinstance(node.args[0], fx.Node):
+                raise BuildError(
+                    f"{what}: {where} calls {_called(node) or node.target} in a way that cannot be rewritten"
+                )
+            base = str(_called(node) or node.target).replace(".", "_")
+            name = next(n for i in range(1, 10**6) if (n := f"{base}_{i}") not in children and not hasattr(owner, n))
+            if origin and not self.wanted[found.places[origin].kind].choice(_below(path, name)):
+                self._left_uses.setdefault(origin, []).append(_below(path, name))
+                children[name] = owner  # so that the next use has another name
+                continue
+            own = (
+                copy.deepcopy(owner.get_submodule(str(node.target)))
+                if origin
+                else Call(node.target, node.args[1:], node.kwargs)
+            )
+            if origin:
+                self._origins[_below(path, name)] = origin
+            children[name] = own
+            owner.add_module(name, own)
+            with graph.inserting_before(node):
+                node.replace_all_uses_with(new := graph.call_module(name, (node.args[0],)))
+            new.meta = dict(node.meta)
+            graph.erase_node(node)
+        rewritten = fx.GraphModule(owner, graph, class_name=type(owner).__name__)
+        self._set(path, rewritten.eval())
+
+    def _require_all_reached(self, found: Found) -> None:
+        """Refuse layers of which nobody knows whether they are used: another would stand in no place of theirs."""
+        for kind, wanted in self.wanted.items():
+            left = [path for path, other in found.unreached.items() if other == kind and wanted.choice(path)]
+            if left:
+                raise BuildError(
+                    f"{wanted.what(left[0])}: no image reaches {_named(left)}, neither in an evaluation nor in "
+                    "training, so that it cannot be seen what is computed there; leave it with "
+                    f'replace.{_quoted(left[0])}.{kind} = "own"'
+                )
+
+    def _require_places(self, found: Found) -> None:
+        """Refuse what is put nowhere."""
+        for kind, wanted in self.wanted.items():
+            places = [place.path for place in found.places.values() if place.kind == kind]
+            others = [path for path, other in found.unreached.items() if other == kind]
+            others += [use for path in places for use in self._left_uses.get(path, ())]
+            decided = {wanted.pattern(path) for path in (*places, *others)}
+            if not places:
+                raise BuildError(f"{wanted.what()}: {wanted.architecture} has no {kind}")
+            for at in wanted.chosen.keys() - decided - {EVERYWHERE}:
+                raise BuildError(
+                    f"{wanted.name}: network.replace.{_quoted(at)}.{kind}: {wanted.architecture} has no {kind} at a "
+                    f"place that it matches: it has {_few([*places, *others])}"
+                )
+
+    def _require_no_side_effects(self, places: Collection[Place]) -> None:
+        """Refuse layers that change what they are given where the network uses that again: another leaves it."""
+        in_place = [place.path for place in places if place.in_place]
+        if not in_place:
+            return
+        for training in (False, True):
+            plain = self._outcome((), training)
+            if alike(plain, self._outcome(in_place, training)):
+                continue
+            guilty = [path for path in in_place if not alike(plain, self._outcome([path], training))] or in_place
+            wanted = next(self.wanted[place.kind] for place in places if place.path == guilty[0])
+            raise BuildError(
+                f"{wanted.what(guilty[0])}: {_named(guilty)} changes what it is given in place, and the network uses "
+                "that again; a layer in its place would leave it as it was. Let the architecture use what the layer "
+                "returns"
+            )
+
+    def _outcome(self, kept: Collection[str], training: bool) -> Any:
+        """Return what the network makes of two images where some layers are given copies."""
+        wanted = next(iter(self.wanted.values()))
+        twin = copied(self.network, wanted.what()).train(training)
+        for path in kept:
+            twin.get_submodule(path).register_forward_pre_hook(lambda _, given: (given[0].clone(), *given[1:]))
+        images = torch.randn(2, *self.input_shape, generator=streams.generator("cpu", self.seed, "replacing"))
+        with streams.seeded(self.seed, "replacing"), torch.no_grad():
+            return twin(images)
+
+    def _left(self, place: Place) -> Replaced:
+        text = _described(place.module)
+        return Replaced(place.path, "", place.kind, place.what, text, text, OWN)
+
+    def _put(self, place: Place, choice: Choice) -> Replaced:
+        """Put the variant in one place."""
+        wanted = self.wanted[place.kind]
+        at = f"{wanted.what(place.path)} at {place.path}"
+        if len({*place.inputs}) > 1:
+            raise BuildError(f"{at}: it is one layer for inputs of several sizes")
+        variant = self.registry.variant(place.kind, choice.name)
+        before, after = place.inputs[0], place.outputs[0]
+        shape = before
+        if place.last and len(before) > 1:
+            shape = (before[-1], *(before[:-1] if len(before) == 3 else _as_map(before[:-1])))
+        options, filters = _taken_over(choice, place.module, at)
+        with blaming(at, variant.plugin, shape), streams.seeded(self.seed, "initialization", place.path):
+            layer = made(at, variant, {**choice.values(), **options}, shape=shape, filters=filters)
+            computed, _ = probe(layer, shape)
+            check_contract(place.kind, shape, computed, filters)
+            if place.kind in ("filter", "pooling") and computed != after:
+                raise ValueError(f"it makes {sizes(computed)} of {sizes(shape)}, and {place.path} made {sizes(after)}")
+            layer.train()
+        moved = place.last and len(before) > 1
+        new = describe(layer.eval()) + (f", given {sizes(before)} as {sizes(shape)}" if moved else "")
+        self._set(place.path, FeaturesFirst(layer) if moved else layer)
+        origin, old = self._origins.get(place.path, ""), _described(place.module)
+        return Replaced(place.path, origin, place.kind, place.what, old, new, str(choice))
+
+    def _set(self, path: str, module: nn.Module) -> None:
+        if not path:
+            self.network = module
+            return
+        parent, _, name = path.rpartition(".")
+        setattr(self.network.get_submodule(parent), name, module)
+
+
+def _taken_over(choice: Choice, own: nn.Module, at: str) -> tuple[dict[str, Any], int | None]:
+    """Return the options that a filter or a pooling takes over from the layer in whose place it stands.
+
+    Raises:
+        BuildError: the variant has no such option, or no value for it, or the spec states another.
+    """
+    if choice.kind == "filter":
+        names = {"kernel_size": "size", "stride": "stride", "dilation": "dilation"}
+        values = {option: _square(getattr(own, name), option, at) for name, option in names.items()}
+        values["padding"] = _padding(own, values["size"], values["dilation"], at)
+        values |= {"groups": own.groups, "bias": own.bias is not None}
+        usual = {"stride": 1, "padding": "valid", "dilation": 1, "groups": 1}
+    elif choice.kind == "pooling":
+        names = {"kernel_size": "size", "stride": "stride", "padding": "padding"}
+        values = {option: _square(getattr(own, name), option, at) for name, option in names.items()}
+        usual = {"padding": 0}
+    else:
+        return {}, None
+    taken = choice.values()
+    lacking = [name for name, value in values.items() if name not in taken and usual.get(name, value) != value]
+    if lacking:
+        raise BuildError(f"{at}: it has no option {lacking[0]!r}, which is {values[lacking[0]]} here")
+    kept = {name: value for name, value in values.items() if name in taken}
+    defaults = {field.name: field.default for field in attrs.fields(type(choice.options))}
+    for name, value in kept.items():
+        stated = unstructure(taken[name])
+        if stated not in (value, unstructure(defaults[name])):
+            raise BuildError(
+                f"{at}: it takes over {name} = {value} from the layer in whose place it stands, and the spec states "
+                f"{name} = {stated}: leave that out"
+            )
+    return kept, getattr(own, "out_channels", None)
+
+
+def _padding(own: Any, size: int, dilation: int, at: str) -> str:
+    """Return how a variant must pad to make maps of the size that a convolution makes.
+
+    Raises:
+        BuildError: no variant pads so.
+    """
+    if own.padding_mode != "zeros":
+        raise BuildError(f"{at}: its padding is of the mode {own.padding_mode!r}, and a variant pads with zeros")
+    if own.padding == "valid":
+        return "valid"
+    around = dilation * (size - 1)
+    padding = around / 2 if own.padding == "same" else _square(own.padding, "padding", at)
+    if padding and (2 * padding != around or around % 2):
+        raise BuildError(f'{at}: its padding of {padding:g} for a size of {size} is neither "same" nor "valid"')
+    return "same" if padding else "valid"
+
+
+def _square(value: Any, option: str, at: str) -> Any:
+    if isinstance(value, tuple):
+        if len(set(value)) > 1:
+            raise BuildError(f"{at}: its {option} of {sizes(value)} is not square")
+        return value[0]
+    return value
+
+
+def _described(module: nn.Module) -> str:
+    return module.name if isinstance(module, Call) else describe(module)
+
+
+def _called(node: fx.Node) -> str:
+    """Return the name of the function or the method that a node calls."""
+    if node.op == "call_method":
+        return str(node.target)
+    return getattr(node.target, "__name__", "") if node.op == "call_function" else ""
+
+
+def _below(path: str, name: Any) -> str:
+    return f"{path}.{name}" if path else str(name)
+
+
+def _named(paths: Iterable[str]) -> str:
+    return ", ".join(sorted(path or "the network itself" for path in paths))
+
+
+def _few(paths: Collection[str]) -> str:
+    """Name some paths."""
+    shown, more = list(paths)[:5], len(paths) - 5
+    return (", ".join(shown) or "none") + (f" and {more} more" if more > 0 else "")
