@@ -86,6 +86,7 @@ def test_every_default_is_written_out(registry: Registry) -> None:
         "group_by": None,
         "limit": None,
         "validation": 0.0,
+        "resplit": False,
         "mean": 0.5,
         "std": 1.0,
     }
