@@ -97,6 +97,11 @@ def test_maps_and_features_that_stand_last_are_told_apart(registry: Registry) ->
     assert said["features.1.0.block.2"] == "GroupNorm(4, 8), given 8x8x8 as 8x8x8"
 
 
+def test_a_pooling_after_dense_layers_takes_maps(extended: Registry) -> None:
+    made = built(extended, {"name": "functions", "how": "swapped"}, pooling="average")
+    assert [done.new for done in made.replaced] == ["AvgPool2d(2, stride=2)"]
+
+
 FUNCTIONS = """
 import torch
 from torch import nn
@@ -162,6 +167,10 @@ class Tied(nn.Module):  # with one PReLU at three places, and one normalization 
             x = self.act(self.norm(x))
         return self.last(self.act(x - 0.5).mean((2, 3)))
 
+class Swap(nn.Module):
+    def forward(self, x):
+        return x.swapaxes(1, 3)
+
 class Both(nn.Module):
     def forward(self, x):
         return F.relu(x - x.mean())
@@ -176,6 +185,9 @@ PADDED = {
 
 def functions(input_shape, classes, *, how: str = "plain"):
     "Functions."
+    if how == "swapped":
+        dense = nn.Sequential(nn.Conv2d(1, 4, 1), Swap(), nn.Linear(4, 6), Swap(), nn.MaxPool2d(2), nn.Flatten())
+        return nn.Sequential(*dense, nn.LazyLinear(classes))
     if how in PADDED:
         return nn.Sequential(nn.Conv2d(1, 1, **PADDED[how]), nn.Flatten(), nn.LazyLinear(classes))
     if how == "both":

@@ -174,6 +174,18 @@ def _unreached(
             yield path, kind
 
 
+_FEATURES_LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm)
+_FEATURES_FIRST = (
+    nn.modules.conv._ConvNd,
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+    nn.LayerNorm,  # one of another class: LayerNorm2d of torchvision takes maps
+    nn.modules.pooling._MaxPoolNd,
+    nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._LPPoolNd,
+)
+"""Layers whose class says where the features of what they are given stand; others take them either way."""
 _MOVES = {(0, 2, 3, 1): True, (0, 3, 1, 2): False}
 """Permutations that put the features of maps last, or first again."""
 
@@ -236,10 +248,9 @@ class _Watch(TorchFunctionMode):
 
     def _begin(self, path: str, module: nn.Module, given: tuple[Any, ...]) -> None:
         x = _first(given)
-        if type(module) in (nn.Linear, nn.LayerNorm):
+        if type(module) in _FEATURES_LAST:
             self._last = True
-        # LayerNorm2d of torchvision is a LayerNorm, and takes maps.
-        elif isinstance(module, nn.modules.conv._ConvNd | nn.modules.batchnorm._NormBase | nn.LayerNorm):
+        elif isinstance(module, _FEATURES_FIRST):
             self._last = False
         if (kind := self._kind(module)) and not self._within_place() and x is not None:
             place = self.places.setdefault(path, Place(path, kind, module))
