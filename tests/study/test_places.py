@@ -99,6 +99,8 @@ def test_a_change_that_a_base_does_not_take_is_left_out_there_and_said(registry:
         ({"bases": ["starter/default", "starter/default"]}, "study 'q': bases: 'starter/default' is there twice"),
         ({"design": "stepwise"}, "study 'q': a stepwise search goes its own way at each base, so that there is nothing "
          "to be said over several; take a design that is no search"),
+        ({"tune": {"learning_rate": [0.01, 0.1]}}, "study 'q': tune: it goes with one base and one data set: a verdict "
+         "over several does not know which other settings each of them might have chosen; take a study for each"),
         ({"changes": {"bn": BN, "x": {"activation": "leaky_rleu"}}}, "leaky_rleu"),
         ({"changes": {}}, "study 'q': changes: expected at least one change"),
         ({"margin": -1}, "margin"),

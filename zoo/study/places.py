@@ -102,6 +102,7 @@ def read_any(
         UnknownNameError: nothing is registered under a name.
     """
     tree = study if isinstance(study, Mapping) else study_tree(study, registry=registry)
+    tree = {**tree, "tune": tune} if tune else tree
     if not bases and not data and "bases" not in tree and "data" not in tree:
         return read_study(study, registry=registry, name=name, overrides=overrides, tune=tune)
     own = "(unnamed)" if isinstance(study, Mapping) else str(study)
@@ -117,9 +118,12 @@ def read_any(
     rest = {key: value for key, value in tree.items() if key not in ("base", "bases", "data")}
     sets = [{**(overrides or {}), **({"data.dataset": each} if each else {})} for each in found_data]
     if len(found_bases) == len(found_data) == 1:
-        return read_study({**rest, "base": found_bases[0]}, registry=registry, name=name, overrides=sets[0], tune=tune)
-    if tune or rest.get("tune"):
-        raise SpecError(f"study {name!r}: tune goes with one base and one data set; leave out the others, or tune")
+        return read_study({**rest, "base": found_bases[0]}, registry=registry, name=name, overrides=sets[0])
+    if "tune" in rest:
+        raise SpecError(
+            f"study {name!r}: tune: it goes with one base and one data set: a verdict over several does not know which "
+            "other settings each of them might have chosen; take a study for each"
+        )
     return _pooled(name, rest, found_bases, found_data, sets, registry)
 
 
