@@ -474,6 +474,7 @@ OTHER_VALUES: dict[str, Any] = {
     "data.group_by": "patient",
     "data.limit": 100,
     "data.validation": 0.5,
+    "data.resplit": True,
     "data.mean": 0.25,
     "data.std": 0.5,
     "evaluation.every": 2,
