@@ -48,14 +48,16 @@ ROUNDING = 1.1e6
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[MODEL]...")
+@click.option("--count-only", is_flag=True, help="Only count parameters and operations: seconds for each model.")
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Where the figures go.")
-def main(names: tuple[str, ...], json_path: Path | None) -> None:
+def main(names: tuple[str, ...], count_only: bool, json_path: Path | None) -> None:
     """Count and compare the models that are named, or all of torchvision's, small ones first."""
     registry, rows = default_registry(), []
     surroundings = environment("cpu") | {"torchvision": torchvision.__version__}
     for name in names or _all():
         begun = time.monotonic()
-        rows.append({"model": name, **counted(name, registry), **replaced(name, registry)})
+        replacing = {"kinds": {}} if count_only else replaced(name, registry)
+        rows.append({"model": name, **counted(name, registry), **replacing})
         click.echo(f"{name}: {time.monotonic() - begun:.0f} s", err=True)
         write_json(json_path, surroundings, {"variants": VARIANTS, "models": rows})
     click.echo(f"{describe(surroundings)}, torchvision {torchvision.__version__}\n")
@@ -146,7 +148,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             _difference(row["parameters"], row["published_parameters"]),
             f"{row['flops'] / 1e9:.3f}",
             _difference(row["flops"], row["published_flops"], ROUNDING),
-            *(_cell(row["kinds"][kind]) for kind in VARIANTS),
+            *(_cell(row["kinds"].get(kind)) for kind in VARIANTS),
         ]
         for row in rows
     ]
@@ -165,7 +167,9 @@ def _difference(found: float, published: float, rounding: float = 0.0) -> str:
     return "equal" if abs(found - published) <= rounding else f"{found / published - 1:+.2%}"
 
 
-def _cell(found: dict[str, Any]) -> str:
+def _cell(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
     if "refused" in found:
         return "none" if " has no " in found["refused"] else "refused"
     total = sum(found["places"].values())

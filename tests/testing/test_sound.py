@@ -301,7 +301,8 @@ def test_ctrl_c_ends_more_than_the_check():
 
 def test_a_layer_that_gives_a_parameter_to_a_module_is_built(registry):
     """torch's counter of operations cannot do that without gradients."""
-    from zoo.network.builder import _probe
+    from zoo.network.architecture import try_out
+    from zoo.network.layers import probe
 
     class Latent(nn.Module):
         def __init__(self):
@@ -311,4 +312,5 @@ def test_a_layer_that_gives_a_parameter_to_a_module_is_built(registry):
         def forward(self, x):
             return x + self.inner(self.start)
 
-    assert _probe(Latent(), (3,))[0] == (3,)
+    assert probe(Latent(), (3,))[0] == (3,)
+    assert try_out(nn.Sequential(nn.Flatten(), Latent()), (3, 1, 1), 3)
