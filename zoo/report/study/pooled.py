@@ -127,7 +127,7 @@ def frame(result: PooledResult) -> pd.DataFrame:
     return found.astype({**dict.fromkeys([*numbers, *_POOLED, "rate"], "float64"), **counts})
 
 
-_FIGURES = [field.name for field in attrs.fields(Comparison)]
+_FIGURES = [field.name for field in attrs.fields(Comparison) if field.name != "rival"]
 _POOLED = ("heterogeneity", "variance_share", "prediction_low", "prediction_high")
 FRAME_COLUMNS = (
     "study", "design", "kind", "name", "place", "base", "data", "part", "over", "places", *_FIGURES, *_POOLED,
