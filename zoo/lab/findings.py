@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from zoo.lab.named import importing_whole
 from zoo.study.result import StudyResult
 from zoo.train.run import RunKey
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@importing_whole
 @attrs.frozen(repr=False)
 class Findings:
     """What a study found, with its tables and plots. `result` holds all of it as plain values.

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from zoo.errors import WORK_FAILED, DataError, Stopped, ZooError, option
+from zoo.importing import interrupted_after
 from zoo.lab import arguments
 from zoo.lab.arguments import Duration, Shard
-from zoo.lab.named import arguments_of, told_misspelt
+from zoo.lab.named import arguments_of, importing_whole, told_misspelt
 from zoo.ledger import Ledger, default_path, on_network_file_system
 from zoo.registry import Registry, default_registry
 from zoo.registry.options import Choice
@@ -44,6 +46,7 @@ SEEDS = 3
 
 
 @told_misspelt
+@importing_whole
 class Lab:
     """Registry, ledger, devices, precision, engine and executor, wired once.
 
@@ -113,8 +116,9 @@ class Lab:
     @cached_property
     def devices(self) -> tuple[str, ...]:
         """The devices that runs are trained on."""
-        from zoo.train.engines.choice import check_engine
-        from zoo.train.machine import devices, make_deterministic
+        with interrupted_after():
+            from zoo.train.engines.choice import check_engine
+            from zoo.train.machine import devices, make_deterministic
 
         found = devices(self._device)
         if found == ("mps",) and self.jobs is not None:
@@ -293,11 +297,12 @@ class Lab:
             Stopped: it was interrupted. What has ended is stored; the same call goes on.
         """
         _end_if_imported_by_worker()
-        self.warm_up()
-        plan = self.plan(*specs, **stated)
-        for line in plan.lines:
-            self.say(line)
-        return self.carry_out(plan)
+        with told_stopped():
+            self.warm_up()
+            plan = self.plan(*specs, **stated)
+            for line in plan.lines:
+                self.say(line)
+            return self.carry_out(plan)
 
     def warm_up(self) -> None:
         """Let the process that workers are forked from begin to import torch, if there will be any; without waiting."""
@@ -491,9 +496,12 @@ class Lab:
             Stopped: it was interrupted. What has ended is stored; the same call goes on.
         """
         _end_if_imported_by_worker()
-        with self.open_study(
-            study, seeds=seeds, max_seeds=max_seeds, epochs=epochs, data=data, sets=sets, command=command
-        ) as work:
+        with (
+            told_stopped(),
+            self.open_study(
+                study, seeds=seeds, max_seeds=max_seeds, epochs=epochs, data=data, sets=sets, command=command
+            ) as work,
+        ):
             return work.run(budget=budget)
 
     # Times, networks, files
@@ -592,6 +600,21 @@ def _check_shard(budget: float | None, selection: Selection) -> None:
     if selection.broken:
         lines = "\n".join(selection.broken)
         raise ZooError(f"a shard is of all specs that are asked for, and some are not valid here:\n{lines}")
+
+
+@contextmanager
+def told_stopped() -> Iterator[None]:
+    """Let what interrupts work between two runs, or before the first, say how to go on, as within a run.
+
+    Raises:
+        Stopped: it was interrupted.
+    """
+    try:
+        yield
+    except Stopped:
+        raise
+    except KeyboardInterrupt:
+        raise Stopped("Stopped. What has ended is stored; the same command goes on from there.") from None
 
 
 def _end_if_imported_by_worker() -> None:

@@ -13,7 +13,7 @@ from zoo.errors import BuildError, SpecError, ZooError, option
 from zoo.lab import arguments
 from zoo.lab.arguments import Duration
 from zoo.lab.findings import Findings
-from zoo.lab.named import told_misspelt
+from zoo.lab.named import importing_whole, told_misspelt
 from zoo.lab.shown import ShownStudyPlan
 from zoo.ledger import Ledger
 from zoo.report.study.plan import lines
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 @told_misspelt
+@importing_whole
 class StudyWork:
     """A study in a lab; a context manager that closes the ledger.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from zoo.errors import UnknownNameError, ZooError, near_misses
-from zoo.lab.named import told_misspelt
+from zoo.lab.named import importing_whole, told_misspelt
 from zoo.train.run import Run, RunKey
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @told_misspelt
+@importing_whole
 class Table:
     """Ended runs, shown as the table that the command line prints.
 
