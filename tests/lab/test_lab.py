@@ -441,12 +441,27 @@ def test_confusion_counts_every_image_of_the_part_once_for_each_seed(table):
     assert list(counts) == list(counts.index) == list(zoo.Lab(registry=REGISTRY).dataset(SPECS[0]).classes)
     one = table.confusion("plain[activation=relu]", seed=1, part="train")
     assert one.to_numpy().sum() == 27
-    with pytest.raises(UnknownNameError, match=r"no run of 'plain' here"):
+    variations = r"plain\[activation=relu\] or plain\[activation=tanh\]"
+    with pytest.raises(UnknownNameError, match=rf"^there is no run of 'plain' here; did you mean {variations}\?$"):
         table.confusion("plain")
     with pytest.raises(UnknownNameError, match="has no run with seed 7"):
         table.confusion("plain[activation=relu]", seed=7)
     with pytest.raises(ZooError, match="no finished run was evaluated on the validation part"):
         table.confusion("plain[activation=relu]", part="validation")
+
+
+def test_a_name_before_the_bracket_is_enough_where_one_spec_has_it(lab):
+    table = lab.benchmark(SPECS[0], seeds=1, vary={"activation": ["tanh"]})
+    pd.testing.assert_frame_equal(table.confusion("plain"), table.confusion("plain[activation=tanh]"))
+
+
+def test_an_export_names_the_variations_that_were_trained(lab, tmp_path):
+    lab.benchmark("starter/default", seeds=1, epochs=1, vary={"activation": ["tanh"]})
+    meant = (
+        r"there is no run of starter/default in .*; did you mean starter/default\[activation=tanh\]\? `zoo benchmark"
+    )
+    with pytest.raises(ZooError, match=meant):
+        lab.export("starter/default", tmp_path / "network")
 
 
 def test_runs_have_their_numbers_in_the_ledger(lab):
@@ -602,8 +617,10 @@ def test_results_name_what_is_not_there(lab):
     with pytest.raises(ZooError, match="there is no ledger"):
         lab.results()
     lab.benchmark(SPECS[0], seeds=1)
-    with pytest.raises(ZooError, match=r"there is no run of 'other' in .*; it holds runs of 1 specs"):
+    with pytest.raises(ZooError, match=r"there is no run of 'other' in .*sqlite; it holds runs of 1 spec$"):
         lab.results("other")
+    with pytest.raises(ZooError, match=r"of 'plan' in .*sqlite; did you mean plain\? It holds runs of 1 spec$"):
+        lab.results("plan")
 
 
 def test_an_export_is_that_of_the_command(lab, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from zoo.errors import UnknownNameError, ZooError, near_misses
+from zoo.errors import UnknownNameError, ZooError, near_misses, variations_of
 from zoo.lab.named import importing_whole, told_misspelt
 from zoo.train.run import Run, RunKey
 
@@ -84,7 +84,7 @@ class Table:
         """Return counts of images by true class (row) and predicted class (column), after the last epoch.
 
         Args:
-            spec: whose runs.
+            spec: whose runs: its name in the table, or what stands before the bracket where only one spec has that.
             part: "test", "train" or "validation".
             seed: of one run; the sum over all seeds when left out.
 
@@ -144,7 +144,11 @@ class Table:
         return curves(runs, part=part, ax=ax)
 
     def _of(self, spec: str) -> list[Run]:
+        names = list(dict.fromkeys(run.name for run in self.all))
+        variations = variations_of(spec, names)
+        if spec not in names and len(variations) == 1:
+            (spec,) = variations
         runs = [run for run in self.all if run.name == spec]
         if not runs:
-            raise UnknownNameError(f"there is no run of {spec!r} here{near_misses(spec, {r.name for r in self.all})}")
+            raise UnknownNameError(f"there is no run of {spec!r} here{near_misses(spec, names)}")
         return runs
