@@ -82,6 +82,14 @@ def test_epochs_data_sets_and_variations(lab):
         ({"seeds": [1, -1]}, r"seeds: expected how many, from 1, or numbers from 0, got \[1, -1\]"),
         ({"seeds": [True]}, r"seeds: expected how many, from 1, or numbers from 0, got \[True\]"),
         ({"seeds": 2.0}, "seeds: expected how many, from 1, or numbers from 0, got 2.0"),
+        ({"seeds": 2**70}, f"^seeds: expected how many, up to 1000000, or a list of which, got {2**70}$"),
+        ({"seeds": [1, 2**63]}, rf"^seeds: the largest is 2\*\*63 - 1, got {2**63}$"),
+        ({"sets": {3: 5}}, r"^sets: expected a path in a spec, such as 'training\.epochs', got 3$"),
+        ({"vary": {3: ["relu"]}}, r"^vary: expected a path in a spec, such as 'training\.epochs', got 3$"),
+        (
+            {"vary": {"activation": ["relu", torch.nn.Mish]}},
+            r"^vary: activation: expected the name of a variant, a number, .* got <class 'torch\.nn\..*Mish'>$",
+        ),
         ({"budget": -1}, "budget: expected a number of seconds above 0, or a text such as '30m' or '1h30m', got -1"),
         ({"budget": float("nan")}, "budget: expected a number of seconds above 0, .*, got nan"),
         ({"budget": "1x"}, "budget: expected a number of seconds above 0, .*, got '1x'"),
@@ -119,6 +127,25 @@ def test_specs_may_stand_in_a_list(lab):
 def test_what_stands_for_no_spec(lab, method):
     with pytest.raises(ZooError, match=r"expected the name of a spec, .*a TOML file, a mapping or a spec, got 42$"):
         getattr(lab, method)(42)
+
+
+@pytest.mark.parametrize("method", ["plan", "time", "results"])
+def test_an_empty_list_does_not_stand_for_all(lab, method):
+    lab.carry_out(lab.plan(SPECS[0], seeds=1))
+    with pytest.raises(ZooError, match=r"^expected at least one spec, got an empty list; leave it out to mean all$"):
+        getattr(lab, method)([])
+
+
+def test_the_largest_seed_can_be_read_by_other_programs(lab):
+    table = lab.benchmark(SPECS[0], seeds=[2**63 - 1], epochs=1)
+    with lab.open_ledger(create=False) as ledger:
+        (entry,) = entries(ledger)
+    assert entry.columns["seed"] == table.runs()["seed"][0] == 2**63 - 1
+
+
+def test_what_is_no_plan_is_not_carried_out(lab):
+    with pytest.raises(ZooError, match=r"^plan: expected what `Lab\.plan` returns, got None$"):
+        lab.carry_out(None)
 
 
 def test_numbers_of_numpy_are_numbers(lab):
@@ -281,11 +308,20 @@ def test_the_executor_suits_the_runs(lab, tmp_path):
         ({"engine": "fast"}, "^engine='fast': there is no such engine; it is auto, sequential, captured"),
         ({"engine": "captured", "device": "cpu"}, "only NVIDIA GPUs record steps"),
         ({"plugins": ["nowhere.py"]}, r"nowhere\.py"),
+        ({"registry": 3}, r"^registry: expected a zoo\.Registry, got 3$"),
+        (
+            {"registry": REGISTRY, "plugins": [PLUGIN]},
+            "^a registry has its plugins loaded already: state either it, or plugins and block$",
+        ),
+        ({"ledger": 3}, "^ledger: expected the name of a file, got 3$"),
+        ({"ledger": ""}, "^ledger: expected the name of a file, got ''$"),
+        ({"keep_state": "yes"}, "^keep_state: expected True or False, got 'yes'$"),
+        ({"say": 3}, "^say: expected a function that is given lines, such as print, got 3$"),
     ],
 )
 def test_what_a_lab_cannot_be_made_of(arguments, message, tmp_path):
     with pytest.raises(ZooError, match=message):
-        zoo.Lab(tmp_path / "zoo.sqlite", **arguments)
+        zoo.Lab(**{"ledger": tmp_path / "zoo.sqlite", **arguments})
 
 
 def test_an_interruption_keeps_what_ended_and_says_so(lab, monkeypatch):
@@ -488,6 +524,13 @@ def test_curves_of_a_part_that_there_is_not(table):
         table.curves(part="validation")
 
 
+def test_curves_are_drawn_on_axes(table):
+    with pytest.raises(
+        ZooError, match=r"^ax: expected Axes of matplotlib, as `plt\.subplots\(\)` returns them, got 3$"
+    ):
+        table.curves(ax=3)
+
+
 def test_a_format_needs_no_name(table):
     assert table.render("csv") == table.render(format_="csv")
 
@@ -625,6 +668,8 @@ def test_results_name_what_is_not_there(lab):
 
 def test_an_export_is_that_of_the_command(lab, tmp_path):
     lab.benchmark("starter/default", seeds=1, epochs=1)
+    with pytest.raises(ZooError, match=r"^format_='onx': there is no such format; did you mean onnx\? They are saf"):
+        lab.export("starter/default", tmp_path / "network", format_="onx")
     exported = lab.export("starter/default", tmp_path / "network")
     assert exported.network.suffix == ".safetensors"
     assert zoo.load_exported(exported.network).classes

@@ -91,9 +91,13 @@ class Lab:
         block = list(map(str, arguments.files(block, "block")))
         if registry is None:
             registry = Registry(block=block, files=files).require_sound() if files or block else default_registry()
-        self.registry = registry
-        self.path = Path(ledger) if ledger is not None else default_path()
-        self._keep_state = keep_state
+        elif files or block:
+            raise ZooError("a registry has its plugins loaded already: state either it, or plugins and block")
+        self.registry = arguments.instance(registry, Registry, "registry", "a zoo.Registry")
+        self.path = arguments.file(ledger, "ledger") if ledger is not None else default_path()
+        self._keep_state = arguments.instance(keep_state, bool, "keep_state", "True or False")
+        if say is not None and not callable(say):
+            raise ZooError(f"say: expected a function that is given lines, such as print, got {say!r}")
         self.engine: Wanted = engine
         self._device, self._precision = str(device), precision
         self._executor = None if executor is None else read_choice("executor", executor, option("executor"), registry)
@@ -317,6 +321,9 @@ class Lab:
         Raises:
             Stopped: it was interrupted. What has ended is stored; the same call goes on.
         """
+        from zoo.benchmark import Plan
+
+        arguments.instance(plan, Plan, "plan", "what `Lab.plan` returns")
         with self.open_ledger(create=bool(plan.missing), absent_ok=True) as ledger:
             runs = self.train_planned(plan, ledger)
             return self._table(runs, ledger, families=plan.families)
@@ -426,7 +433,7 @@ class Lab:
         from zoo.lab.training import train
 
         _end_if_imported_by_worker()
-        seed = arguments.number(seed, "seed", least=0)
+        seed = arguments.seed(seed)
         resolved = overridden(
             resolve(spec, registry=self.registry), self._sets(sets, epochs, data), registry=self.registry
         )
@@ -580,7 +587,7 @@ class Lab:
 
         return export(
             spec,
-            Path(output),
+            arguments.file(output, "output"),
             path=self.path,
             registry=self.registry,
             which=which if which == "best" else arguments.number(which, "which", least=0),

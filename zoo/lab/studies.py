@@ -55,8 +55,9 @@ class StudyWork:
             found = arguments.whole(seeds)
             if found is None or found < 1:
                 raise ZooError(f"seeds: expected a number from 1, or 'auto', got {seeds!r}")
-            seeds = found
-        max_seeds = None if max_seeds is None else arguments.number(max_seeds, "max_seeds", least=1)
+            seeds = len(arguments.seeds(found))
+        if max_seeds is not None:
+            max_seeds = arguments.number(max_seeds, "max_seeds", least=1, most=arguments.SEEDS_AT_ONCE)
         self.study = study
         self.is_auto = seeds == "auto"
         if self.is_auto:

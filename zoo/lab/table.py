@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from zoo.errors import UnknownNameError, ZooError, near_misses, variations_of
+from zoo.lab import arguments
 from zoo.lab.named import importing_whole, told_misspelt
 from zoo.train.run import Run, RunKey
 
@@ -130,6 +131,7 @@ class Table:
         """
         from zoo.report.study.plots import curves
 
+        arguments.axes(ax)
         names = specs or tuple(dict.fromkeys(run.name for run in self.all))
         held_out = all(run.spec["data"]["validation"] for run in self.all)
         runs = {name: [run for run in self._of(name) if run.status == "finished"] for name in names}
