@@ -158,12 +158,8 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
       zoo study show starter-factorial
       zoo study show eq2425-corrected --data folder:images
     """
-    lab: Lab = plugins.lab()
-    study = _study(lab.registry, options)
-
-    from zoo.study.conduct import proofs
-
-    shown = proofs(study, lab.dataset(study.base), lab.registry)
+    with _work(plugins, options) as work:
+        study, shown = work.study, work.proofs()
     click.echo(f"{study.name}: {study.design.description}" if study.design.description else study.name)
     click.echo(
         f"base {study.base.name}; design {study.design.design}; selects on {study.design.select}; "
@@ -173,8 +169,6 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
         click.echo(f"\n{change}")
         for line in lines:
             click.echo(f"  {line}")
-    for note in study.notes:
-        say(f"Note: {note}")
 
 
 @study_command.command("plan")

@@ -20,7 +20,7 @@ from zoo.report.study.plan import lines
 from zoo.report.text import counted, rough_duration
 from zoo.spec import Spec
 from zoo.study.arms import Train
-from zoo.study.conduct import FIRST_SEEDS, MOST_SEEDS, SEED_BATCH, Auto, check_auto, conduct
+from zoo.study.conduct import FIRST_SEEDS, MOST_SEEDS, SEED_BATCH, Auto, check_auto, conduct, proofs
 from zoo.study.definition import Study
 from zoo.study.designs import can_lack, is_adaptive
 from zoo.study.plan import first_specs, seconds_with, study_plan
@@ -83,6 +83,15 @@ class StudyWork:
 
     def __exit__(self, *_: object) -> None:
         self.ledger.close()
+
+    def proofs(self) -> dict[str, tuple[str, ...]]:
+        """Return, for each change alone, what it does to the network and the training, line by line.
+
+        Raises:
+            SpecError: a change alters nothing, or something that it does not name.
+            BuildError: the base, or a change that the design cannot do without, does not fit the data.
+        """
+        return proofs(self.study, self.dataset, self._lab.registry)
 
     def plan(self, seeds: int | Iterable[int] | None = None) -> ShownStudyPlan:
         """Find out what there is to train, how long it takes and what it can show; train nothing.
