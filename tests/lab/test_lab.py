@@ -282,6 +282,26 @@ def test_every_executor_gives_the_same_figures(executor, table, tmp_path):
     pd.testing.assert_frame_equal(figures(again.epochs()), figures(table.epochs()))
 
 
+def test_a_plan_names_the_device_unless_an_executor_of_others_finds_it(lab, tmp_path):
+    plan = lab.plan(SPECS[0], seeds=1)
+    assert plan.device
+    assert plan.lines[-1].startswith("1 run to train: about ")
+    assert plan.lines[-1].endswith(f", on {plan.device}.")
+    (run,) = lab.carry_out(plan).all
+    assert run.provenance["device_name"] == plan.device
+
+    (tmp_path / "elsewhere.py").write_text(
+        "import zoo\n\n\n"
+        "@zoo.hookimpl\ndef zoo_register_executors(register):\n    register('elsewhere', elsewhere)\n\n\n"
+        "def elsewhere(work):\n    'Trains on machines of its own.'\n    yield from ()\n"
+    )
+    registry = Registry(files=[PLUGIN, tmp_path / "elsewhere.py"]).require_sound()
+    planned = zoo.Lab(tmp_path / "other.sqlite", device="cpu", executor="elsewhere", registry=registry).plan(SPECS[0])
+    assert planned.device == ""
+    found = "on the devices that the executor finds when it begins (the time is this machine's)."
+    assert planned.lines[-1].endswith(found)
+
+
 def test_the_executor_suits_the_runs(lab, tmp_path):
     plan = lab.plan(SPECS[0], seeds=2)
     assert lab.executor_for(plan).name == "here"

@@ -268,10 +268,25 @@ class Lab:
         if shard is not None:
             plan = share(plan, *shard, registry=self.registry, device=self.device)
         plan = attrs.evolve(
-            plan, families=selection.families, remarks=(*remarks, *plan.remarks), asked=str(len(numbers))
+            plan,
+            families=selection.families,
+            remarks=(*remarks, *plan.remarks),
+            asked=str(len(numbers)),
+            device=self._device_name(),
         )
         stated = {field.name: getattr(plan, field.name) for field in attrs.fields(type(plan))}
         return ShownPlan(**stated, lines=(*plan.remarks, *remarks_on(plan, self.path)))
+
+    def _device_name(self) -> str:
+        """Return the name of what runs are trained on; an empty text where the executor may know other devices."""
+        from zoo.train.machine import provenance
+
+        executors = self.registry.variants("executor")
+        if self._executor is not None:
+            own = executors.get("here")
+            if own is None or executors[self._executor.name].plugin != own.plugin:
+                return ""
+        return provenance(self.device)["device_name"]
 
     def plan_runs(self, specs: Sequence[Spec], seeds: Sequence[int], ledger: Ledger) -> Plan:
         """Plan runs of resolved specs, given an open ledger."""
