@@ -398,6 +398,17 @@ def test_images_sorted_by_class_are_remarked_on(zoo: Zoo, folder: Path) -> None:
     assert "sorted by class" not in zoo(*arguments, "--set", "shuffle=true").stderr
 
 
+def test_an_option_of_the_executor_after_set_is_told(zoo: Zoo) -> None:
+    arguments = ("benchmark", "starter/default", "--plan", "--set", "address=auto")
+    result = zoo(*arguments, "--executor", "ray")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "Error: starter/default: the path 'address' matches nothing: nothing in the spec is called 'address'.\n"
+        "address is an option of the executor ray: --executor-set address=auto\n"
+    )
+    assert "executor" not in zoo(*arguments).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -276,7 +276,7 @@ def test_a_benchmark_trains_what_is_missing_and_says_what_it_does(lab):
 
 @pytest.mark.parametrize("executor", ["here", "processes", {"name": "streams"}])
 def test_every_executor_gives_the_same_figures(executor, table, tmp_path):
-    lab = zoo.Lab(tmp_path / "zoo.sqlite", executor=executor, jobs=2, registry=REGISTRY)
+    lab = zoo.Lab(tmp_path / "zoo.sqlite", executor=executor, jobs=None if executor == "here" else 2, registry=REGISTRY)
     again = lab.benchmark(SPECS[0], seeds=2, vary=VARIED)
     pd.testing.assert_frame_equal(figures(again.runs()), figures(table.runs()))
     pd.testing.assert_frame_equal(figures(again.epochs()), figures(table.epochs()))
@@ -322,6 +322,10 @@ def test_the_executor_suits_the_runs(lab, tmp_path):
     [
         ({"executor": "hear"}, "hear.*did you mean here"),
         ({"executor": {"name": "here", "speed": 2}}, "executor: unknown option 'speed'|unknown option 'speed'"),
+        (
+            {"executor": "here", "jobs": 4},
+            "^jobs=4: the executor here trains one run after another; leave it out, or take executor='processes'$",
+        ),
         ({"jobs": 0}, "jobs: expected a number from 1, got 0"),
         ({"jobs": True}, "jobs: expected a number from 1, got True"),
         ({"device": "gpu"}, "^device='gpu': there is no such device"),
@@ -474,6 +478,15 @@ def test_verdicts_are_those_below_the_printed_table(table):
     assert frame["difference"][0] == pytest.approx(difference)
     assert str(table).endswith(table.verdict_lines()[-1])
     assert frame["verdict"][0] in table.verdict_lines()[1]
+
+
+def test_a_table_for_which_nothing_was_varied_has_no_verdicts(lab, table):
+    lab.benchmark(SPECS[0], seeds=1, epochs=1)
+    with pytest.raises(
+        ZooError, match=r"^there is nothing to judge here: verdicts are of what was varied for the table"
+    ):
+        lab.results().verdicts()
+    assert lab.results().verdict_lines() == []
 
 
 def test_two_names_of_one_network_are_marked_and_not_judged(lab):

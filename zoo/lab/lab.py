@@ -101,6 +101,11 @@ class Lab:
         self.engine: Wanted = engine
         self._device, self._precision = str(device), precision
         self._executor = None if executor is None else read_choice("executor", executor, option("executor"), registry)
+        if self._executor is not None and self._executor.name == "here" and self.jobs not in (None, 1):
+            raise ZooError(
+                f"{option('jobs', jobs)}: the executor here trains one run after another; leave it out, or take "
+                f"{option('executor', 'processes')}"
+            )
         self.say = say or _to_stderr
         self._told_of_network = False
         self._check_machine()

@@ -112,9 +112,18 @@ class Table:
         return verdicts(self.judged())
 
     def verdicts(self) -> pd.DataFrame:
-        """Return a row for each variation: its difference to the first, seed by seed, and the verdict."""
+        """Return a row for each variation: its difference to the first, seed by seed, and the verdict.
+
+        Raises:
+            ZooError: nothing was varied for this table.
+        """
         from zoo.report.frames import verdicts_frame
 
+        if not self.families:
+            raise ZooError(
+                "there is nothing to judge here: verdicts are of what was varied for the table, as in "
+                "benchmark(..., vary={'activation': ['relu', 'mish']})"
+            )
         return verdicts_frame(self.judged())
 
     def curves(self, *specs: str, part: str | None = None, ax: Axes | None = None) -> Axes:
