@@ -683,10 +683,17 @@ def test_times_are_compared(lab):
 def test_a_network_is_shown_without_its_images():
     built = zoo.Lab(registry=REGISTRY).show("starter/default", sets={"activation": "mish"})
     assert any("mish" in layer.description for layer in built.layers)
+    assert (built.input_shape, built.classes) == ((1, 8, 8), 10)
     with pytest.raises(BuildError):
         zoo.Lab(registry=REGISTRY).show(
             small(REGISTRY, sets={"network.features.0.filter": {"name": "conv", "size": 99}})
         )
+
+
+def test_a_spec_is_resolved_with_values_set(lab):
+    spec = lab.resolve("starter/default", epochs=3, sets={"activation": "mish"})
+    assert (spec.name, spec.training.epochs) == ("starter/default[activation=mish]", 3)
+    assert lab.resolve(spec) == spec
 
 
 def test_results_name_what_is_not_there(lab):
@@ -703,6 +710,13 @@ def test_an_export_is_that_of_the_command(lab, tmp_path):
     lab.benchmark("starter/default", seeds=1, epochs=1)
     with pytest.raises(ZooError, match=r"^format_='onx': there is no such format; did you mean onnx\? They are saf"):
         lab.export("starter/default", tmp_path / "network", format_="onx")
-    exported = lab.export("starter/default", tmp_path / "network")
+    begun, epochs = [], []
+
+    def begin(run):
+        begun.append(run.key.seed)
+        return lambda: epochs.append(1)
+
+    exported = lab.export("starter/default", tmp_path / "network", begin=begin)
+    assert (begun, epochs) == ([0], [1])
     assert exported.network.suffix == ".safetensors"
     assert zoo.load_exported(exported.network).classes

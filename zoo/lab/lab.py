@@ -176,6 +176,21 @@ class Lab:
 
     # Benchmarks
 
+    def resolve(
+        self,
+        spec: Named,
+        *,
+        epochs: int | None = None,
+        data: str | None = None,
+        sets: Mapping[str, Any] | None = None,
+    ) -> Spec:
+        """Return one spec with values set, every default written out. Nothing that this needs imports torch.
+
+        Raises:
+            SpecError: it, a path or a value is not valid.
+        """
+        return overridden(resolve(spec, registry=self.registry), self._sets(sets, epochs, data), registry=self.registry)
+
     def select(
         self,
         *specs: Named | Selection,
@@ -454,9 +469,7 @@ class Lab:
 
         _end_if_imported_by_worker()
         seed = arguments.seed(seed)
-        resolved = overridden(
-            resolve(spec, registry=self.registry), self._sets(sets, epochs, data), registry=self.registry
-        )
+        resolved = self.resolve(spec, epochs=epochs, data=data, sets=sets)
         return train(resolved, seed, device=self.device, precision=self.precision, registry=self.registry)
 
     # Studies
@@ -571,12 +584,9 @@ class Lab:
 
     def show(self, spec: Named, *, data: str | None = None, sets: Mapping[str, Any] | None = None) -> ShownNetwork:
         """Return a spec's network and the layers that it is put together from."""
-        from zoo.lab.networks import built_for
-        from zoo.lab.shown import ShownNetwork
+        from zoo.lab.networks import shown_network
 
-        changed = overridden(resolve(spec, registry=self.registry), self._sets(sets, data=data), registry=self.registry)
-        built = built_for(changed, self.registry)
-        return ShownNetwork(built.network, built.layers, changed.name)
+        return shown_network(self.resolve(spec, data=data, sets=sets), self.registry)
 
     def export(
         self,
@@ -588,6 +598,7 @@ class Lab:
         data: str | None = None,
         precision: str | None = None,
         identity: str | None = None,
+        begin: Callable[[Run], Callable[[], None]] = lambda run: lambda: None,
     ) -> Exported:
         """Train a run of the ledger again, see that it comes out alike, and write its network and a model card.
 
@@ -599,6 +610,7 @@ class Lab:
             data: only runs on this data set.
             precision: only runs in this precision.
             identity: only runs whose spec's identity begins so.
+            begin: is told which run is trained again, and returns what is called after each of its epochs.
 
         Raises:
             ZooError: there is no such run, its variants were edited since, or it comes out otherwise.
@@ -615,6 +627,7 @@ class Lab:
             data=data,
             precision=precision,
             identity=identity,
+            begin=begin,
         )
 
 
