@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 from zoo.errors import Stopped, ZooError
+from zoo.importing import interrupted_after
 from zoo.registry import Registry, default_registry
 from zoo.registry.hookspecs import Register, RegisterSpec, RegisterStudy, hookimpl
 from zoo.registry.options import (
@@ -138,7 +139,8 @@ _LATER = {
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
-    return getattr(import_module(_LATER[name]), name)
+    with interrupted_after():
+        return getattr(import_module(_LATER[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -129,8 +129,23 @@ def setting(path: str, value: object) -> str:
     return f"sets={ {path: value}!r}"
 
 
+_MOST_NAMED = 6
+
+
+def variations_of(name: str, known: Iterable[str]) -> list[str]:
+    """Return the names of specs in which something of the spec of a name was varied."""
+    return [other for other in dict.fromkeys(known) if other.startswith(f"{name}[")]
+
+
 def near_misses(name: str, known: Iterable[str]) -> str:
-    """Return what completes "there is no 'nam'": "; did you mean name?", or "." when none is near."""
+    """Return what completes "there is no 'nam'": "; did you mean name?", or "." when none is near.
+
+    Nearest to the name of a spec are those of its variations, such as "name[activation=mish]".
+    """
+    known = list(known)
+    if variations := variations_of(name, known):
+        more = f", or one of {len(variations) - _MOST_NAMED} more" if len(variations) > _MOST_NAMED else ""
+        return f"; did you mean {' or '.join(variations[:_MOST_NAMED])}{more}?"
     by_lower = {k.lower(): k for k in known}
     close = [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
     if not close:

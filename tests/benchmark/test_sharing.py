@@ -345,7 +345,7 @@ HINT = f": `zoo --plugin {__file__} check executor:here` finds out what is wrong
         (takes_none, "was done when it had not taken 2 of the runs"),
         (tells_no_beginning, "told EpochFinished before Started (shared seed 0)"),
         (tells_each_beginning_twice, "told Started twice (shared seed 0)"),
-        (lambda work: list(here(work)), "gave a list, not a generator of events"),
+        (lambda work: list(here(work)), "gave an object of type list, not a generator of events"),
         (tells_words, "told a str, which is no event"),
         (tells_of_nothing, "told Started of a NoneType, not of a run"),
         (tells_no_record, "told EpochFinished with a float, not with a record"),

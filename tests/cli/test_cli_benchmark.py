@@ -100,7 +100,7 @@ def test_data_from_own_files(zoo: Zoo, folder: Path) -> None:
 def test_no_pattern_means_all_whose_data_is_at_hand(zoo: Zoo, registry: Registry) -> None:
     result = zoo("benchmark", "--plan", "--seeds", "1", "--epochs", "1", "--json")
     planned = [row["spec"] for row in rows(result)]
-    assert planned == [name for name in registry.specs if name.startswith("starter/")]
+    assert planned == [name for name in registry.specs if name.startswith(("starter/", "small/"))]
     waiting = len(registry.specs) - len(planned)
     (line,) = [line for line in result.stderr.splitlines() if "wait" in line]
     assert line == (
@@ -112,7 +112,9 @@ def test_no_pattern_means_all_whose_data_is_at_hand(zoo: Zoo, registry: Registry
 def test_a_plan_says_what_takes_how_long(zoo: Zoo, ledger: Path) -> None:
     arguments = ["benchmark", "starter/default", "starter/4e", "--epochs", "1", "--seeds", "3", "--plan"]
     default, other = rows(zoo(*arguments, "--json"))
+    (stored_on,) = {row["device"] for row in rows(zoo("results", "--json"))}
     seconds = default.pop("seconds_each"), other.pop("seconds_each")
+    assert default.pop("device") == other.pop("device") == stored_on
     assert default == {"spec": "starter/default", "dataset": "digits", "epochs": 1, "to_train": 1, "stored": 2}
     assert other == {"spec": "starter/4e", "dataset": "digits", "epochs": 1, "to_train": 3, "stored": 0}
     assert all(0 < each < 600 for each in seconds)
@@ -254,7 +256,7 @@ def long(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_long_benchmark_is_not_begun_without_being_asked(zoo: Zoo, long: None) -> None:
     result = zoo("benchmark", "starter/default", "--seeds", "1", "--jobs", "1")
     assert result.exit_code == 2
-    assert "1 run to train: about 17 to 42 min." in result.stderr
+    assert "1 run to train: about 17 to 42 min, on " in result.stderr
     assert (
         "Error: that is over 10 min, and there is no terminal to ask on: say --yes to go on, or cut it down with "
         "--budget 10m, --epochs, --seeds or a SPEC-PATTERN; --plan says what takes how long" in result.stderr
@@ -394,6 +396,17 @@ def test_images_sorted_by_class_are_remarked_on(zoo: Zoo, folder: Path) -> None:
     ) in " ".join(zoo(*arguments).stderr.split())
     assert "Note: starter/default and 1 more: the images" in zoo(*arguments, "starter/4c").stderr
     assert "sorted by class" not in zoo(*arguments, "--set", "shuffle=true").stderr
+
+
+def test_an_option_of_the_executor_after_set_is_told(zoo: Zoo) -> None:
+    arguments = ("benchmark", "starter/default", "--plan", "--set", "address=auto")
+    result = zoo(*arguments, "--executor", "ray")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "Error: starter/default: the path 'address' matches nothing: nothing in the spec is called 'address'.\n"
+        "address is an option of the executor ray: --executor-set address=auto\n"
+    )
+    assert "executor" not in zoo(*arguments).stderr
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,21 @@ def test_show_says_what_each_change_does(zoo: Zoo) -> None:
     assert "training.shuffle: false -> true" in text
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--device", "nonsense"), "--device nonsense: there is no such device"),
+        (("--max-seeds", "3"), "--max-seeds is for seeds that are added"),
+        (("--ledger", "."), "the ledger . is a folder"),
+    ],
+)
+def test_show_refuses_what_plan_refuses(zoo: Zoo, options: tuple[str, ...], message: str) -> None:
+    for command in ("show", "plan"):
+        refused = zoo("study", command, *SMALL, *options)
+        assert refused.exit_code != 0
+        assert message in refused.stderr
+
+
 def test_plan_then_run_then_report(zoo: Zoo, folder: Path) -> None:
     planned = zoo("study", "plan", *SMALL)
     assert planned.exit_code == 0

@@ -82,6 +82,14 @@ def test_epochs_data_sets_and_variations(lab):
         ({"seeds": [1, -1]}, r"seeds: expected how many, from 1, or numbers from 0, got \[1, -1\]"),
         ({"seeds": [True]}, r"seeds: expected how many, from 1, or numbers from 0, got \[True\]"),
         ({"seeds": 2.0}, "seeds: expected how many, from 1, or numbers from 0, got 2.0"),
+        ({"seeds": 2**70}, f"^seeds: expected how many, up to 1000000, or a list of which, got {2**70}$"),
+        ({"seeds": [1, 2**63]}, rf"^seeds: the largest is 2\*\*63 - 1, got {2**63}$"),
+        ({"sets": {3: 5}}, r"^sets: expected a path in a spec, such as 'training\.epochs', got 3$"),
+        ({"vary": {3: ["relu"]}}, r"^vary: expected a path in a spec, such as 'training\.epochs', got 3$"),
+        (
+            {"vary": {"activation": ["relu", torch.nn.Mish]}},
+            r"^vary: activation: expected the name of a variant, a number, .* got <class 'torch\.nn\..*Mish'>$",
+        ),
         ({"budget": -1}, "budget: expected a number of seconds above 0, or a text such as '30m' or '1h30m', got -1"),
         ({"budget": float("nan")}, "budget: expected a number of seconds above 0, .*, got nan"),
         ({"budget": "1x"}, "budget: expected a number of seconds above 0, .*, got '1x'"),
@@ -119,6 +127,25 @@ def test_specs_may_stand_in_a_list(lab):
 def test_what_stands_for_no_spec(lab, method):
     with pytest.raises(ZooError, match=r"expected the name of a spec, .*a TOML file, a mapping or a spec, got 42$"):
         getattr(lab, method)(42)
+
+
+@pytest.mark.parametrize("method", ["plan", "time", "results"])
+def test_an_empty_list_does_not_stand_for_all(lab, method):
+    lab.carry_out(lab.plan(SPECS[0], seeds=1))
+    with pytest.raises(ZooError, match=r"^expected at least one spec, got an empty list; leave it out to mean all$"):
+        getattr(lab, method)([])
+
+
+def test_the_largest_seed_can_be_read_by_other_programs(lab):
+    table = lab.benchmark(SPECS[0], seeds=[2**63 - 1], epochs=1)
+    with lab.open_ledger(create=False) as ledger:
+        (entry,) = entries(ledger)
+    assert entry.columns["seed"] == table.runs()["seed"][0] == 2**63 - 1
+
+
+def test_what_is_no_plan_is_not_carried_out(lab):
+    with pytest.raises(ZooError, match=r"^plan: expected what `Lab\.plan` returns, got None$"):
+        lab.carry_out(None)
 
 
 def test_numbers_of_numpy_are_numbers(lab):
@@ -249,10 +276,30 @@ def test_a_benchmark_trains_what_is_missing_and_says_what_it_does(lab):
 
 @pytest.mark.parametrize("executor", ["here", "processes", {"name": "streams"}])
 def test_every_executor_gives_the_same_figures(executor, table, tmp_path):
-    lab = zoo.Lab(tmp_path / "zoo.sqlite", executor=executor, jobs=2, registry=REGISTRY)
+    lab = zoo.Lab(tmp_path / "zoo.sqlite", executor=executor, jobs=None if executor == "here" else 2, registry=REGISTRY)
     again = lab.benchmark(SPECS[0], seeds=2, vary=VARIED)
     pd.testing.assert_frame_equal(figures(again.runs()), figures(table.runs()))
     pd.testing.assert_frame_equal(figures(again.epochs()), figures(table.epochs()))
+
+
+def test_a_plan_names_the_device_unless_an_executor_of_others_finds_it(lab, tmp_path):
+    plan = lab.plan(SPECS[0], seeds=1)
+    assert plan.device
+    assert plan.lines[-1].startswith("1 run to train: about ")
+    assert plan.lines[-1].endswith(f", on {plan.device}.")
+    (run,) = lab.carry_out(plan).all
+    assert run.provenance["device_name"] == plan.device
+
+    (tmp_path / "elsewhere.py").write_text(
+        "import zoo\n\n\n"
+        "@zoo.hookimpl\ndef zoo_register_executors(register):\n    register('elsewhere', elsewhere)\n\n\n"
+        "def elsewhere(work):\n    'Trains on machines of its own.'\n    yield from ()\n"
+    )
+    registry = Registry(files=[PLUGIN, tmp_path / "elsewhere.py"]).require_sound()
+    planned = zoo.Lab(tmp_path / "other.sqlite", device="cpu", executor="elsewhere", registry=registry).plan(SPECS[0])
+    assert planned.device == ""
+    found = "on the devices that the executor finds when it begins (the time is this machine's)."
+    assert planned.lines[-1].endswith(found)
 
 
 def test_the_executor_suits_the_runs(lab, tmp_path):
@@ -275,17 +322,30 @@ def test_the_executor_suits_the_runs(lab, tmp_path):
     [
         ({"executor": "hear"}, "hear.*did you mean here"),
         ({"executor": {"name": "here", "speed": 2}}, "executor: unknown option 'speed'|unknown option 'speed'"),
+        (
+            {"executor": "here", "jobs": 4},
+            "^jobs=4: the executor here trains one run after another; leave it out, or take executor='processes'$",
+        ),
         ({"jobs": 0}, "jobs: expected a number from 1, got 0"),
         ({"jobs": True}, "jobs: expected a number from 1, got True"),
         ({"device": "gpu"}, "^device='gpu': there is no such device"),
         ({"engine": "fast"}, "^engine='fast': there is no such engine; it is auto, sequential, captured"),
         ({"engine": "captured", "device": "cpu"}, "only NVIDIA GPUs record steps"),
         ({"plugins": ["nowhere.py"]}, r"nowhere\.py"),
+        ({"registry": 3}, r"^registry: expected a zoo\.Registry, got 3$"),
+        (
+            {"registry": REGISTRY, "plugins": [PLUGIN]},
+            "^a registry has its plugins loaded already: state either it, or plugins and block$",
+        ),
+        ({"ledger": 3}, "^ledger: expected the name of a file, got 3$"),
+        ({"ledger": ""}, "^ledger: expected the name of a file, got ''$"),
+        ({"keep_state": "yes"}, "^keep_state: expected True or False, got 'yes'$"),
+        ({"say": 3}, "^say: expected a function that is given lines, such as print, got 3$"),
     ],
 )
 def test_what_a_lab_cannot_be_made_of(arguments, message, tmp_path):
     with pytest.raises(ZooError, match=message):
-        zoo.Lab(tmp_path / "zoo.sqlite", **arguments)
+        zoo.Lab(**{"ledger": tmp_path / "zoo.sqlite", **arguments})
 
 
 def test_an_interruption_keeps_what_ended_and_says_so(lab, monkeypatch):
@@ -420,6 +480,15 @@ def test_verdicts_are_those_below_the_printed_table(table):
     assert frame["verdict"][0] in table.verdict_lines()[1]
 
 
+def test_a_table_for_which_nothing_was_varied_has_no_verdicts(lab, table):
+    lab.benchmark(SPECS[0], seeds=1, epochs=1)
+    with pytest.raises(
+        ZooError, match=r"^there is nothing to judge here: verdicts are of what was varied for the table"
+    ):
+        lab.results().verdicts()
+    assert lab.results().verdict_lines() == []
+
+
 def test_two_names_of_one_network_are_marked_and_not_judged(lab):
     explicit = {"name": "leaky_relu", "slope": 0.01}
     table = lab.benchmark(SPECS[0], seeds=2, vary={"activation": ["leaky_relu", explicit, "tanh"]})
@@ -441,12 +510,27 @@ def test_confusion_counts_every_image_of_the_part_once_for_each_seed(table):
     assert list(counts) == list(counts.index) == list(zoo.Lab(registry=REGISTRY).dataset(SPECS[0]).classes)
     one = table.confusion("plain[activation=relu]", seed=1, part="train")
     assert one.to_numpy().sum() == 27
-    with pytest.raises(UnknownNameError, match=r"no run of 'plain' here"):
+    variations = r"plain\[activation=relu\] or plain\[activation=tanh\]"
+    with pytest.raises(UnknownNameError, match=rf"^there is no run of 'plain' here; did you mean {variations}\?$"):
         table.confusion("plain")
     with pytest.raises(UnknownNameError, match="has no run with seed 7"):
         table.confusion("plain[activation=relu]", seed=7)
     with pytest.raises(ZooError, match="no finished run was evaluated on the validation part"):
         table.confusion("plain[activation=relu]", part="validation")
+
+
+def test_a_name_before_the_bracket_is_enough_where_one_spec_has_it(lab):
+    table = lab.benchmark(SPECS[0], seeds=1, vary={"activation": ["tanh"]})
+    pd.testing.assert_frame_equal(table.confusion("plain"), table.confusion("plain[activation=tanh]"))
+
+
+def test_an_export_names_the_variations_that_were_trained(lab, tmp_path):
+    lab.benchmark("starter/default", seeds=1, epochs=1, vary={"activation": ["tanh"]})
+    meant = (
+        r"there is no run of starter/default in .*; did you mean starter/default\[activation=tanh\]\? `zoo benchmark"
+    )
+    with pytest.raises(ZooError, match=meant):
+        lab.export("starter/default", tmp_path / "network")
 
 
 def test_runs_have_their_numbers_in_the_ledger(lab):
@@ -471,6 +555,13 @@ def test_curves_of_a_part_that_there_is_not(table):
         table.curves(part="foo")
     with pytest.raises(ZooError, match=r"^part 'validation': no finished run was evaluated on it"):
         table.curves(part="validation")
+
+
+def test_curves_are_drawn_on_axes(table):
+    with pytest.raises(
+        ZooError, match=r"^ax: expected Axes of matplotlib, as `plt\.subplots\(\)` returns them, got 3$"
+    ):
+        table.curves(ax=3)
 
 
 def test_a_format_needs_no_name(table):
@@ -592,23 +683,41 @@ def test_times_are_compared(lab):
 def test_a_network_is_shown_without_its_images():
     built = zoo.Lab(registry=REGISTRY).show("starter/default", sets={"activation": "mish"})
     assert any("mish" in layer.description for layer in built.layers)
+    assert (built.input_shape, built.classes) == ((1, 8, 8), 10)
     with pytest.raises(BuildError):
         zoo.Lab(registry=REGISTRY).show(
             small(REGISTRY, sets={"network.features.0.filter": {"name": "conv", "size": 99}})
         )
 
 
+def test_a_spec_is_resolved_with_values_set(lab):
+    spec = lab.resolve("starter/default", epochs=3, sets={"activation": "mish"})
+    assert (spec.name, spec.training.epochs) == ("starter/default[activation=mish]", 3)
+    assert lab.resolve(spec) == spec
+
+
 def test_results_name_what_is_not_there(lab):
     with pytest.raises(ZooError, match="there is no ledger"):
         lab.results()
     lab.benchmark(SPECS[0], seeds=1)
-    with pytest.raises(ZooError, match=r"there is no run of 'other' in .*; it holds runs of 1 specs"):
+    with pytest.raises(ZooError, match=r"there is no run of 'other' in .*sqlite; it holds runs of 1 spec$"):
         lab.results("other")
+    with pytest.raises(ZooError, match=r"of 'plan' in .*sqlite; did you mean plain\? It holds runs of 1 spec$"):
+        lab.results("plan")
 
 
 def test_an_export_is_that_of_the_command(lab, tmp_path):
     lab.benchmark("starter/default", seeds=1, epochs=1)
-    exported = lab.export("starter/default", tmp_path / "network")
+    with pytest.raises(ZooError, match=r"^format_='onx': there is no such format; did you mean onnx\? They are saf"):
+        lab.export("starter/default", tmp_path / "network", format_="onx")
+    begun, epochs = [], []
+
+    def begin(run):
+        begun.append(run.key.seed)
+        return lambda: epochs.append(1)
+
+    exported = lab.export("starter/default", tmp_path / "network", begin=begin)
+    assert (begun, epochs) == ([0], [1])
     assert exported.network.suffix == ".safetensors"
     assert zoo.load_exported(exported.network).classes
 

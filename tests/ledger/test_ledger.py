@@ -314,7 +314,9 @@ def test_a_name_that_is_too_long(tmp_path: Path) -> None:
 def test_an_empty_file_becomes_a_ledger_when_it_is_written(path: Path) -> None:
     path.touch()
     for write in (False, True):
-        with pytest.raises(LedgerError, match=r"zoo\.sqlite is an empty file, in which nothing was stored"):
+        with pytest.raises(
+            LedgerError, match=r"zoo\.sqlite is an empty file, .*`zoo ledger merge` where one was killed"
+        ):
             Ledger(path, create=False, write=write)
         assert path.read_bytes() == b""
     with Ledger(path) as ledger:

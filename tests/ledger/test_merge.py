@@ -257,6 +257,32 @@ def test_a_run_that_the_target_is_training_is_merged(tmp_path: Path) -> None:
         assert ledger.runs() == [make_run()]
 
 
+def test_damage_that_merging_would_not_meet_is_found(tmp_path: Path) -> None:
+    good = ledger_of(tmp_path / "good.sqlite", make_run(1))
+    bad = ledger_of(tmp_path / "bad.sqlite", make_run(2))
+    ((page,),) = rows(bad, "SELECT rootpage FROM sqlite_master WHERE name = 'run_name'")
+    ((size,),) = rows(bad, "PRAGMA page_size")
+    with bad.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"Z" * size)
+    assert len(rows(bad, "SELECT * FROM run ORDER BY id")) == 1
+    for into, source in ((tmp_path / "into.sqlite", bad), (bad, good)):
+        with pytest.raises(LedgerError, match=r"bad\.sqlite is damaged"):
+            merge(into, [source])
+
+
+def test_what_breaks_a_rule_of_the_tables_is_not_merged(tmp_path: Path) -> None:
+    bad = ledger_of(tmp_path / "bad.sqlite", make_run(2))
+    narrower = "replace(sql, 'reason TEXT NOT NULL', 'reason TEXT NOT NULL CHECK (length(reason) > 99)')"
+    with closing(sqlite3.connect(bad)) as connection, connection:
+        connection.executescript(
+            f"PRAGMA writable_schema = 1; UPDATE sqlite_master SET sql = {narrower} WHERE name = 'run'"
+        )
+    with pytest.raises(LedgerError, match=r"bad\.sqlite is damaged, and nothing was merged\. SQLite says: CHECK"):
+        merge(tmp_path / "into.sqlite", [bad])
+    assert not (tmp_path / "into.sqlite").exists()
+
+
 def test_a_damaged_or_missing_source_changes_nothing(tmp_path: Path) -> None:
     into = ledger_of(tmp_path / "into.sqlite", make_run(1))
     good = ledger_of(tmp_path / "good.sqlite", make_run(2))

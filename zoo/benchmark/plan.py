@@ -41,6 +41,7 @@ class Plan:
         families: names of specs that differ in nothing but what is varied; the others are judged against the first.
         asked: with how many seeds, in the words that the runs hold; see `zoo.study.looks`.
         remarks: lines on what was left out or cut down before there was a plan.
+        device: the name of what runs are trained on; empty where the executor finds its devices itself.
     """
 
     runs: tuple[Run, ...]
@@ -53,6 +54,7 @@ class Plan:
     families: tuple[tuple[str, ...], ...] = ()
     remarks: tuple[str, ...] = ()
     asked: str = ""
+    device: str = ""
 
     @property
     def stored(self) -> int:

@@ -188,20 +188,24 @@ def seconds(
     return costs, _kept_note(training, behind, checkpoints)
 
 
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
+
+
 def _kept_note(training: Training, behind: Mapping[RunKey, int], checkpoints: Path) -> str:
     """Say which runs of a spec go on from kept states, after how many epochs; or why none does."""
     spec = training.spec
     using = Counter(epochs for epochs in behind.values() if epochs)
     if len(using) == 1 and using.total() == len(behind):
-        return f"{spec.name} goes on from the states that were kept after {next(iter(using))} epochs"
+        return f"{spec.name} goes on from the states that were kept after {_epochs(next(iter(using)))}"
     if using:
-        parts = [f"{count} after {epochs} epochs" for epochs, count in sorted(using.items(), reverse=True)]
+        parts = [f"{count} after {_epochs(epochs)}" for epochs, count in sorted(using.items(), reverse=True)]
         return f"{spec.name}: {using.total()} of {len(behind)} runs go on from kept states ({', '.join(parts)})"
     kept = {epochs: file for key in behind for epochs, file in kept_states(checkpoints, spec, key)}
     if not kept:
         return ""
     longest = max(kept)
-    found = f"{spec.name}: states after {longest} epochs are kept, but "
+    found = f"{spec.name}: states after {_epochs(longest)} are kept, but "
     if training.begins_like(longest):
         return f"{found}they are damaged or of another version of zoo or torch or another device, so it begins anew"
     return f"{found}{rates_depend(spec)}, so it begins anew"

@@ -13,6 +13,7 @@ from zoo.cli.changes import read_sets, read_variations
 from zoo.cli.common import (
     Duration,
     Shard,
+    executor_options_told,
     fail_if_refused,
     ledger_option,
     print_table,
@@ -110,7 +111,8 @@ def benchmark_command(
     check(format_, sort)
     lab: Lab = plugins.lab(ledger=ledger_path, **trained_on)
     changes = {"sets": read_sets(sets), "vary": read_variations(variations)}
-    selection = lab.select(*patterns, epochs=epochs, data=data, against=against, **changes)
+    with executor_options_told(trained_on["executor"], sets, lab.registry):
+        selection = lab.select(*patterns, epochs=epochs, data=data, against=against, **changes)
 
     # From here on torch is needed.
     from zoo.report.plan import render

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
@@ -16,8 +16,11 @@ from zoo.registry import Registry, Variant
 from zoo.registry.hookspecs import KINDS
 from zoo.report import layout
 from zoo.spec import Spec, describe_type, unstructure
-from zoo.spec.changes import overridden
 from zoo.spec.resolve import resolve
+
+if TYPE_CHECKING:
+    from zoo.lab.lab import Lab
+    from zoo.lab.shown import ShownNetwork
 
 
 @click.command()
@@ -112,7 +115,8 @@ def show_command(
       zoo show starter/default --set network.features.0.filters=64
       zoo show filter:conv
     """
-    registry = plugins.registry()
+    lab: Lab = plugins.lab()
+    registry = lab.registry
     kind, colon, variant = name.partition(":")
     if colon:
         record = _variant_record(registry.variant(kind, variant))
@@ -124,13 +128,12 @@ def show_command(
             f"{name} is no spec but {' and '.join(f'{_a(kind)} {kind}' for kind in kinds)}: "
             + " or ".join(f"`zoo show {kind}:{name}`" for kind in kinds)
         )
-    changes = plugins.settings.sets(read_sets(sets, data=data))
-    spec = overridden(resolve(name, registry=registry), changes, registry=registry)
+    spec = lab.resolve(name, data=data, sets=read_sets(sets))
     if as_spec:
         tree = unstructure(spec)
         click.echo(json.dumps({**tree, "identity": spec.identity}, indent=2))
         return
-    _show_layers(spec, registry, as_json)
+    _show_layers(spec, lab.show(spec), as_json)
 
 
 def _a(kind: str) -> str:
@@ -146,12 +149,10 @@ def _variant_text(variant: Variant) -> str:
     return "\n".join([*lines, options])
 
 
-def _show_layers(spec: Spec, registry: Registry, as_json: bool) -> None:
-    from zoo.lab.networks import built_for, images
+def _show_layers(spec: Spec, built: ShownNetwork, as_json: bool) -> None:
     from zoo.report.network import ALIGN, HEADERS, rows, sizes
 
-    shape, classes = images(spec, registry)
-    built = built_for(spec, registry)
+    shape, classes = built.input_shape, built.classes
     if as_json:
         layers = [attrs.asdict(layer) for layer in built.layers]
         record = {"spec": spec.name, "input_shape": shape, "classes": classes, "parameters": built.parameters}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import click
 
 from zoo.cli.completion import complete_device, complete_executor
@@ -141,6 +144,23 @@ def _executor_option(text: str) -> tuple[str, Any]:
         return option, parse_value(value)
     except SpecError as error:
         raise click.UsageError(f"--executor-set {option}: {error}") from error
+
+
+@contextmanager
+def executor_options_told(executor: str | None, sets: Sequence[str], registry: Registry) -> Iterator[None]:
+    """Let the error of a --set that no spec has say that it is an option of the executor, where it is."""
+    from zoo.errors import SpecError
+
+    try:
+        yield
+    except SpecError as error:
+        options = {} if executor is None else attrs.fields_dict(registry.variant("executor", executor).options)
+        for text in sets:
+            path = text.partition("=")[0].strip()
+            if path in options and f"the path {path!r} matches nothing" in str(error):
+                meant = f"{path} is an option of the executor {executor}: --executor-set {quote(text)}"
+                raise SpecError(f"{error}\n{meant}") from error
+        raise
 
 
 class Shard(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2

@@ -16,6 +16,7 @@ from zoo.cli.main import Plugins
 from zoo.report.text import counted, rough_duration
 
 if TYPE_CHECKING:
+    from zoo.lab.lab import Lab
     from zoo.train.run import Run
 
 FORMATS = ("safetensors", "onnx", "torch-export")
@@ -89,11 +90,7 @@ def export_command(
       zoo export starter/default -o digits
       zoo export 'starter/default[activation=mish]' --from-ledger 3 -o mish.onnx
     """
-    lab = plugins.lab(ledger=ledger_path)
-
-    # From here on torch is needed.
-    from zoo.export.exporting import export
-
+    lab: Lab = plugins.lab(ledger=ledger_path)
     bars = ExitStack()
 
     def begin(run: Run) -> Callable[[], None]:
@@ -103,11 +100,9 @@ def export_command(
         return lambda: bar.update(1)
 
     with bars:
-        exported = export(
+        exported = lab.export(
             spec,
             output,
-            path=lab.path,
-            registry=lab.registry,
             which=which,
             format_=format_,
             data=data,

@@ -320,13 +320,16 @@ def check_command(ledger_path: Path | None) -> None:
     Example:
       zoo ledger check
     """
+    from zoo.ledger.file import RESTORE
     from zoo.ledger.keep import check
 
     with _open(ledger_path) as ledger:
-        problems = check(ledger)
+        damage = ledger.file.damage()
+        problems = damage or check(ledger)
     for problem in problems:
         click.echo(problem)
     if problems:
-        say(f"{ledger.path}: {counted(len(problems), 'problem')}")
+        remedy = f"; the file is damaged: {RESTORE}" if damage else ""
+        say(f"{ledger.path}: {counted(len(problems), 'problem')}{remedy}")
         raise click.exceptions.Exit(WORK_FAILED)
     click.echo(f"{ledger.path}: nothing is wrong")

@@ -173,8 +173,11 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
       zoo study show starter-factorial
       zoo study show eq2425-corrected --data folder:images
     """
-    lab: Lab = plugins.lab()
+    lab = _lab(plugins, options)
     study = _study(lab, options)
+    if isinstance(study, Study):  # what cannot be planned with these options is refused, though they show nothing else
+        with lab.open_study(study, seeds=options["seeds"], max_seeds=options["max_seeds"]):
+            pass
 
     from zoo.lab.networks import form
     from zoo.study.conduct import proofs
@@ -411,10 +414,7 @@ TRAINED_ON = ("device", "precision", "engine", "executor", "executor_sets", "job
 
 def _work(plugins: Plugins, options: dict[str, Any], *, create: bool = True) -> StudyWork | PooledWork:
     """Return the study that the command line describes, with all that is needed to train it or to find its runs."""
-    lab: Lab = plugins.lab(
-        ledger=options["ledger_path"],
-        **{name: options[name] for name in TRAINED_ON if name in options},
-    )
+    lab = _lab(plugins, options)
     study = _study(lab, options)
     work = lab.open_study(
         study,
@@ -426,6 +426,14 @@ def _work(plugins: Plugins, options: dict[str, Any], *, create: bool = True) -> 
     for note in study.notes:
         say(f"Note: {note}")
     return work
+
+
+def _lab(plugins: Plugins, options: dict[str, Any]) -> Lab:
+    lab: Lab = plugins.lab(
+        ledger=options["ledger_path"],
+        **{name: options[name] for name in TRAINED_ON if name in options},
+    )
+    return lab
 
 
 def _study(lab: Lab, options: dict[str, Any]) -> Study | PooledStudy:

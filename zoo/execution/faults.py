@@ -39,7 +39,7 @@ def at_work(executor: Choice, work: Work) -> Iterator[Iterator[Event]]:
     with _named(variant):
         events = variant.make(executor.values(), work=work)
     if not hasattr(events, "close"):
-        raise wrong(variant, f"gave a {type(events).__name__}, not a generator of events")
+        raise wrong(variant, f"gave an object of type {type(events).__name__}, not a generator of events")
     try:
         yield _checked(variant, events)
     except BaseException:

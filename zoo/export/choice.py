@@ -13,7 +13,7 @@ import attrs
 
 from zoo.data import why_missing
 from zoo.data.names import digests_of, shown_names
-from zoo.errors import DataError, LedgerError, UnknownNameError, near_misses, option
+from zoo.errors import DataError, LedgerError, UnknownNameError, near_misses, option, variations_of
 from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.registry.source import source_digest
@@ -99,7 +99,10 @@ def stored_runs(
             )
         aliases = ledger.names(identity=resolve(name, registry=registry).identity)
         if not aliases:
-            raise LedgerError(f"there is no run of {name} in {ledger.path}: `zoo benchmark {quote(name)}` trains it")
+            meant = near_misses(name, known) if variations_of(name, known) else ":"
+            raise LedgerError(
+                f"there is no run of {name} in {ledger.path}{meant} `zoo benchmark {quote(name)}` trains it"
+            )
         identity = identity or resolve(name, registry=registry).identity
         known = aliases
     every = ledger.runs(names=[name] if name in known else known)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import attrs
 
+from zoo.errors import UnknownNameError, near_misses, option
 from zoo.export.card import model_card
 from zoo.export.choice import choose, final_recall, of_current_source, on_these_images, stored_runs
 from zoo.export.destination import destination
@@ -68,6 +69,11 @@ def export(
         ZooError: there is no such run, its variants were edited since, or it comes out otherwise.
     """
     format_ = format_ or next((name for name, kind in FORMATS.items() if output.suffix == kind.ending), "safetensors")
+    if format_ not in FORMATS:
+        raise UnknownNameError(
+            f"{option('format', format_)}: there is no such format{near_misses(str(format_), FORMATS)} "
+            f"They are {', '.join(FORMATS)}."
+        )
     check_packages(format_)
     files = destination(output, FORMATS[format_].ending)
     with Ledger(path, create=False) as ledger:

@@ -7,16 +7,26 @@ import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import attrs
 
 from zoo.errors import ZooError
 from zoo.spec import Spec
+
+Kind = TypeVar("Kind")
 
 Duration = float | str
 """Seconds, or a text such as "90s", "30m", "1h30m"."""
 Shard = tuple[int, int] | str
 """Which of how many shares: (3, 16) or "3/16"."""
+
+SEEDS_AT_ONCE = 1_000_000
+"""How many seeds may be asked for at once: so many can be planned."""
+LARGEST_SEED = 2**63 - 1
+"""The largest that other programs read from a ledger as a number."""
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?|(\d+)")
 
@@ -38,8 +48,15 @@ def plain(value: Any) -> Any:
 
 
 def several(named: Sequence[Any]) -> list[Any]:
-    """Return what was named one by one, or in one list: plan("a", "b") and plan(["a", "b"])."""
-    return [each for name in named for each in (name if isinstance(name, list | tuple | set | frozenset) else [name])]
+    """Return what was named one by one, or in one list: plan("a", "b") and plan(["a", "b"]).
+
+    Raises:
+        ZooError: nothing is in the list, which is not to say that all is meant.
+    """
+    found = [each for name in named for each in (name if isinstance(name, list | tuple | set | frozenset) else [name])]
+    if named and not found:
+        raise ZooError("expected at least one spec, got an empty list; leave it out to mean all")
+    return found
 
 
 def files(given: str | Path | Iterable[str | Path], what: str) -> list[str | Path]:
@@ -56,7 +73,7 @@ def specs(named: Sequence[Any]) -> list[Any]:
     """Return what stands for specs.
 
     Raises:
-        ZooError: something stands for none.
+        ZooError: something stands for none, or nothing is in a list.
     """
     found = several(named)
     for name in found:
@@ -75,7 +92,7 @@ def sets(given: object) -> dict[str, Any]:
         return {}
     if not isinstance(given, Mapping):
         raise ZooError(f"sets: expected values by path, such as {{'training.epochs': 5}}, got {given!r}")
-    return {path: plain(value) for path, value in given.items()}
+    return {_path(path, "sets"): _value(value, f"sets: {path}") for path, value in given.items()}
 
 
 def variations(given: object, what: str = "vary") -> dict[str, list[Any]]:
@@ -91,10 +108,26 @@ def variations(given: object, what: str = "vary") -> dict[str, list[Any]]:
     found = {}
     for path, values in given.items():
         listed = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
-        found[path] = [plain(value) for value in values] if listed else []
+        path = _path(path, "vary")
+        found[path] = [_value(value, f"vary: {path}") for value in values] if listed else []
         if not found[path]:
             raise ZooError(f"{what}: {path}: expected a list of values, such as ['relu', 'mish'], got {values!r}")
     return found
+
+
+def _path(given: object, what: str) -> str:
+    if not isinstance(given, str):
+        raise ZooError(f"{what}: expected a path in a spec, such as 'training.epochs', got {given!r}")
+    return given
+
+
+def _value(given: object, what: str) -> Any:
+    """Return a value of a spec; whether it fits its place is found where it is set."""
+    if not (given is None or isinstance(given, str | Real | Mapping | list | tuple) or attrs.has(type(given))):
+        raise ZooError(
+            f"{what}: expected the name of a variant, a number, a truth value, a list or a mapping, got {given!r}"
+        )
+    return plain(given)
 
 
 def seconds(given: object, what: str) -> float | None:
@@ -143,10 +176,12 @@ def seeds(given: object) -> list[int]:
     """Return which seeds, from how many, or which.
 
     Raises:
-        ZooError: it is neither, or one is negative.
+        ZooError: it is neither, or one is negative or too large, or there are too many.
     """
     numbers: list[int | None] = []
     if (count := whole(given)) is not None:
+        if count > SEEDS_AT_ONCE:
+            raise ZooError(f"seeds: expected how many, up to {SEEDS_AT_ONCE}, or a list of which, got {given!r}")
         numbers = list(range(count))
     elif isinstance(given, Iterable) and not isinstance(given, str):
         given = list(given)
@@ -154,16 +189,64 @@ def seeds(given: object) -> list[int]:
     found = [number for number in numbers if number is not None and number >= 0]
     if not found or len(found) < len(numbers):
         raise ZooError(f"seeds: expected how many, from 1, or numbers from 0, got {given!r}")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(seed(each, "seeds") for each in found))
 
 
-def number(given: object, what: str, *, least: int) -> int:
+def seed(given: object, what: str = "seed") -> int:
+    """Return which seed.
+
+    Raises:
+        ZooError: it is no whole number, negative, or too large.
+    """
+    found = number(given, what, least=0)
+    if found > LARGEST_SEED:
+        raise ZooError(f"{what}: the largest is 2**63 - 1, got {given!r}")
+    return found
+
+
+def number(given: object, what: str, *, least: int, most: int | None = None) -> int:
     """Return a whole number.
 
     Raises:
-        ZooError: it is none, or too small.
+        ZooError: it is none, too small, or too large.
     """
     found = whole(given)
-    if found is None or found < least:
-        raise ZooError(f"{what}: expected a number from {least}, got {given!r}")
+    if found is None or found < least or (most is not None and found > most):
+        to = "" if most is None else f" to {most}"
+        raise ZooError(f"{what}: expected a number from {least}{to}, got {given!r}")
     return found
+
+
+def file(given: object, what: str) -> Path:
+    """Return a file's path.
+
+    Raises:
+        ZooError: it is none, or empty.
+    """
+    if not isinstance(given, str | PathLike) or not str(given):
+        raise ZooError(f"{what}: expected the name of a file, got {given!r}")
+    return Path(given)
+
+
+def instance(given: Any, kind: type[Kind], what: str, such_as: str) -> Kind:
+    """Return an object of a kind.
+
+    Raises:
+        ZooError: it is of another.
+    """
+    if not isinstance(given, kind):
+        raise ZooError(f"{what}: expected {such_as}, got {given!r}")
+    return given
+
+
+def axes(given: object) -> None:
+    """Refuse what nothing can be drawn on; None stands for new axes.
+
+    Raises:
+        ZooError: it is no Axes of matplotlib.
+    """
+    if given is None:
+        return
+    from matplotlib.axes import Axes
+
+    instance(given, Axes, "ax", "Axes of matplotlib, as `plt.subplots()` returns them")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from zoo.lab import arguments
+from zoo.lab.named import importing_whole
 from zoo.study.result import StudyResult
 from zoo.train.run import RunKey
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@importing_whole
 @attrs.frozen(repr=False)
 class Findings:
     """What a study found, with its tables and plots. `result` holds all of it as plain values.
@@ -65,6 +68,7 @@ class Findings:
         """Draw each claim's difference with its interval."""
         from zoo.report.study import plots
 
+        arguments.axes(ax)
         return plots.effect_plot(self.result, ax)
 
     def sensitivity_plot(self, ax: Axes | None = None) -> Axes:
@@ -77,16 +81,19 @@ class Findings:
         """Draw recall against epochs, with bands over seeds."""
         from zoo.report.study import plots
 
+        arguments.axes(ax)
         return plots.learning_curves(self.result, ax=ax)
 
     def interaction_matrix(self, ax: Axes | None = None) -> Axes:
         """Draw all two-way interactions of a factorial design."""
         from zoo.report.study import plots
 
+        arguments.axes(ax)
         return plots.interaction_matrix(self.result, ax)
 
     def recall_against(self, cost: Literal["seconds", "parameters", "flops"], ax: Axes | None = None) -> Axes:
         """Draw recall against a cost, with the Pareto front."""
         from zoo.report.study import plots
 
+        arguments.axes(ax)
         return plots.recall_against(self.result, cost, ax)

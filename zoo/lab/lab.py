@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from zoo.errors import WORK_FAILED, DataError, Stopped, ZooError, option
+from zoo.importing import interrupted_after
 from zoo.lab import arguments
 from zoo.lab.arguments import Duration, Shard
-from zoo.lab.named import arguments_of, told_misspelt
+from zoo.lab.named import arguments_of, importing_whole, told_misspelt
 from zoo.ledger import Ledger, on_network_file_system
 from zoo.registry import Registry, default_registry
 from zoo.registry.options import Choice
@@ -48,6 +50,7 @@ SEEDS = 3
 
 
 @told_misspelt
+@importing_whole
 class Lab:
     """Registry, ledger, devices, precision, engine and executor, wired once.
 
@@ -92,6 +95,8 @@ class Lab:
         say: Callable[[str], None] | None = None,
         project: Project | Settings = "auto",
     ) -> None:
+        if say is not None and not callable(say):
+            raise ZooError(f"say: expected a function that is given lines, such as print, got {say!r}")
         self.say = say or _to_stderr
         self.settings = told = read_settings(project)
         if told is not project:
@@ -103,14 +108,22 @@ class Lab:
         if registry is None:
             files = [*told.plugins(), *given]
             registry = Registry(block=block, files=files).require_sound() if files or block else default_registry()
-        self.registry = registry
-        self.path = Path(ledger) if ledger is not None else told["ledger"]
-        self._keep_state = told["keep_state"] if keep_state is None else keep_state
+        elif given or block:
+            raise ZooError("a registry has its plugins loaded already: state either it, or plugins and block")
+        self.registry = arguments.instance(registry, Registry, "registry", "a zoo.Registry")
+        self.path = arguments.file(ledger, "ledger") if ledger is not None else told["ledger"]
+        wanted = told["keep_state"] if keep_state is None else keep_state
+        self._keep_state = arguments.instance(wanted, bool, "keep_state", "True or False")
         self.engine: Wanted = engine or told["engine"]
         self._device, self._precision = str(device or told["device"]), precision or told["precision"]
         chosen = told["executor"] if executor is None else executor
         with told.blamed(executor=executor):
             self._executor = None if chosen is None else read_choice("executor", chosen, option("executor"), registry)
+        if self._executor is not None and self._executor.name == "here" and self.jobs not in (None, 1):
+            raise ZooError(
+                f"{option('jobs', self.jobs)}: the executor here trains one run after another; leave it out, or take "
+                f"{option('executor', 'processes')}"
+            )
         self._told_of_network = False
         with told.blamed(device=device, precision=precision, engine=engine, jobs=jobs):
             self._check_machine()
@@ -130,8 +143,9 @@ class Lab:
     @cached_property
     def devices(self) -> tuple[str, ...]:
         """The devices that runs are trained on."""
-        from zoo.train.engines.choice import check_engine
-        from zoo.train.machine import devices, make_deterministic
+        with interrupted_after():
+            from zoo.train.engines.choice import check_engine
+            from zoo.train.machine import devices, make_deterministic
 
         found = devices(self._device)
         if found == ("mps",) and self.jobs is not None:
@@ -179,6 +193,21 @@ class Lab:
         return dataset(resolve(spec, registry=self.registry), self.registry, self.device)
 
     # Benchmarks
+
+    def resolve(
+        self,
+        spec: Named,
+        *,
+        epochs: int | None = None,
+        data: str | None = None,
+        sets: Mapping[str, Any] | None = None,
+    ) -> Spec:
+        """Return one spec with values set, every default written out. Nothing that this needs imports torch.
+
+        Raises:
+            SpecError: it, a path or a value is not valid.
+        """
+        return overridden(resolve(spec, registry=self.registry), self._sets(sets, epochs, data), registry=self.registry)
 
     def select(
         self,
@@ -298,10 +327,25 @@ class Lab:
         if shard is not None:
             plan = share(plan, *shard, registry=self.registry, device=self.device)
         plan = attrs.evolve(
-            plan, families=selection.families, remarks=(*remarks, *plan.remarks), asked=str(len(numbers))
+            plan,
+            families=selection.families,
+            remarks=(*remarks, *plan.remarks),
+            asked=str(len(numbers)),
+            device=self._device_name(),
         )
         stated = {field.name: getattr(plan, field.name) for field in attrs.fields(type(plan))}
         return ShownPlan(**stated, lines=(*plan.remarks, *remarks_on(plan, self.path)))
+
+    def _device_name(self) -> str:
+        """Return the name of what runs are trained on; an empty text where the executor may know other devices."""
+        from zoo.train.machine import provenance
+
+        executors = self.registry.variants("executor")
+        if self._executor is not None:
+            own = executors.get("here")
+            if own is None or executors[self._executor.name].plugin != own.plugin:
+                return ""
+        return provenance(self.device)["device_name"]
 
     def plan_runs(self, specs: Sequence[Spec], seeds: Sequence[int], ledger: Ledger) -> Plan:
         """Plan runs of resolved specs, given an open ledger."""
@@ -331,11 +375,12 @@ class Lab:
             Stopped: it was interrupted. What has ended is stored; the same call goes on.
         """
         _end_if_imported_by_worker()
-        self.warm_up()
-        plan = self.plan(*specs, **stated)
-        for line in plan.lines:
-            self.say(line)
-        return self.carry_out(plan)
+        with told_stopped():
+            self.warm_up()
+            plan = self.plan(*specs, **stated)
+            for line in plan.lines:
+                self.say(line)
+            return self.carry_out(plan)
 
     def warm_up(self) -> None:
         """Let the process that workers are forked from begin to import torch, if there will be any; without waiting."""
@@ -350,6 +395,9 @@ class Lab:
         Raises:
             Stopped: it was interrupted. What has ended is stored; the same call goes on.
         """
+        from zoo.benchmark import Plan
+
+        arguments.instance(plan, Plan, "plan", "what `Lab.plan` returns")
         with self.open_ledger(create=bool(plan.missing), absent_ok=True) as ledger:
             runs = self.train_planned(plan, ledger)
             return self._table(runs, ledger, families=plan.families)
@@ -469,10 +517,8 @@ class Lab:
         from zoo.lab.training import train
 
         _end_if_imported_by_worker()
-        seed = arguments.number(seed, "seed", least=0)
-        resolved = overridden(
-            resolve(spec, registry=self.registry), self._sets(sets, epochs, data), registry=self.registry
-        )
+        seed = arguments.seed(seed)
+        resolved = self.resolve(spec, epochs=epochs, data=data, sets=sets)
         return train(resolved, seed, device=self.device, precision=self.precision, registry=self.registry)
 
     # Studies
@@ -554,9 +600,12 @@ class Lab:
             Stopped: it was interrupted. What has ended is stored; the same call goes on.
         """
         _end_if_imported_by_worker()
-        with self.open_study(
-            study, seeds=seeds, max_seeds=max_seeds, epochs=epochs, data=data, sets=sets, tune=tune, command=command
-        ) as work:
+        with (
+            told_stopped(),
+            self.open_study(
+                study, seeds=seeds, max_seeds=max_seeds, epochs=epochs, data=data, sets=sets, tune=tune, command=command
+            ) as work,
+        ):
             return work.run(budget=budget)
 
     # Times, networks, files
@@ -599,12 +648,9 @@ class Lab:
 
     def show(self, spec: Named, *, data: str | None = None, sets: Mapping[str, Any] | None = None) -> ShownNetwork:
         """Return a spec's network and the layers that it is put together from."""
-        from zoo.lab.networks import built_for
-        from zoo.lab.shown import ShownNetwork
+        from zoo.lab.networks import shown_network
 
-        changed = overridden(resolve(spec, registry=self.registry), self._sets(sets, data=data), registry=self.registry)
-        built = built_for(changed, self.registry)
-        return ShownNetwork(built.network, built.layers, changed.name)
+        return shown_network(self.resolve(spec, data=data, sets=sets), self.registry)
 
     def export(
         self,
@@ -617,6 +663,7 @@ class Lab:
         epochs: int | None = None,
         precision: str | None = None,
         identity: str | None = None,
+        begin: Callable[[Run], Callable[[], None]] = lambda run: lambda: None,
     ) -> Exported:
         """Train a run of the ledger again, see that it comes out alike, and write its network and a model card.
 
@@ -629,6 +676,7 @@ class Lab:
             epochs: only runs of so many epochs.
             precision: only runs in this precision.
             identity: only runs whose spec's identity begins so.
+            begin: is told which run is trained again, and returns what is called after each of its epochs.
 
         Raises:
             ZooError: there is no such run, its variants were edited since, or it comes out otherwise.
@@ -637,7 +685,7 @@ class Lab:
 
         return export(
             spec,
-            Path(output),
+            arguments.file(output, "output"),
             path=self.path,
             registry=self.registry,
             which=which if which == "best" else arguments.number(which, "which", least=0),
@@ -646,6 +694,7 @@ class Lab:
             epochs=None if epochs is None else arguments.number(epochs, "epochs", least=1),
             precision=precision,
             identity=identity,
+            begin=begin,
         )
 
 
@@ -658,6 +707,21 @@ def _check_shard(budget: float | None, selection: Selection) -> None:
     if selection.broken:
         lines = "\n".join(selection.broken)
         raise ZooError(f"a shard is of all specs that are asked for, and some are not valid here:\n{lines}")
+
+
+@contextmanager
+def told_stopped() -> Iterator[None]:
+    """Let what interrupts work between two runs, or before the first, say how to go on, as within a run.
+
+    Raises:
+        Stopped: it was interrupted.
+    """
+    try:
+        yield
+    except Stopped:
+        raise
+    except KeyboardInterrupt:
+        raise Stopped("Stopped. What has ended is stored; the same command goes on from there.") from None
 
 
 def _end_if_imported_by_worker() -> None:

@@ -1,4 +1,4 @@
-"""Arguments by name: a misspelt one is told with the one that was meant, and two methods share one list of them."""
+"""What public methods share: misspelt arguments are told, Ctrl-C waits for imports, lists of arguments are common."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
 from zoo.errors import UnknownNameError, near_misses
+from zoo.importing import interrupted_after
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -33,10 +34,24 @@ def arguments_of(
 
 def told_misspelt(cls: Class) -> Class:
     """Let the public methods of a class, and what makes it, say which argument a misspelt name may mean."""
-    for name, method in list(vars(cls).items()):
-        if isinstance(method, FunctionType) and (name == "__init__" or not name.startswith("_")):
-            setattr(cls, name, checked(method, cls.__name__ if name == "__init__" else f"{cls.__name__}.{name}"))
+    for name, method in _public(cls).items():
+        setattr(cls, name, checked(method, cls.__name__ if name == "__init__" else f"{cls.__name__}.{name}"))
     return cls
+
+
+def importing_whole(cls: Class) -> Class:
+    """Let Ctrl-C wait, in the public methods of a class, until what they import is there."""
+    for name, method in _public(cls).items():
+        setattr(cls, name, interrupted_after()(method))
+    return cls
+
+
+def _public(cls: type) -> dict[str, FunctionType]:
+    return {
+        name: method
+        for name, method in vars(cls).items()
+        if isinstance(method, FunctionType) and (name == "__init__" or not name.startswith("_"))
+    }
 
 
 def checked(function: Callable[Parameters, Returned], called: str) -> Callable[Parameters, Returned]:

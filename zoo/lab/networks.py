@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from zoo.data import Described, source, why_missing
 from zoo.errors import DataError
-from zoo.network.builder import Built, construct
+from zoo.lab.shown import ShownNetwork
+from zoo.network.builder import construct
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.study.images import Unseen
 from zoo.train.execute import dataset
 
 
-def built_for(spec: Spec, registry: Registry) -> Built:
+def shown_network(spec: Spec, registry: Registry) -> ShownNetwork:
     """Return the network of a spec for its images.
 
     Raises:
         BuildError: it does not fit them.
         DataError: their shape is known only from the images, which are not at hand.
     """
-    shape, classes = images(spec, registry)
-    return construct(spec, shape, classes, seed=0, registry=registry)
+    shape, classes = _images(spec, registry)
+    built = construct(spec, shape, classes, seed=0, registry=registry)
+    return ShownNetwork(built.network, built.layers, spec.name, shape, classes)
 
 
-def images(spec: Spec, registry: Registry) -> tuple[tuple[int, int, int], int]:
+def _images(spec: Spec, registry: Registry) -> tuple[tuple[int, int, int], int]:
     """Return the shape and the number of classes of a spec's images, without reading them where they are known."""
     origin = source(spec.data.dataset, registry)
     if isinstance(origin, Described):
@@ -41,7 +43,7 @@ def form(spec: Spec, registry: Registry) -> Unseen:
     """
     reason = why_missing(spec.data.dataset, registry) or "it is not read"
     try:
-        shape, count = images(spec, registry)
+        shape, count = _images(spec, registry)
     except DataError:
         if why_missing(spec.data.dataset, registry) is None:
             raise

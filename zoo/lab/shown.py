@@ -66,9 +66,13 @@ class ShownNetwork(Built):
 
     Attributes:
         spec: the name of its spec.
+        input_shape: of an image: channels, height, width.
+        classes: how many there are.
     """
 
     spec: str
+    input_shape: tuple[int, int, int]
+    classes: int
 
     def __repr__(self) -> str:
         return f"Network({self.spec}, {quantity(self.parameters)} parameters, {quantity(self.flops)} FLOPs)"

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import attrs
 
-from zoo.errors import LedgerError
+from zoo.errors import LedgerError, near_misses
 from zoo.ledger import Ledger
 from zoo.ledger.keep import matches
+from zoo.report.text import counted
 from zoo.train.run import Run
 
 
@@ -32,7 +33,11 @@ def stored(ledger: Ledger, patterns: Sequence[str], data: str | None) -> list[Ru
     if not runs:
         what = f"of {' '.join(patterns)!r}" if patterns else "that has ended"
         on = f" on {data}" if data else ""
-        raise LedgerError(f"there is no run {what}{on} in {ledger.path}; it holds runs of {len(known)} specs")
+        near = near_misses(patterns[0], known) if len(patterns) == 1 else "."
+        but = f"{near} It" if near != "." else "; it"
+        raise LedgerError(
+            f"there is no run {what}{on} in {ledger.path}{but} holds runs of {counted(len(known), 'spec')}"
+        )
     return _under_one_name(runs, patterns)
 
 

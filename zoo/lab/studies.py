@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
@@ -15,7 +15,7 @@ from zoo.errors import BuildError, DataError, SpecError, ZooError, option
 from zoo.lab import arguments
 from zoo.lab.arguments import Duration
 from zoo.lab.findings import Findings
-from zoo.lab.named import told_misspelt
+from zoo.lab.named import importing_whole, told_misspelt
 from zoo.lab.shown import ShownStudyPlan
 from zoo.lab.unseen import unseen
 from zoo.ledger import Ledger
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 @told_misspelt
+@importing_whole
 class StudyWork:
     """A study in a lab; a context manager that closes the ledger.
 
@@ -61,8 +62,9 @@ class StudyWork:
             found = arguments.whole(seeds)
             if found is None or found < 1:
                 raise ZooError(f"seeds: expected a number from 1, or 'auto', got {seeds!r}")
-            seeds = found
-        max_seeds = None if max_seeds is None else arguments.number(max_seeds, "max_seeds", least=1)
+            seeds = len(arguments.seeds(found))
+        if max_seeds is not None:
+            max_seeds = arguments.number(max_seeds, "max_seeds", least=1, most=arguments.SEEDS_AT_ONCE)
         self.study = study
         self.is_auto = seeds == "auto"
         if self.is_auto:
@@ -80,7 +82,6 @@ class StudyWork:
         self._edited: set[RunKey] = set()
         self._writes = False
         self.ledger: Ledger = lab.open_ledger(create=False, absent_ok=create)
-        self.dataset: Dataset | Unseen = self._images()
 
     def __repr__(self) -> str:
         return f"StudyWork({self.study!r}, {counted(len(self.first_seeds), 'seed')}, {str(self.ledger.path)!r})"
@@ -91,8 +92,9 @@ class StudyWork:
     def __exit__(self, *_: object) -> None:
         self.ledger.close()
 
-    def _images(self) -> Dataset | Unseen:
-        """Return the data set, or what the ledger's runs say of one that is not at hand.
+    @cached_property
+    def dataset(self) -> Dataset | Unseen:
+        """The data set, or what the ledger's runs say of one that is not at hand.
 
         Raises:
             DataError: it cannot be read, or it is not at hand and there is no run on it, or several.
@@ -104,7 +106,6 @@ class StudyWork:
             reason = why_missing(base.data.dataset, self._lab.registry)
             found = unseen(base, reason, self.ledger, self._lab.registry) if reason else None
             if found is None or (self.study.design.match and found.shape is None):
-                self.ledger.close()
                 raise
             return found
 
@@ -221,7 +222,8 @@ class StudyWork:
         except ZooError as error:
             if not self._edited:
                 raise
-            raise type(error)(f"{error}. {self._edited_note()}") from error
+            error.args = (f"{error}. {self._edited_note()}",)
+            raise
 
     def _edited_note(self) -> str:
         """Say how many of the runs that are missing are stored with another source of their variants."""

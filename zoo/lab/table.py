@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from zoo.errors import UnknownNameError, ZooError, near_misses
-from zoo.lab.named import told_misspelt
+from zoo.errors import UnknownNameError, ZooError, near_misses, variations_of
+from zoo.lab import arguments
+from zoo.lab.named import importing_whole, told_misspelt
 from zoo.train.run import Run, RunKey, Status
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @told_misspelt
+@importing_whole
 class Table:
     """Ended runs, shown as the table that the command line prints.
 
@@ -85,7 +87,7 @@ class Table:
         """Return counts of images by true class (row) and predicted class (column), after the last epoch.
 
         Args:
-            spec: whose runs.
+            spec: whose runs: its name in the table, or what stands before the bracket where only one spec has that.
             part: "test", "train" or "validation".
             seed: of one run; the sum over all seeds when left out.
 
@@ -112,9 +114,18 @@ class Table:
         return verdicts(self.judged())
 
     def verdicts(self) -> pd.DataFrame:
-        """Return a row for each variation: its difference to the first, seed by seed, and the verdict."""
+        """Return a row for each variation: its difference to the first, seed by seed, and the verdict.
+
+        Raises:
+            ZooError: nothing was varied for this table.
+        """
         from zoo.report.frames import verdicts_frame
 
+        if not self.families:
+            raise ZooError(
+                "there is nothing to judge here: verdicts are of what was varied for the table, as in "
+                "benchmark(..., vary={'activation': ['relu', 'mish']})"
+            )
         return verdicts_frame(self.judged())
 
     def curves(self, *specs: str, part: str | None = None, ax: Axes | None = None) -> Axes:
@@ -131,6 +142,7 @@ class Table:
         """
         from zoo.report.study.plots import curves
 
+        arguments.axes(ax)
         names = specs or tuple(dict.fromkeys(run.name for run in self.all))
         held_out = all(run.spec["data"]["validation"] for run in self.all)
         runs = {name: [run for run in self._of(name) if run.status == self._drawn] for name in names}
@@ -147,7 +159,11 @@ class Table:
         return curves(runs, part=part, ax=ax)
 
     def _of(self, spec: str) -> list[Run]:
+        names = list(dict.fromkeys(run.name for run in self.all))
+        variations = variations_of(spec, names)
+        if spec not in names and len(variations) == 1:
+            (spec,) = variations
         runs = [run for run in self.all if run.name == spec]
         if not runs:
-            raise UnknownNameError(f"there is no run of {spec!r} here{near_misses(spec, {r.name for r in self.all})}")
+            raise UnknownNameError(f"there is no run of {spec!r} here{near_misses(spec, names)}")
         return runs

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from zoo.errors import ZooError
+from zoo.importing import interrupted_after
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.train.execute import dataset
@@ -91,5 +92,5 @@ def train(spec: Spec, seed: int, *, device: str, precision: Precision, registry:
 def _as_runs_are_trained(device: str, precision: Precision) -> Iterator[None]:
     make_deterministic(device)
     set_policy(precision)
-    with on_device(device):
+    with interrupted_after(), on_device(device):
         yield

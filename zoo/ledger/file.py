@@ -22,6 +22,8 @@ _NOT_OPENED = (
     "cannot be opened: its folder or one of its files (those that end in -wal and -shm belong to it) cannot be read "
     f"or written. Change the permissions, copy all its files to a folder of your own, or {_ELSEWHERE}"
 )
+RESTORE = "restore a copy, or save what can be read with the `.recover` command of the sqlite3 program"
+"""What can be done about a damaged file."""
 _PROBLEMS = {
     sqlite3.SQLITE_BUSY: f"is locked by another process that does not release it: wait for that one, or {_ELSEWHERE}",
     sqlite3.SQLITE_CANTOPEN: _NOT_OPENED,
@@ -174,6 +176,13 @@ class LedgerFile:
         problem = _PROBLEMS.get(code) or _PROBLEMS.get(code & 0xFF) or other
         return LedgerError(f"the ledger {self.path} {problem}.")
 
+    def damage(self) -> list[str]:
+        """Return what SQLite finds wrong with the file, a line each."""
+        with self.explained():
+            texts = [str(row[0]) for row in self.connection.execute("PRAGMA integrity_check")]
+        lines = [line for text in texts for line in text.splitlines()]
+        return [line for line in lines if line != "ok" and not line.startswith("***")]
+
     def pragma(self, name: str) -> int:
         """Return a setting of the file that is a number."""
         return int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
@@ -191,7 +200,8 @@ class LedgerFile:
         if empty and not create:
             raise LedgerError(
                 f"the ledger {self.path} is an empty file, in which nothing was stored. It is left as it is; "
-                f"`zoo benchmark` makes it a ledger, or {_ELSEWHERE}."
+                "`zoo benchmark`, or `zoo ledger merge` where one was killed, makes it a ledger; "
+                f"or {_ELSEWHERE}."
             )
         if empty:
             with self.transaction("IMMEDIATE") as connection:

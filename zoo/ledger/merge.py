@@ -16,6 +16,7 @@ import attrs
 
 from zoo.errors import LedgerError
 from zoo.ledger.encoding import KEY_COLUMNS, UNREADABLE, key_of, read_run, unpacked
+from zoo.ledger.file import RESTORE
 from zoo.ledger.schema import ENDED, KEY, VERSION, insert
 from zoo.ledger.store import Ledger
 from zoo.train.places import kept_file
@@ -73,6 +74,7 @@ def merge(into: Path, sources: Sequence[Path], *, say: Callable[[str], None] = l
         }
         for source in opened.values():
             source.file.connection.execute("PRAGMA query_only = ON")
+            _require_sound(source)
         merged = _merge_all(into, list(opened.values()), say) if opened else []
         states = [_copy_states(into, source) for source in opened.values()]
     found = {number: Merged(sources[number], left_out=reason) for number, reason in left_out.items()}
@@ -99,6 +101,7 @@ def _is_same(one: Path, other: Path) -> bool:
 def _merge_all(into: Path, sources: Sequence[Ledger], say: Callable[[str], None]) -> list[Merged]:
     """Merge the sources. A target that would have to be made or upgraded first is left alone if they do not fit."""
     with Ledger(into, create=False, absent_ok=True) as trial:
+        _require_sound(trial)
         if trial.file.is_copy:
             trial.file.connection.execute("PRAGMA query_only = OFF")
             merged = _merge_each(trial, sources)
@@ -106,6 +109,15 @@ def _merge_all(into: Path, sources: Sequence[Ledger], say: Callable[[str], None]
                 return merged
     with Ledger(into, say=say) as target:
         return _merge_each(target, sources)
+
+
+def _require_sound(ledger: Ledger) -> None:
+    """Refuse a file that is damaged, also where what would be read of it is not."""
+    if damage := ledger.file.damage():
+        raise LedgerError(
+            f"the ledger {ledger.path} is damaged, and nothing was merged. SQLite says: {damage[0]} "
+            f"(`zoo ledger check` lists all); {RESTORE}."
+        )
 
 
 def _merge_each(target: Ledger, sources: Sequence[Ledger]) -> list[Merged]:

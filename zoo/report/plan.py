@@ -29,7 +29,10 @@ def remarks(plan: Plan, ledger: Path) -> list[str]:
     held = plan.stored
     if plan.missing:
         already = f"; {held} {'is' if held == 1 else 'are'} in {ledger} already" if held else ""
-        lines.append(f"{counted(len(plan.missing), 'run')} to train{already}: about {estimated(plan.estimate)}.")
+        where = plan.device or "the devices that the executor finds when it begins (the time is this machine's)"
+        lines.append(
+            f"{counted(len(plan.missing), 'run')} to train{already}: about {estimated(plan.estimate)}, on {where}."
+        )
     elif plan.runs:
         lines.append(f"Nothing to train: {counted(len(plan.runs), 'run')} in {ledger} already.")
     return lines
@@ -54,7 +57,10 @@ def render_as(plan: Plan, format_: str) -> str:
 def rows(plan: Plan) -> list[list[str]]:
     """Return a row of texts for each spec."""
     return [
-        [*(str(r[key]) for key in list(r)[:-1]), "" if r["seconds_each"] is None else rough_duration(r["seconds_each"])]
+        [
+            *(str(r[key]) for key in ("spec", "dataset", "epochs", "to_train", "stored")),
+            "" if r["seconds_each"] is None else rough_duration(r["seconds_each"]),
+        ]
         for r in _records(plan)
     ]
 
@@ -74,6 +80,7 @@ def _records(plan: Plan) -> list[dict[str, Any]]:
                 "epochs": runs[0].spec["training"]["epochs"],
                 "to_train": to_train,
                 "stored": len(runs) - to_train,
+                "device": plan.device or None,
                 "seconds_each": max((plan.costs[run.key] for run in runs if run.key in missing), default=None),
             }
         )

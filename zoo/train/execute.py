@@ -18,6 +18,7 @@ import torch
 from zoo import torch_settings
 from zoo.data import Dataset, Options, load, source, why_missing
 from zoo.errors import DataError, PluginError, ZooError, described, is_interruption, lacks_memory, text_of
+from zoo.importing import require_whole
 from zoo.registry import Plugin, Registry
 from zoo.registry.source import plugins_used, source_digest, source_files
 from zoo.spec import Spec, structure
@@ -76,6 +77,9 @@ def execute(
 
     Nothing that the run does wrong is raised: a run that diverges or fails says so in its status and reason. The first
     line of a reason is for people; a traceback may follow.
+
+    Raises:
+        ZooError: the run failed, and an import of torch was broken off in this process before.
     """
     with on_device(device), in_order(device, run.key.precision) as settings:
         yield from _execute(run, registry, device, checkpoints, engine, alone, data, settings)
@@ -176,6 +180,7 @@ def _execute(
     except BaseException as error:  # a plugin may also call sys.exit
         if is_interruption(error) or is_told:  # whoever is told wants no more
             raise
+        require_whole("torch")  # of which no run is to be blamed
         why = _what_was_changed(settings, spec, registry, alone)
         if not why and lacks_memory(error):
             why = f"the computer's memory does not suffice: {described(error)}"
