@@ -690,6 +690,22 @@ def test_a_network_is_shown_without_its_images():
         )
 
 
+def test_plugins_write_runs_elsewhere_and_add_to_tables(table, tmp_path):
+    (tmp_path / "writing.py").write_text(
+        "import zoo\n\n\n"
+        "@zoo.hookimpl\ndef zoo_write_runs(runs, to, place):\n"
+        "    return f'{len(runs)} runs in {place}' if to == 'own' else None\n\n\n"
+        "@zoo.hookimpl\ndef zoo_report_sections(runs):\n    return [f'{len(runs)} runs']\n"
+    )
+    lab = zoo.Lab(tmp_path / "zoo.sqlite", plugins=[PLUGIN, tmp_path / "writing.py"], device="cpu")
+    assert lab.write(table, "own:a folder") == ["4 runs in a folder"]
+    assert lab.sections(table) == ["4 runs"]
+    with pytest.raises(
+        UnknownNameError, match=r"^to='nowhere:x': no plugin has written runs to 'nowhere'; the plugins"
+    ):
+        lab.write(table, "nowhere:x")
+
+
 def test_a_spec_is_resolved_with_values_set(lab):
     spec = lab.resolve("starter/default", epochs=3, sets={"activation": "mish"})
     assert (spec.name, spec.training.epochs) == ("starter/default[activation=mish]", 3)

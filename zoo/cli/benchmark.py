@@ -132,7 +132,7 @@ def benchmark_command(
     if not yes and plan.missing and not ask_if_long(plan.estimate, cut_by=cut, remedy=remedy):
         return
     table = lab.carry_out(plan)
-    print_table(table, lab.registry, format_=format_, sort=sort)
+    print_table(table, lab, format_=format_, sort=sort)
     failed = sum(run.status == "failed" for run in table.all)
     if failed:
         where = f" --ledger {quote(str(ledger_path))}" if ledger_path else ""

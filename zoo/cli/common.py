@@ -19,6 +19,7 @@ from zoo.report.text import counted
 from zoo.settings import ENGINES, PRECISIONS
 
 if TYPE_CHECKING:
+    from zoo.lab.lab import Lab
     from zoo.lab.table import Table
     from zoo.registry import Registry
 
@@ -195,19 +196,15 @@ def table_options(command: Command) -> Command:
     return command
 
 
-def print_table(table: Table, registry: Registry, *, format_: str, sort: str | None) -> None:
+def print_table(table: Table, lab: Lab, *, format_: str, sort: str | None) -> None:
     """Print the table of the runs, the verdicts below it, and the sections that plugins add to it."""
     text = table.render(format_=format_, sort=sort, width=layout.terminal_width())
     if text:
         click.echo(text)
     if format_ in ("csv", "json"):
         return
-    if registry.hook.zoo_report_sections.get_hookimpls():
-        from zoo.benchmark import tell  # imports torch
-
-        for sections in tell(registry, "zoo_report_sections", say, runs=list(table.all)):
-            for section in sections:
-                click.echo("\n" + section)
+    for section in lab.sections(table):
+        click.echo("\n" + section)
     if table.families:
         for line in ("", *table.verdict_lines()):
             click.echo(layout.paragraph(line))

@@ -13,12 +13,10 @@ import click
 from zoo.cli.common import ledger_option, print_table, say, table_options
 from zoo.cli.completion import complete_dataset, complete_spec
 from zoo.cli.main import Plugins
-from zoo.errors import UnknownNameError
 from zoo.report import layout
 
 if TYPE_CHECKING:
     from zoo.lab.lab import Lab
-    from zoo.registry import Registry
     from zoo.train.run import Run
 
 
@@ -76,28 +74,10 @@ def results_command(
         click.echo(_reasons([run for run in table.all if run.status != "finished"], as_json=format_ == "json"))
         return
     if to is not None:
-        _write(table.all, to, lab.registry)
+        for line in lab.write(table, to):
+            say(line)
         return
-    print_table(table, lab.registry, format_=format_, sort=sort)
-
-
-def _write(runs: Sequence[Run], to: str, registry: Registry) -> None:
-    """Let the plugin that `to` names write the runs.
-
-    Raises:
-        UnknownNameError: none did.
-    """
-    from zoo.benchmark import tell
-
-    name, _, place = to.partition(":")
-    lines = tell(registry, "zoo_write_runs", say, runs=list(runs), to=name, place=place)
-    if not lines:
-        raise UnknownNameError(
-            f"--to {to}: no plugin has written runs to {name!r}; the plugins zoo-tensorboard and zoo-mlflow write to "
-            "tensorboard:DIR and mlflow:URI"
-        )
-    for line in lines:
-        say(line)
+    print_table(table, lab, format_=format_, sort=sort)
 
 
 def _reasons(runs: Sequence[Run], *, as_json: bool) -> str:

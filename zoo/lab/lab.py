@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from zoo.errors import WORK_FAILED, DataError, Stopped, ZooError, option
+from zoo.errors import WORK_FAILED, DataError, Stopped, UnknownNameError, ZooError, option
 from zoo.importing import interrupted_after
 from zoo.lab import arguments
 from zoo.lab.arguments import Duration, Shard
@@ -468,6 +468,36 @@ class Lab:
             if partial:
                 return self._unfinished(ledger, list(map(str, arguments.several(patterns))), data)
             return self._table(stored(ledger, list(map(str, arguments.several(patterns))), data), ledger)
+
+    def sections(self, table: Table) -> list[str]:
+        """Return the paragraphs that plugins add below a table."""
+        if not self.registry.hook.zoo_report_sections.get_hookimpls():
+            return []
+        from zoo.benchmark import tell  # imports torch
+
+        found = tell(self.registry, "zoo_report_sections", self.say, runs=list(table.all))
+        return [section for sections in found for section in sections]
+
+    def write(self, table: Table, to: str) -> list[str]:
+        """Let the plugin that is named write a table's runs elsewhere; return in lines what it wrote.
+
+        Args:
+            table: whose runs.
+            to: a name and a place, such as "tensorboard:DIR" or "mlflow:URI".
+
+        Raises:
+            UnknownNameError: no plugin did.
+        """
+        from zoo.benchmark import tell
+
+        name, _, place = str(to).partition(":")
+        lines = tell(self.registry, "zoo_write_runs", self.say, runs=list(table.all), to=name, place=place)
+        if not lines:
+            raise UnknownNameError(
+                f"{option('to', to)}: no plugin has written runs to {name!r}; the plugins zoo-tensorboard and "
+                "zoo-mlflow write to tensorboard:DIR and mlflow:URI"
+            )
+        return lines
 
     def _table(self, runs: Sequence[Run], ledger: Ledger, families: Sequence[Sequence[str]] = ()) -> Table:
         from zoo.lab.table import Table
