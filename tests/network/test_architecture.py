@@ -189,7 +189,7 @@ def test_a_base_is_widened_by_the_option_width(registry: Registry) -> None:
 def test_an_architecture_without_a_width_is_not_widened(registry: Registry) -> None:
     base = resolve("small/wide_resnet", registry=registry)
     like = apply(base, {"architecture.depth": 16}, registry)
-    with pytest.raises(BuildError, match="the architecture wide_resnet has no option 'width'"):
+    with pytest.raises(BuildError, match=r"the architecture wide_resnet\(depth=10, widening=1\) has no option 'width'"):
         widened(base, like, "parameters", input_shape=SMALL, classes=10, registry=registry)
 
 

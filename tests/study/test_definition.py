@@ -216,6 +216,11 @@ def without(key: str) -> dict[str, Any]:
             "study 'x': 'f' changes nothing beside 'g': they set the same places; make them levels of one change",
         ),
         (
+            {"base": "small/wide_resnet", "changes": {"deep": {"architecture.depth": 16}}, "match": "flops"},
+            "study 'x': match makes the base wider, and its architecture wide_resnet(depth=10, widening=1) has no "
+            "option 'width' for that; leave it out, or take another base",
+        ),
+        (
             {**TREE, "design": "factorial", "match": "flops"},
             "study 'x': match compares single changes with a base as large, and a factorial design has effects",
         ),

@@ -125,6 +125,10 @@ class Replace:
         return found
 
 
+WIDTH = "width"
+"""The option of an architecture that makes all of its layers wider."""
+
+
 @attrs.frozen(kw_only=True)
 class NetworkSpec:
     """Blocks, or a whole architecture.
@@ -136,8 +140,13 @@ class NetworkSpec:
     features: tuple[Block, ...] = ()
     classifier: tuple[Dense, ...] = ()
     initializer: Annotated[Choice, Kind("initializer")] = chosen("default")
-    architecture: Annotated[Choice, Kind("architecture")] | None = attrs.field(default=None, metadata={LATER: True})
-    replace: Replace | None = attrs.field(default=None, metadata={LATER: True})
+    architecture: Annotated[Choice, Kind("architecture")] | None = later(None)
+    replace: Replace | None = later(None)
+
+    @property
+    def has_widths(self) -> bool:
+        """Whether it is said how wide the layers are: by the blocks, or by an option of the architecture."""
+        return self.architecture is None or type(self.architecture.values().get(WIDTH)) is int
 
 
 @attrs.frozen(kw_only=True)

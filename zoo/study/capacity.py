@@ -10,6 +10,7 @@ from zoo.errors import BuildError
 from zoo.network.builder import construct
 from zoo.registry import Registry
 from zoo.spec import Spec
+from zoo.spec.fields import WIDTH
 from zoo.spec.resolve import changed_name
 
 Measure = Literal["parameters", "flops"]
@@ -21,8 +22,6 @@ LARGER = 1.01
 _WIDEST = 1024.0
 """The factor at which widening is given up: it does not make the network larger."""
 _HALVINGS = 40
-_WIDTH = "width"
-"""The option of an architecture that is multiplied."""
 
 
 def widened(
@@ -31,9 +30,9 @@ def widened(
     """Return the base with all of its widths multiplied by one factor, so that it is as large as another spec.
 
     The widths are the filters of every feature block and the units of every dense layer, or the option `width` of an
-    architecture. Each is rounded to a whole
-    number, or, where a variant refuses some numbers (group normalization), to a multiple of the least divisor of the
-    base's width that can be built. The factor is found by bisection: no other comes closer.
+    architecture. Each is rounded to a whole number, or, where a variant refuses some numbers (group normalization),
+    to a multiple of the least divisor of the base's width that can be built. The factor is found by bisection: no other
+    comes closer.
 
     Args:
         base: what is widened.
@@ -51,9 +50,10 @@ def widened(
         PluginError: a plugin's factory or layer raised; names the plugin.
     """
     sizes: dict[Widths, int] = {}
-    architecture = base.network.architecture
-    if architecture is not None and type(architecture.values().get(_WIDTH)) is not int:
-        raise BuildError(_impossible(base, like, f"the architecture {architecture.name} has no option {_WIDTH!r}"))
+    if not base.network.has_widths:
+        raise BuildError(
+            _impossible(base, like, f"the architecture {base.network.architecture} has no option {WIDTH!r}")
+        )
 
     def size(spec: Spec) -> int:
         widths = _widths(spec)
@@ -94,14 +94,14 @@ def widened(
 
 def _widths(spec: Spec) -> Widths:
     if (architecture := spec.network.architecture) is not None:
-        return (architecture.values()[_WIDTH],)
+        return (architecture.values()[WIDTH],)
     return (*(b.filters for b in spec.network.features), *(d.units for d in spec.network.classifier))
 
 
 def _with_widths(spec: Spec, widths: Widths) -> Spec:
     network, left = spec.network, iter(widths)
     if (choice := network.architecture) is not None:
-        choice = attrs.evolve(choice, options=attrs.evolve(choice.options, **{_WIDTH: next(left)}))
+        choice = attrs.evolve(choice, options=attrs.evolve(choice.options, **{WIDTH: next(left)}))
         return attrs.evolve(spec, network=attrs.evolve(network, architecture=choice))
     features = tuple(attrs.evolve(block, filters=next(left)) for block in network.features)
     classifier = tuple(attrs.evolve(dense, units=next(left)) for dense in network.classifier)

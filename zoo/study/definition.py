@@ -16,6 +16,7 @@ from zoo.errors import SpecError, UnknownNameError, ZooError, near_misses
 from zoo.registry import Registry
 from zoo.registry.options import Constraint, PositiveFloat, PositiveInt
 from zoo.spec import Spec, paths, read_as, read_toml, unstructure
+from zoo.spec.fields import WIDTH
 from zoo.spec.resolve import changed_name, resolve
 from zoo.statistics.fractions import most_changes
 from zoo.study.comparable import RECALLS, unlike
@@ -395,6 +396,11 @@ def check(study: Study, registry: Registry) -> None:
         raise SpecError(
             f"study {study.name!r}: match compares single changes with a base as large, and a {design} design has "
             "effects over all combinations; leave it out, or take another design"
+        )
+    if study.design.match and not study.base.network.has_widths:
+        raise SpecError(
+            f"study {study.name!r}: match makes the base wider, and its architecture {study.base.network.architecture} "
+            f"has no option {WIDTH!r} for that; leave it out, or take another base"
         )
     if design in ("leave-one-out", "backward", "fractional"):
         many = [factor.name for factor in study.factors if len(factor.levels) > 1]
