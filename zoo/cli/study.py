@@ -296,8 +296,8 @@ def run_command(
       zoo study run eq2425-corrected --data folder:images --budget 30m
       zoo study run --base starter/default --change leaky:activation=leaky_relu \\
           --change bn:normalization=batch --design factorial
-      zoo study run --base starter/default --base starter/residual --base starter/4d \\
-          --change leaky:activation=leaky_relu
+      zoo study run --base starter/default --base starter/residual \\
+          --base starter/4d --change leaky:activation=leaky_relu
     """
     from zoo.lab.studies import StudyWork
 
