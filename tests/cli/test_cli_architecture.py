@@ -83,7 +83,7 @@ def test_what_was_trained_is_timed_exported_and_gone_on_with(
     torch.testing.assert_close(loaded, exported, atol=1e-4, rtol=1e-4)
     longer = run("benchmark", name, *varied, "--epochs", "2", *TINY)
     if name == "functions":  # the others have a schedule over the whole run, from which none goes on
-        assert f"{name}[activation=prelu] goes on from the states that were kept after 1 epochs" in longer
+        assert f"{name}[activation=prelu] goes on from the states that were kept after 1 epoch" in longer
         assert "functions.py" in Path("safetensors/README.md").read_text()
 
 
