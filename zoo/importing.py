@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import signal
 import sys
 import threading
@@ -105,7 +106,8 @@ def require_whole(package: str) -> None:
         parent, _, last = name.rpartition(".")
         # Modules that are no packages are taken out of what they stand in on purpose here and there.
         is_package = name.startswith(f"{package}.") and hasattr(module, "__path__")
-        if is_package and not hasattr(sys.modules.get(parent), last):
+        # Looked up statically: some packages of torch import what they are asked for.
+        if is_package and inspect.getattr_static(sys.modules.get(parent), last, None) is None:
             raise ZooError(
                 f"an import of {package} was interrupted in this process, and what it left behind does not work: "
                 "start Python anew (in a notebook: restart the kernel)"
