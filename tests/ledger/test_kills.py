@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks the processes that it kills")
 
 KILLER = Path(__file__).with_name("ledger_killer.py")
-KILLS = int(os.environ.get("ZOO_KILLS", "25"))
+KILLS = int(os.environ.get("ZOO_KILLS", "10"))
 """How many of each kind."""
 
 
