@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import verdicts
+from _made_up import Row
+from _made_up_studies import TUNED, tuned_row
 from click.testing import CliRunner
 from scipy.stats import binomtest
-from verdicts import Row
 
 TABLES = 150
 
@@ -86,13 +87,13 @@ def test_skewed_differences_make_few_claims_that_are_not_warned_of() -> None:
 
 
 def test_tuned_claims_are_not_made_of_luck_in_tuning() -> None:
-    apart, moved, gain = (verdicts.TUNED[case] for case in (2, 3, 5))
+    apart, moved, gain = (TUNED[case] for case in (2, 3, 5))
     for case in (apart, moved):
-        row = verdicts.tuned_row(case, 20, 30, np.random.default_rng(0))
+        row = tuned_row(case, 20, 30, np.random.default_rng(0))
         assert may_be_at_most(0.05, row.zoo, 30), row
         assert row.otherwise is not None
         assert row.otherwise > 0.1, "by what was chosen alone, mistaken choices make claims"
-    assert verdicts.tuned_row(gain, 20, 10, np.random.default_rng(0)).zoo > 0.7
+    assert tuned_row(gain, 20, 10, np.random.default_rng(0)).zoo > 0.7
 
 
 def test_of_changes_without_effect_in_general_few_are_claimed_to_have_one() -> None:

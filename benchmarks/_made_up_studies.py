@@ -1,0 +1,213 @@
+"""Simulated studies that choose, and studies that tune."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+import numpy as np
+from _made_up import BLOCK, BY_NAME, CHANGES, CLASSES, OWN, Recalls, Row, evaluation
+
+from zoo.registry import Registry, default_registry
+from zoo.spec import Spec
+from zoo.statistics.paired import compare, estimate
+from zoo.statistics.sequential import share
+from zoo.statistics.verdicts import judge
+from zoo.study.arms import ArmTable, TrainedArm
+from zoo.study.conduct import ArmPair, judge_pairs
+from zoo.study.confirm import confirm
+from zoo.study.definition import Cell, Study, read_study
+from zoo.study.designs import Outcome, search
+from zoo.study.rivals import RivalArms
+from zoo.study.settings import Setting
+from zoo.study.tuning import tune, tuned_specs, tuning_seeds
+from zoo.train.run import EpochRecord, Run, RunKey
+
+
+def confirmations(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Arms that are all alike: what is said on test of the one that was chosen, and of where simpler designs arrive."""
+    changes = {name: {path: value} for name, path, value in CHANGES}
+    for design, count, seeds in (("one-at-a-time", 4, 3), ("one-at-a-time", 4, 5), ("factorial", 4, 5)):
+        stated = {"base": "starter/default", "design": design, "changes": dict(list(changes.items())[:count])}
+        study = read_study(stated, registry=default_registry(), name="made-up")
+        helps = reused = facts = told = 0
+        bias, reused_bias = [], []
+        for _ in range(tables):
+            made = MadeArms(study, generator, range(seeds))
+            confirmed = confirm(made.table, Outcome(), str(seeds))
+            base, chosen = made.table.arms[study.base_cell], confirmed.chosen
+            if confirmed.comparison:
+                before = compare({"": made.table.differences(chosen, base, "test")}, step=made.table.image_step())[""]
+                reused += before.verdict == "helps"
+                helps += confirmed.comparison.verdict == "helps"
+                bias.append(confirmed.comparison.difference)
+                reused_bias.append(before.difference)
+            facts += any(each.arm != chosen.name for each in confirmed.found_by)
+            told += any(
+                each.comparison and each.comparison.verdict in ("helps", "hurts") for each in confirmed.found_by
+            )
+        about = f"{len(made.table.arms)} equal arms, {design}, {seeds} seeds"
+        yield Row(about=f"what was chosen of {about}", figure='"helps" on test', wanted="at most 0.05",
+                  otherwise=reused / tables, zoo=helps / tables)  # fmt: skip
+        yield Row(about=f"what was chosen of {about}", figure="mean difference on test", wanted="0",
+                  otherwise=float(np.mean(reused_bias)), zoo=float(np.mean(bias)))  # fmt: skip
+        if design == "factorial":
+            yield Row(about=f"simpler designs in place of {about}", figure="said to find less, or more",
+                      wanted="at most 0.05", otherwise=facts / tables, zoo=told / tables)  # fmt: skip
+
+
+class MadeArms:
+    """The arms of a study, trained by making recalls up: all alike, with the chance of their seeds.
+
+    What chance does to a run shows on validation and on test alike, and on each a little besides.
+    """
+
+    def __init__(self, study: Study, generator: np.random.Generator, seeds: range) -> None:
+        self._generator, self._blocks = generator, generator.normal(0, BLOCK, size=4000)
+        self.table = ArmTable(study, self._train, CLASSES, default_registry())
+        for cell in next(search(study)):
+            name = study.arm_name(cell)
+            if name not in BY_NAME:
+                BY_NAME[name] = study.spec(cell, default_registry())
+            self.table.arms[cell] = TrainedArm(name, cell, BY_NAME[name])
+        self.table.train(self.table.all, seeds)
+
+    def _train(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
+        return [self._run(spec, seed) for spec in specs for seed in seeds]
+
+    def _run(self, spec: Spec, seed: int) -> Run:
+        recall = 0.9 + self._blocks[seed] + self._generator.normal(0, OWN)
+        parts = {part: recall + self._generator.normal(0, OWN / 3) for part in ("train", "validation", "test")}
+        return Run(
+            key=RunKey(spec.identity, seed, "", "", "fp32"),
+            name=spec.name,
+            spec={"evaluation": {"measure": "final"}, "data": {"validation": 0.25}},
+            dataset="made up",
+            status="finished",
+            epochs=(EpochRecord(1, 0.1, 1.0, 0.1, {part: evaluation(value) for part, value in parts.items()}),),
+        )
+
+
+def tuning(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Changes and a base, each judged at the setting that tuning chose; "otherwise" by what was chosen alone."""
+    for case in TUNED:
+        for seeds in (5, 20):
+            yield tuned_row(case, seeds, tables, generator)
+
+
+@attrs.frozen
+class TunedCase:
+    """Two changes that are tuned, and the true recalls of base and changes at each setting, less 0.9."""
+
+    name: str
+    base: tuple[float, ...]
+    change: tuple[float, ...]
+    verdicts: tuple[str, ...] = ("helps", "hurts")
+    wanted: str = "at most 0.05"
+
+
+_CLOSE, _APART, _MOVED = (0.0, -0.003, -0.006), (0.0, -0.006, -0.012), (0.0, -0.004, -0.012)
+
+
+TUNED = (
+    TunedCase("without effect, settings all alike", (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
+    TunedCase("without effect, settings 0.003 apart", _CLOSE, _CLOSE),
+    TunedCase("without effect, settings 0.006 apart", _APART, _APART),
+    TunedCase("that only move the best setting", _MOVED, _MOVED[::-1]),
+    TunedCase(
+        "that gain the margin, settings 0.003 apart", _CLOSE, (0.005, 0.002, -0.001), ("no practical difference",)
+    ),
+    TunedCase("that move the best setting and gain 0.012", _MOVED, (0.0, 0.008, 0.012), wanted="often"),
+)
+
+
+def tuned_row(case: TunedCase, seeds: int, tables: int, generator: np.random.Generator) -> Row:
+    """Simulate studies that tune, and count those in which a verdict of some kind is passed."""
+    made = MadeTuning(np.array([case.base, case.change, case.change]), generator)
+    judged = [made.judged(seeds) for _ in range(tables)]
+    found, alone = (np.mean([any(v in case.verdicts for v in each[side]) for each in judged]) for side in (0, 1))
+    return Row(
+        about=f"2 changes {case.name}; 3 tuning seeds, {seeds} seeds",
+        figure="any " + " or ".join(f'"{verdict}"' for verdict in case.verdicts),
+        wanted=case.wanted,
+        otherwise=float(alone),
+        zoo=float(found),
+    )
+
+
+class MadeTuning:
+    """A study that is tuned by made-up runs, of arms whose true recalls at each setting are given."""
+
+    def __init__(self, truth: Recalls, generator: np.random.Generator) -> None:
+        self._generator, registry = generator, default_registry()
+        stated = {
+            "base": "starter/default",
+            "changes": {name: {path: value} for name, path, value in CHANGES[:2]},
+            "tune": {"learning_rate": [0.01, 0.02, 0.04]},
+        }
+        read = read_study(stated, registry=registry, name="made-up")
+        assert read.tune
+        settings = tuple(KnownSetting(setting.values) for setting in read.tune.settings)
+        self.study = KnownStudy(
+            name=read.name, base=read.base, factors=read.factors, design=read.design,
+            tune=attrs.evolve(read.tune, settings=settings),
+        )  # fmt: skip
+        self._truth = {
+            spec.identity: mean
+            for own, means in zip(tuned_specs(self.study, registry).values(), truth.tolist(), strict=True)
+            for spec, mean in zip(own, means, strict=True)
+        }
+
+    def judged(self, seeds: int) -> tuple[list[str], list[str]]:
+        """Return the verdicts on both changes after tuning, and those by what was chosen alone."""
+        self._blocks: dict[int, float] = {}
+        registry, study = default_registry(), self.study
+        _, settings = tune(
+            study, self._train, seeds=tuning_seeds(study, range(seeds)), classes=CLASSES, registry=registry
+        )
+        table = ArmTable(attrs.evolve(study, settings=settings), self._train, CLASSES, registry)
+        table.add([study.base_cell, *study.single_changes()], range(seeds))
+        base, *changed = table.all
+        pairs = [ArmPair(arm.name, arm, base) for arm in changed]
+        claims, _ = judge_pairs(table.study, pairs, table, range(seeds), None, [str(seeds)], RivalArms(table))
+        step = table.image_step()
+        alone = judge([estimate(table.differences(arm, base), step) for arm in changed], level=share(1))
+        return [claim.comparison.verdict for claim in claims], [each.verdict for each in alone]
+
+    def _train(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
+        return [self._run(spec, identity, seed) for spec in specs for identity in [spec.identity] for seed in seeds]
+
+    def _run(self, spec: Spec, identity: str, seed: int) -> Run:
+        block = self._blocks.setdefault(seed, self._generator.normal(0, BLOCK))
+        recall = 0.9 + self._truth[identity] + block + self._generator.normal(0, OWN)
+        return Run(
+            key=RunKey(identity, seed, "", "", "fp32"),
+            name=spec.name,
+            spec={"evaluation": {"measure": "final"}, "data": {"validation": 0.25}},
+            dataset="made up",
+            status="finished",
+            epochs=(EpochRecord(1, 0.1, 1.0, 0.1, {"validation": evaluation(recall)}),),
+        )
+
+
+@attrs.frozen
+class KnownSetting(Setting):
+    """A setting that looks up what it has resolved before."""
+
+    def of(self, spec: Spec, registry: Registry) -> Spec:
+        """Return a spec at this setting."""
+        key = f"{spec.name} with {self.label}"
+        if key not in BY_NAME:
+            BY_NAME[key] = super().of(spec, registry)
+        return BY_NAME[key]
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class KnownStudy(Study):
+    """A study that looks up what it has resolved before."""
+
+    def _changed(self, cell: Cell, registry: Registry) -> Spec:
+        name = self.arm_name(cell)
+        if name not in BY_NAME:
+            BY_NAME[name] = super()._changed(cell, registry)
+        return BY_NAME[name]
