@@ -12,7 +12,7 @@ from zoo.errors import BuildError, NothingTrainedError, SpecError, ZooError, opt
 from zoo.lab import arguments
 from zoo.lab.arguments import Duration
 from zoo.lab.findings import Findings
-from zoo.lab.named import told_misspelt
+from zoo.lab.named import importing_whole, told_misspelt
 from zoo.lab.shown import ShownStudyPlan
 from zoo.lab.studies import StudyWork
 from zoo.report import markup
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from zoo.lab.lab import Lab
 
 
+@importing_whole
 @attrs.frozen(repr=False)
 class PooledFindings:
     """What a study over several bases and data sets found, with its tables and plots.
@@ -81,12 +82,14 @@ class PooledFindings:
         """Draw what a change does in each place and in general, with intervals."""
         from zoo.report.study import plots
 
+        arguments.axes(ax)
         return plots.forest_plot(self.result, change, ax)
 
     def win_matrix(self, ax: Axes | None = None) -> Axes:
         """Draw how often one arm is better than another."""
         from zoo.report.study import plots
 
+        arguments.axes(ax)
         return plots.win_matrix(self.result, ax)
 
 
@@ -130,6 +133,7 @@ class ShownPooledPlan:
 
 
 @told_misspelt
+@importing_whole
 class PooledWork:
     """A study over several places in a lab; a context manager, as `StudyWork` is.
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from zoo.errors import ZooError
 from zoo.report import table
 from zoo.report.study import arms, tables
 from zoo.report.study.cells import Cell, Table
@@ -40,14 +39,8 @@ def render(result: PooledResult, *, format_: str = DEFAULT_FORMAT, width: int | 
         ZooError: there is no such format, or it is no text.
     """
     tables.check(format_)
-    if format_ == "parquet":
-        raise ZooError("parquet is no text; give a file to write it to, such as -o study.parquet")
-    if format_ == "csv":
-        text: str = frame(result).to_csv(index=False, lineterminator="\n")
-        return text.rstrip("\n")
-    if format_ == "json":
-        text = frame(result).to_json(orient="records", indent=2, double_precision=15, force_ascii=False)
-        return text
+    if format_ in tables.DATA:
+        return tables.as_data(frame(result), format_)
     width = width if format_ == DEFAULT_FORMAT else None
     return tables.joined(
         [

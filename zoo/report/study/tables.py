@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_FORMAT = table.DEFAULT_FORMAT
+DATA = ("parquet", "csv", "json")
+"""Formats that are rows of `frame`."""
 FORMATS = ("markdown", "parquet", *table.FORMATS)
 COSTS = {"seconds": "training time", "parameters": "parameters", "flops": "FLOPs"}
 _MOST_NAMED = 3
@@ -67,14 +69,8 @@ def render(result: StudyResult, *, format_: str = DEFAULT_FORMAT, width: int | N
         ZooError: there is no such format, or it is no text.
     """
     check(format_)
-    if format_ == "parquet":
-        raise ZooError("parquet is no text; give a file to write it to, such as -o study.parquet")
-    if format_ == "csv":
-        text: str = frame(result).to_csv(index=False, lineterminator="\n")
-        return text.rstrip("\n")
-    if format_ == "json":
-        text = frame(result).to_json(orient="records", indent=2, double_precision=15, force_ascii=False)
-        return text
+    if format_ in DATA:
+        return as_data(frame(result), format_)
     width = width if format_ == DEFAULT_FORMAT else None
     return joined(
         [
@@ -94,6 +90,21 @@ def render(result: StudyResult, *, format_: str = DEFAULT_FORMAT, width: int | N
         format_,
         width,
     )
+
+
+def as_data(rows: pd.DataFrame, format_: str) -> str:
+    """Write rows as CSV or JSON.
+
+    Raises:
+        ZooError: the format is no text.
+    """
+    if format_ == "parquet":
+        raise ZooError("parquet is no text; give a file to write it to, such as -o study.parquet")
+    if format_ == "csv":
+        text: str = rows.to_csv(index=False, lineterminator="\n")
+        return text.rstrip("\n")
+    text = rows.to_json(orient="records", indent=2, double_precision=15, force_ascii=False)
+    return text
 
 
 def joined(shown: Iterable[Table | Sequence[str]], command: str, format_: str, width: int | None) -> str:
