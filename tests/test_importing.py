@@ -98,3 +98,11 @@ print([run.status for run in lab.benchmark({TREE!r}, seeds=1, epochs=1).all])
     assert done.stdout == ("Stopped. What has ended is stored; the same command goes on from there.\n['finished']\n"), (
         done.stderr
     )
+
+
+def test_looking_for_what_is_half_imported_asks_no_module_for_anything():
+    """torch.utils.mkldnn defines classes where it is asked for any attribute, and warns of them."""
+    importlib.import_module("torch.utils.mkldnn")
+    before = set(sys.modules)
+    require_whole("torch")
+    assert set(sys.modules) == before

@@ -105,10 +105,14 @@ def require_whole(package: str) -> None:
     for name, module in list(sys.modules.items()):
         parent, _, last = name.rpartition(".")
         # Modules that are no packages are taken out of what they stand in on purpose here and there.
-        is_package = name.startswith(f"{package}.") and hasattr(module, "__path__")
-        # Looked up statically: some packages of torch import what they are asked for.
-        if is_package and inspect.getattr_static(sys.modules.get(parent), last, None) is None:
+        is_package = name.startswith(f"{package}.") and _has(module, "__path__")
+        if is_package and not _has(sys.modules.get(parent), last):
             raise ZooError(
                 f"an import of {package} was interrupted in this process, and what it left behind does not work: "
                 "start Python anew (in a notebook: restart the kernel)"
             )
+
+
+def _has(module: object, name: str) -> bool:
+    """Tell whether a module has an attribute, without asking it: some of torch's import what they are asked for."""
+    return inspect.getattr_static(module, name, None) is not None
