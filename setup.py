@@ -22,7 +22,7 @@ setup(
     packages=[*find_packages(include=["zoo", "zoo.*"]), "zoo_plugins"],
     package_dir={"zoo_plugins": "plugins/zoo_plugins"},
     package_data={
-        "zoo": ["py.typed", "report/study/*.jinja", "report/study/*.js", "templates/new_plugin/**/*.jinja"],
+        "zoo": ["py.typed", "report/*.jinja", "report/*.js", "templates/new_plugin/**/*.jinja"],
         "zoo_plugins": ["py.typed", "*.toml"],
     },
     install_requires=[

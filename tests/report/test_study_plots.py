@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from zoo.errors import UnknownNameError
 from zoo.registry import Registry
+from zoo.report.plots import spread
 from zoo.report.study import plots, tables
 from zoo.report.study.tables import runs
 from zoo.study.measure import measured
@@ -238,7 +239,7 @@ def test_nothing_is_imported_before_it_is_drawn() -> None:
 @given(st.lists(st.tuples(st.floats(0, 1), st.sampled_from([0.05, 0.1, 0.15])), min_size=1, max_size=12))
 def test_labels_stay_in_order_and_never_lie_over_each_other(labels: list[tuple[float, float]]) -> None:
     wanted, heights = zip(*labels, strict=True)
-    places = plots._spread(wanted, heights)
+    places = spread(wanted, heights)
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
     for below, above in itertools.pairwise(order):
         assert places[above] - places[below] >= (heights[below] + heights[above]) / 2 - 1e-9

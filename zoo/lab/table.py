@@ -140,7 +140,7 @@ class Table:
             UnknownNameError: a spec is not here.
             ZooError: none of the runs was evaluated on that part.
         """
-        from zoo.report.study.plots import curves
+        from zoo.report.plots import curves
 
         arguments.axes(ax)
         names = specs or tuple(dict.fromkeys(run.name for run in self.all))

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from zoo.report import table
+from zoo.report.cells import Cell, Table
 from zoo.report.study import arms, tables
-from zoo.report.study.cells import Cell, Table
 from zoo.report.study.said import said
 from zoo.report.study.tables import DEFAULT_FORMAT
 from zoo.report.text import counted, difference, probability, rough_duration, with_interval
+from zoo.report.writing import as_data, as_parquet, joined
 from zoo.statistics.intervals import CONFIDENCE
 from zoo.statistics.paired import detectable
 from zoo.statistics.pooling import LEAST_PLACES
@@ -40,9 +41,9 @@ def render(result: PooledResult, *, format_: str = DEFAULT_FORMAT, width: int | 
     """
     tables.check(format_)
     if format_ in tables.DATA:
-        return tables.as_data(frame(result), format_)
+        return as_data(frame(result), format_)
     width = width if format_ == DEFAULT_FORMAT else None
-    return tables.joined(
+    return joined(
         [
             heading(result),
             [answer(result)],
@@ -65,7 +66,7 @@ def parquet(result: PooledResult) -> bytes:
     Raises:
         ZooError: pyarrow is not installed.
     """
-    return tables.as_parquet(frame(result))
+    return as_parquet(frame(result))
 
 
 def frame(result: PooledResult) -> pd.DataFrame:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from zoo.report.drawing import Plot, file_name, pictures
+from zoo.report.page import rendered
+from zoo.report.plots import rows_height
 from zoo.report.study import plots, pooled
-from zoo.report.study.page import Drawing, Picture, provenance, rendered
+from zoo.report.study.page import provenance
 from zoo.study.pooled import PooledResult
 
 _MOST_CHANGES = 20
@@ -21,7 +24,7 @@ def page(result: PooledResult) -> str:
         verdicts=[*pooled.in_general(result), *pooled.by_place(result)],
         sentences=[],
         searched=[],
-        sections=_sections(result),
+        sections=pictures(sections(result)),
         arms=[*pooled.trained(result), *pooled.win_table(result)],
         fronts=[],
         references=[],
@@ -36,16 +39,17 @@ def page(result: PooledResult) -> str:
     )
 
 
-def _sections(result: PooledResult) -> dict[str, list[Picture]]:
-    draw = Drawing()
-    sections: dict[str, list[Picture]] = {}
+def sections(result: PooledResult) -> dict[str, list[Plot]]:
+    """Return all plots, by the heading that they stand under."""
+    found: dict[str, list[Plot]] = {}
     largest = sorted(result.claims, key=lambda claim: -abs(claim.comparison.difference))[:_MOST_CHANGES]
     shown = [claim for claim in result.claims if claim in largest]
     if shown:
-        sections["What each change does, place by place"] = [
-            draw(
+        found["What each change does, place by place"] = [
+            Plot(
+                file_name(f"forest-{claim.change}"),
                 lambda ax, change=claim.change: plots.forest_plot(result, change, ax),  # type: ignore[misc]
-                plots.rows_height(len(claim.by_place) + 2),
+                rows_height(len(claim.by_place) + 2),
                 f"{claim.change}: difference in {result.study.design.select} recall in each place, and pooled. The "
                 f"band is the margin of ±{result.study.design.margin:g}; filled marks help or hurt.",
                 pooled.line(claim),
@@ -54,8 +58,9 @@ def _sections(result: PooledResult) -> dict[str, list[Picture]]:
         ]
     if result.wins:
         names = dict.fromkeys(each.arm for each in result.wins)
-        sections["Who is better how often"] = [
-            draw(
+        found["Who is better how often"] = [
+            Plot(
+                "wins",
                 lambda ax: plots.win_matrix(result, ax),
                 1.4 + 0.45 * len(names),
                 "Percent of seeds with which the arm of the row is better than that of the column. Bold: its own 95% "
@@ -63,7 +68,7 @@ def _sections(result: PooledResult) -> dict[str, list[Picture]]:
                 "; ".join(f"{each.arm} beats {each.other} in {each.rate:.0%}" for each in result.wins),
             )
         ]
-    return sections
+    return found
 
 
 def _provenance(result: PooledResult) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from zoo.report.study.cells import Cell, Table
+from zoo.report.cells import Cell, Table
 from zoo.report.study.said import said
 from zoo.report.text import counted, difference, seed_span, with_interval
 from zoo.statistics.intervals import mean_interval
