@@ -68,6 +68,7 @@ def test_it_begins_with_the_answer_and_goes_from_verdicts_to_provenance(text: st
         "All that was trained",
         "Beside what was published",
         "What each change did",
+        "Methods, for a paper",
         "Provenance",
         "Notes",
         "To repeat it",
@@ -170,6 +171,7 @@ def test_what_there_is_not_has_no_section(registry: Registry) -> None:
         "Learning curves",
         "Confusion on test",
         "All that was trained",
+        "Methods, for a paper",
         "Provenance",
     ]
 

@@ -205,7 +205,7 @@ def print_table(table: Table, lab: Lab, *, format_: str, sort: str | None) -> No
         return
     for section in lab.sections(table):
         click.echo("\n" + section)
-    if table.families:
+    if table.is_judged:
         for line in ("", *table.verdict_lines()):
             click.echo(layout.paragraph(line))
 

@@ -17,6 +17,7 @@ from zoo.report import layout
 
 if TYPE_CHECKING:
     from zoo.lab.lab import Lab
+    from zoo.lab.table import Detail
     from zoo.train.run import Run
 
 
@@ -29,6 +30,25 @@ if TYPE_CHECKING:
 @click.option(
     "--partial", is_flag=True, help="Instead of the table: runs under way or cut short, and how far each has come."
 )
+@click.option("--epochs", is_flag=True, help="Instead of the table: a row for each epoch of each spec.")
+@click.option("--per-class", is_flag=True, help="Instead of the table: the recall of each class.")
+@click.option(
+    "--confusion",
+    metavar="SPEC",
+    shell_complete=complete_spec,
+    help="Instead of the table: which classes this spec takes for which.",
+)
+@click.option(
+    "--part",
+    type=click.Choice(["validation", "test", "train"]),
+    help="Of --per-class and --confusion.  [default: validation where images are held out, else test]",
+)
+@click.option(
+    "--against",
+    metavar="SPEC",
+    shell_complete=complete_spec,
+    help="Judge each other spec against this one, seed by seed, below the table.",
+)
 @click.option("--to", metavar="NAME:PLACE", help="Instead of the table: write the runs there, as in tensorboard:DIR.")
 @ledger_option
 @table_options
@@ -39,6 +59,11 @@ def results_command(
     data: str | None,
     failed: bool,
     partial: bool,
+    epochs: bool,
+    per_class: bool,
+    confusion: str | None,
+    part: str | None,
+    against: str | None,
     to: str | None,
     ledger_path: Path | None,
     format_: str,
@@ -57,18 +82,31 @@ def results_command(
       zoo results --format csv > results.csv
       zoo results --failed
       zoo results --partial
+      zoo results starter/4e --against starter/default
+      zoo results --confusion starter/default
       zoo results --to tensorboard:runs
     """
     from zoo.report.table import check
 
     format_ = "json" if as_json else format_
     check(format_, sort)
-    if sum(map(bool, (failed, partial, to))) > 1:
-        raise click.UsageError("--failed, --partial and --to stand each alone")
+    alone = {"--failed": failed, "--partial": partial, "--epochs": epochs, "--per-class": per_class,
+             "--confusion": confusion, "--against": against, "--to": to}  # fmt: skip
+    stated = [name for name, value in alone.items() if value]
+    if len(stated) > 1:
+        raise click.UsageError(f"{' and '.join(stated)}: each stands alone")
+    if part and not (per_class or confusion):
+        raise click.UsageError("--part is of --per-class and --confusion; give one of them")
     lab: Lab = plugins.lab(ledger=ledger_path)
-    table = lab.results(*patterns, data=data, partial=partial)
+    table = lab.results(*patterns, data=data, partial=partial, against=against)
+    if against:
+        table.judged()  # what cannot be judged is an error before anything is printed
     if partial:
         click.echo(table.render(format_, sort=sort, width=layout.terminal_width()))
+        return
+    if epochs or per_class or confusion:
+        what: Detail = "epochs" if epochs else "per class" if per_class else "confusion"
+        click.echo(table.detailed(what, spec=confusion, part=part).render(format_, width=layout.terminal_width()))
         return
     if failed:
         click.echo(_reasons([run for run in table.all if run.status != "finished"], as_json=format_ == "json"))

@@ -25,6 +25,7 @@ from zoo.cli.common import (
     training_options,
 )
 from zoo.cli.completion import complete_dataset, complete_spec, complete_study, complete_variant
+from zoo.cli.files import require_place, write_output
 from zoo.cli.main import Plugins
 from zoo.errors import WORK_FAILED, SpecError, ZooError, near_misses
 from zoo.report import layout
@@ -389,8 +390,16 @@ def _fail_if_any(failed: bool) -> None:
     help="html, markdown, latex, csv, json, parquet, or any format of tabulate.  [default: by the ending of --output, "
     "else simple]",
 )
+@click.option(
+    "--plots",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write every plot to this folder, as SVG, PNG and PDF.",
+)
 @click.pass_obj
-def report_command(plugins: Plugins, /, output: Path | None, format_: str | None, **options: Any) -> None:
+def report_command(
+    plugins: Plugins, /, output: Path | None, format_: str | None, plots: Path | None, **options: Any
+) -> None:
     """Judge the runs of a study that the ledger holds, without training.
 
     Give the options that the study was run with.
@@ -399,12 +408,16 @@ def report_command(plugins: Plugins, /, output: Path | None, format_: str | None
     Examples:
       zoo study report starter-factorial -o report.html
       zoo study report starter-factorial --format latex > table.tex
+      zoo study report starter-factorial --plots figures
     """
     from zoo.lab.studies import StudyWork
 
     format_ = _format(output, format_)
     with _work(plugins, options, create=False) as work:
-        _show(work.report().result, output, format_)
+        findings = work.report()
+        _show(findings.result, output, format_)
+        if plots is not None:
+            say(f"{len(findings.save_plots(plots))} files written to {plots}.")
         if not isinstance(work, StudyWork):
             fail_if_refused(work.refused)
 
@@ -528,15 +541,8 @@ def _format(output: Path | None, format_: str | None) -> str:
         check(format_)
     if format_ == "parquet" and output is None:
         raise ZooError("--format parquet is not for a terminal: name a file with --output FILE")
-    if output is not None and not output.absolute().parent.is_dir():
-        raise ZooError(f"--output {output}: there is no folder {output.parent}")
     if output is not None:
-        try:
-            output.lstat()
-        except FileNotFoundError:
-            pass
-        except OSError as error:  # a name that is too long, say
-            raise ZooError(f"--output {output}: {error.strerror}; name another file") from error
+        require_place(output)
     return format_
 
 
@@ -577,10 +583,7 @@ def _write(
     if output is None:
         click.echo(content.decode(), nl=False)
         return
-    try:
-        output.write_bytes(content)
-    except OSError as error:
-        raise ZooError(f"--output {output}: {error.strerror}; name another file") from error
+    write_output(output, content)
     say(f"Written to {output}.")
 
 

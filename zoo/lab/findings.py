@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -63,6 +65,23 @@ class Findings:
         from zoo.report.study.page import page
 
         return page(self.result)
+
+    def save_plots(self, folder: str | PathLike[str], *, formats: Sequence[str] = ("svg", "png", "pdf")) -> list[Path]:
+        """Write every plot of the page to files in a folder, which is made; return them.
+
+        Raises:
+            ZooError: there is no such format, or they cannot be written.
+        """
+        from zoo.report import drawing
+        from zoo.report.study.page import sections
+
+        return drawing.write(sections(self.result), Path(folder), formats)
+
+    def methods(self) -> str:
+        """Return how the study was made, as a paragraph for a paper; "" while runs are missing."""
+        from zoo.report.methods import of_study
+
+        return of_study(self.result)
 
     def effect_plot(self, ax: Axes | None = None) -> Axes:
         """Draw each claim's difference with its interval."""

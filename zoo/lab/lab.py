@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from zoo.errors import WORK_FAILED, DataError, Stopped, UnknownNameError, ZooError, option
+from zoo.errors import WORK_FAILED, DataError, LedgerError, Stopped, UnknownNameError, ZooError, option
 from zoo.importing import interrupted_after
 from zoo.lab import arguments
 from zoo.lab.arguments import Duration, Shard
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from zoo.lab.studies import StudyWork
     from zoo.lab.table import Table
     from zoo.lab.training import TrainedEpoch
+    from zoo.ledger.keep import Entry
     from zoo.study.definition import Study
     from zoo.study.places import PooledStudy
     from zoo.timing import Timings
@@ -451,23 +452,59 @@ class Lab:
             name = "streams" if self.device.startswith("cuda") and len(self.devices) == 1 else "processes"
         return read_choice("executor", name, "executor", self.registry)
 
-    def results(self, *patterns: str, data: str | None = None, partial: bool = False) -> Table:
+    def results(
+        self, *patterns: str, data: str | None = None, partial: bool = False, against: str | None = None
+    ) -> Table:
         """Return the table of the runs that the ledger holds, without training.
 
         Args:
             patterns: names of specs, shell patterns or TOML files; all when left out.
             data: only runs on the data set of this name.
             partial: instead of runs that have ended, those that have not: under way, or cut short.
+            against: name of a spec that each other one is judged against, seed by seed; it is shown, too.
+
+        Raises:
+            LedgerError: there is no ledger, or no such run in it.
+            ZooError: runs that have not ended are to be judged.
+        """
+        from zoo.lab.stored import stored
+
+        names = list(map(str, arguments.several(patterns)))
+        if partial and against is not None:
+            raise ZooError("runs that have not ended are not judged: leave out one of partial and against")
+        if against is not None and names:
+            names.append(against)
+        with self.open_ledger(create=False) as ledger:
+            if partial:
+                return self._unfinished(ledger, names, data)
+            return self._table(stored(ledger, names, data), ledger, against=against)
+
+    def report(self, *patterns: str, data: str | None = None, against: str | None = None) -> Table:
+        """Return the table of the runs that the ledger holds with those under way, to be shown as a page.
+
+        Args:
+            patterns: names of specs, shell patterns or TOML files; all when left out.
+            data: only runs on the data set of this name.
+            against: name of a spec that each other one is judged against, seed by seed; it is shown, too.
 
         Raises:
             LedgerError: there is no ledger, or no such run in it.
         """
         from zoo.lab.stored import stored
+        from zoo.ledger.keep import unfinished
 
+        names = list(map(str, arguments.several(patterns)))
+        if against is not None and names:
+            names.append(against)
         with self.open_ledger(create=False) as ledger:
-            if partial:
-                return self._unfinished(ledger, list(map(str, arguments.several(patterns))), data)
-            return self._table(stored(ledger, list(map(str, arguments.several(patterns))), data), ledger)
+            begun = unfinished(ledger, patterns=names, dataset=data)
+            try:
+                runs = stored(ledger, names, data)
+            except LedgerError:
+                if not begun:
+                    raise
+                runs = []
+            return self._table(runs, ledger, against=against, unfinished=begun)
 
     def sections(self, table: Table) -> list[str]:
         """Return the paragraphs that plugins add below a table."""
@@ -499,13 +536,22 @@ class Lab:
             )
         return lines
 
-    def _table(self, runs: Sequence[Run], ledger: Ledger, families: Sequence[Sequence[str]] = ()) -> Table:
+    def _table(
+        self,
+        runs: Sequence[Run],
+        ledger: Ledger,
+        families: Sequence[Sequence[str]] = (),
+        against: str | None = None,
+        unfinished: Sequence[tuple[Entry, Run]] = (),
+    ) -> Table:
         from zoo.lab.table import Table
         from zoo.ledger.keep import is_stale
 
         return Table(
             runs,
             families=families,
+            against=against,
+            unfinished=unfinished,
             numbers=ledger.numbers(run.key for run in runs),
             is_stale=lambda run: is_stale(run.spec, run.name, run.key, self.registry),
             class_names=self._class_names,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from html import escape
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
@@ -77,6 +79,17 @@ class PooledFindings:
         from zoo.report.study.pooled_page import page
 
         return page(self.result)
+
+    def save_plots(self, folder: str | PathLike[str], *, formats: Sequence[str] = ("svg", "png", "pdf")) -> list[Path]:
+        """Write every plot of the page to files in a folder, which is made; return them.
+
+        Raises:
+            ZooError: there is no such format, or they cannot be written.
+        """
+        from zoo.report import drawing
+        from zoo.report.study.pooled_page import sections
+
+        return drawing.write(sections(self.result), Path(folder), formats)
 
     def forest_plot(self, change: str, ax: Axes | None = None) -> Axes:
         """Draw what a change does in each place and in general, with intervals."""

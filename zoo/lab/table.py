@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import attrs
 
 from zoo.errors import UnknownNameError, ZooError, near_misses, variations_of
 from zoo.lab import arguments
@@ -14,7 +18,29 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from zoo.ledger.keep import Entry
+    from zoo.report.cells import Table as ShownTable
+    from zoo.report.runs_page import Report
     from zoo.report.verdict import Judged
+
+
+Detail = Literal["epochs", "per class", "confusion"]
+
+
+@attrs.frozen
+class Details:
+    """What stands behind a table: tables for people, and the frame of all that they are made of."""
+
+    tables: list[ShownTable]
+    frame: Callable[[], pd.DataFrame]
+
+    def render(self, format_: str = "simple", *, width: int | None = None) -> str:
+        """Return the tables in one of tabulate's formats, or the frame as "csv" or "json"."""
+        from zoo.report.writing import as_data, joined
+
+        if format_ in ("csv", "json"):
+            return as_data(self.frame(), format_)
+        return joined(self.tables, "", format_, width if format_ == "simple" else None)
 
 
 @told_misspelt
@@ -25,6 +51,7 @@ class Table:
     Attributes:
         all: the runs, in the order asked for.
         families: names of specs that differ in what was varied; the others are judged against the first.
+        against: the spec that all others are judged against, where the runs were not trained for it; else None.
     """
 
     def __init__(
@@ -36,11 +63,15 @@ class Table:
         is_stale: Callable[[Run], bool] = lambda run: False,
         class_names: Callable[[Run], Sequence[str] | None] = lambda run: None,
         drawn: Status = "finished",
+        against: str | None = None,
+        unfinished: Sequence[tuple[Entry, Run]] = (),
     ) -> None:
         self.all, self.families = tuple(runs), tuple(map(tuple, families))
         self._is_stale, self._class_names = is_stale, class_names
         self._numbers = dict(numbers or {})
         self._drawn = drawn
+        self.against = against
+        self._under_way = tuple(unfinished)
 
     def render(self, format_: str = "simple", *, sort: str | None = None, width: int | None = None) -> str:
         """Return the table as text, as `zoo benchmark --format` does.
@@ -53,7 +84,7 @@ class Table:
         return render(self.all, format_=format_, sort=sort, width=width, is_stale=self._is_stale)
 
     def __str__(self) -> str:
-        return "\n".join([self.render(), *(["", *self.verdict_lines()] if self.families else [])])
+        return "\n".join([self.render(), *(["", *self.verdict_lines()] if self.is_judged else [])])
 
     __repr__ = __str__
 
@@ -101,10 +132,55 @@ class Table:
             raise UnknownNameError(f"{spec} has no run with seed {seed}")
         return confusion_frame(runs, part, self._class_names(runs[0]))
 
-    def judged(self) -> list[Judged]:
-        """Return each variation against the first, seed by seed."""
-        from zoo.report.verdict import judged
+    @property
+    def is_judged(self) -> bool:
+        """Whether there are verdicts: something was varied, or a spec is named that the others are held against."""
+        return bool(self.families) or self.against is not None
 
+    def per_class(self, *, part: str | None = None) -> pd.DataFrame:
+        """Return the recall of each class, a row for each finished run and class, after the last epoch.
+
+        Args:
+            part: of the data; the validation part where all runs have one, else the test part, when left out.
+        """
+        from zoo.report.details import per_class_frame, shown_part
+
+        return per_class_frame(self.all, part or shown_part(self.all), self._class_names)
+
+    def detailed(self, what: Detail, *, spec: str | None = None, part: str | None = None) -> Details:
+        """Return what stands behind the table: "epochs", "per class", or the "confusion" of one spec.
+
+        Args:
+            what: which.
+            spec: whose confusion.
+            part: of the data; the validation part where all runs have one, else the test part, when left out.
+
+        Raises:
+            ZooError: no finished run was evaluated on that part.
+        """
+        from zoo.report import details
+
+        part = part or details.shown_part(self.all)
+        if what == "epochs":
+            return Details(details.epochs(self.all), self.epochs)
+        if what == "per class":
+            return Details(details.per_class(self.all, part, self._class_names), lambda: self.per_class(part=part))
+        runs = self._of(str(spec))
+        return Details(
+            [details.confusion_table(runs, part, self._class_names)],
+            lambda: self.confusion(str(spec), part=part).reset_index(),
+        )
+
+    def judged(self) -> list[Judged]:
+        """Return each variation against the first, seed by seed.
+
+        Raises:
+            ZooError: there is no run of the spec to judge against, or of several.
+        """
+        from zoo.report.verdict import judged, judged_stored
+
+        if self.against is not None:
+            return judged_stored(self.all, self.against)
         return judged(self.all, self.families)
 
     def verdict_lines(self) -> list[str]:
@@ -121,10 +197,10 @@ class Table:
         """
         from zoo.report.frames import verdicts_frame
 
-        if not self.families:
+        if not self.is_judged:
             raise ZooError(
                 "there is nothing to judge here: verdicts are of what was varied for the table, as in "
-                "benchmark(..., vary={'activation': ['relu', 'mish']})"
+                "benchmark(..., vary={'activation': ['relu', 'mish']}), or against a spec, as in results(against=NAME)"
             )
         return verdicts_frame(self.judged())
 
@@ -157,6 +233,56 @@ class Table:
                 f"part {part!r}: no finished run was evaluated on it; they were on {', '.join(known) or 'nothing'}"
             )
         return curves(runs, part=part, ax=ax)
+
+    def page(self, *, title: str = "Runs", command: str = "", refresh: int = 0) -> str:
+        """Return a report of the runs as one HTML page that needs nothing else.
+
+        Args:
+            title: of the page.
+            command: that repeats it, shown at its end.
+            refresh: after how many seconds a browser reads it again; 0 for never.
+        """
+        from zoo.report.runs_page import page
+
+        return page(self._report(title, command), refresh=refresh)
+
+    def save_plots(self, folder: str | PathLike[str], *, formats: Sequence[str] = ("svg", "png", "pdf")) -> list[Path]:
+        """Write every plot of the page to files in a folder, which is made; return them.
+
+        Raises:
+            ZooError: there is no such format, or they cannot be written.
+        """
+        from zoo.report import drawing
+        from zoo.report.runs_page import sections
+
+        return drawing.write(sections(self._report("", "")), Path(folder), formats)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether somebody trained a run when the table was made; known only to `Lab.report`."""
+        return any(entry.owner is not None for entry, _ in self._under_way)
+
+    def _report(self, title: str, command: str) -> Report:
+        from zoo.report.runs_page import Report
+
+        judged: Sequence[Judged] = ()
+        notes = []
+        try:
+            judged = self.judged() if self.is_judged else ()
+        except ZooError as error:
+            if not self.is_under_way:
+                raise
+            notes.append(f"Nothing is judged yet: {error}.")
+        return Report(
+            title=title,
+            runs=self.all,
+            unfinished=self._under_way,
+            judged=judged,
+            notes=notes,
+            is_stale=self._is_stale,
+            class_names=self._class_names,
+            command=command,
+        )
 
     def _of(self, spec: str) -> list[Run]:
         names = list(dict.fromkeys(run.name for run in self.all))

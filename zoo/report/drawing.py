@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import attrs
 
-from zoo.errors import ZooError
+from zoo.errors import ZooError, near_misses
 from zoo.report import plots
 
 if TYPE_CHECKING:
@@ -89,8 +89,13 @@ def write(sections: Sections, folder: Path, formats: Sequence[str] = FORMATS) ->
     """Write each plot to files of its name in a folder, which is made; return them.
 
     Raises:
-        ZooError: they cannot be written.
+        ZooError: there is no such format, or they cannot be written.
     """
+    for format_ in formats:
+        if format_ not in FORMATS:
+            raise ZooError(
+                f"plots are not written as {format_!r}{near_misses(format_, FORMATS)} Known: {', '.join(FORMATS)}."
+            )
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)

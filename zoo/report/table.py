@@ -18,7 +18,7 @@ from tabulate import tabulate, tabulate_formats
 from zoo.data.names import shown_names
 from zoo.errors import ZooError, near_misses, option
 from zoo.report import layout, markup
-from zoo.report.labels import distinct
+from zoo.report.labels import IN_COLUMNS, distinct
 from zoo.report.text import counted, duration, fit, quantity, seed_span, with_interval
 from zoo.statistics.intervals import mean_interval
 from zoo.study.comparable import TIMES, VERSIONS, unlike
@@ -121,6 +121,22 @@ def _preparation(data: Mapping[str, Any]) -> str:
 
 def rows(runs: Sequence[Run], is_stale: Callable[[Run], bool]) -> list[Row]:
     """Return one row for each spec, in the order in which the runs name them, each under a name of its own."""
+    first_of: dict[tuple[str, str], str] = {}
+    found = []
+    for label, group in labelled(runs):
+        row = _row(group, label, is_stale(group[0]))
+        first = first_of.setdefault((row.identity, row.source), label)
+        found.append(row if first == label else attrs.evolve(row, same_as=first))
+    return found
+
+
+def labelled(runs: Sequence[Run], *, in_columns: Sequence[tuple[str, ...]] = IN_COLUMNS) -> list[tuple[str, list[Run]]]:
+    """Return the runs of each spec and source of its variants, each under a name of its own.
+
+    Args:
+        runs: of one table.
+        in_columns: paths of what is shown beside the name, and need not be in it.
+    """
     groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.name, run.key.spec, run.key.source), []).append(run)
@@ -129,14 +145,9 @@ def rows(runs: Sequence[Run], is_stale: Callable[[Run], bool]) -> list[Row]:
         [run.name for run in firsts],
         [run.spec for run in firsts],
         [hashlib.sha256((run.key.spec + run.key.source).encode()).hexdigest() for run in firsts],
+        in_columns=in_columns,
     )
-    first_of: dict[tuple[str, str], str] = {}
-    found = []
-    for label, group in zip(labels, groups.values(), strict=True):
-        row = _row(group, label, is_stale(group[0]))
-        first = first_of.setdefault((row.identity, row.source), label)
-        found.append(row if first == label else attrs.evolve(row, same_as=first))
-    return found
+    return list(zip(labels, groups.values(), strict=True))
 
 
 def _row(runs: list[Run], label: str, stale: bool) -> Row:
@@ -190,12 +201,16 @@ def _refers(reported: Mapping[str, Any], runs: Sequence[Run]) -> bool:
 
 @attrs.frozen
 class Column:
-    """A column: its title, how a cell is written, what rows are sorted by, and whether it is left out when empty."""
+    """A column: its title, how a cell is written, what rows are sorted by (best first), whether it is optional.
+
+    An optional one is left out where it is empty. `number` is the field of the row that it shows; "" for a text.
+    """
 
     title: str
     cell: Callable[[Row], str]
     order: Callable[[Row], Any]
     optional: bool = False
+    number: str = ""
 
 
 COLUMNS = {
@@ -205,44 +220,63 @@ COLUMNS = {
         lambda r: r.spec,
     ),
     "recall": Column(
-        "test recall", lambda r: with_interval(r.test_recall, r.test_recall_interval), lambda r: _last(-r.test_recall)
+        "test recall",
+        lambda r: with_interval(r.test_recall, r.test_recall_interval),
+        lambda r: _last(-r.test_recall),
+        number="test_recall",
     ),
     "train": Column(
         "train recall",
         lambda r: with_interval(r.train_recall, r.train_recall_interval),
         lambda r: _last(-r.train_recall),
+        number="train_recall",
     ),
     "validation": Column(
         "validation",
         lambda r: with_interval(r.validation_recall, r.validation_recall_interval),
         lambda r: _last(-r.validation_recall),
         optional=True,
+        number="validation_recall",
     ),
     "reference": Column(
         "reference",
         lambda r: with_interval(r.reference_test_recall, None),
         lambda r: _last(-(r.reference_test_recall or math.nan)),
         optional=True,
+        number="reference_test_recall",
     ),
     "reference-train": Column(
         "ref. train",
         lambda r: with_interval(r.reference_train_recall, None),
         lambda r: _last(-(r.reference_train_recall or math.nan)),
         optional=True,
+        number="reference_train_recall",
     ),
     "reference-time": Column(
         "ref. time", lambda r: r.reference_runtime or "", lambda r: r.reference_runtime or "", optional=True
     ),
-    "time": Column("training", lambda r: duration(r.seconds_training), lambda r: _last(r.seconds_training)),
-    "parameters": Column(
-        "parameters", lambda r: quantity(r.parameters) if r.parameters else "", lambda r: r.parameters or math.inf
+    "time": Column(
+        "training",
+        lambda r: duration(r.seconds_training),
+        lambda r: _last(r.seconds_training),
+        number="seconds_training",
     ),
-    "flops": Column("FLOPs", lambda r: quantity(r.flops) if r.flops else "", lambda r: r.flops or math.inf),
-    "epochs": Column("epochs", lambda r: str(r.epochs), lambda r: r.epochs),
+    "parameters": Column(
+        "parameters",
+        lambda r: quantity(r.parameters) if r.parameters else "",
+        lambda r: r.parameters or math.inf,
+        number="parameters",
+    ),
+    "flops": Column(
+        "FLOPs", lambda r: quantity(r.flops) if r.flops else "", lambda r: r.flops or math.inf, number="flops"
+    ),
+    "epochs": Column("epochs", lambda r: str(r.epochs), lambda r: r.epochs, number="epochs"),
     "measure": Column("measure", lambda r: r.measure, lambda r: r.measure),
-    "runs": Column("runs", lambda r: str(r.runs), lambda r: -r.runs),
-    "diverged": Column("diverged", lambda r: str(r.diverged or ""), lambda r: -r.diverged, optional=True),
-    "failed": Column("failed", lambda r: str(r.failed or ""), lambda r: -r.failed, optional=True),
+    "runs": Column("runs", lambda r: str(r.runs), lambda r: -r.runs, number="runs"),
+    "diverged": Column(
+        "diverged", lambda r: str(r.diverged or ""), lambda r: -r.diverged, optional=True, number="diverged"
+    ),
+    "failed": Column("failed", lambda r: str(r.failed or ""), lambda r: -r.failed, optional=True, number="failed"),
 }
 _LEFT_OUT_FIRST = ("reference-time", "reference-train", "flops", "parameters", "train", "time", "reference")
 """Columns that a narrow terminal does without, the least important first."""

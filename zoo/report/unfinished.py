@@ -13,6 +13,8 @@ from tabulate import tabulate
 
 from zoo.errors import option
 from zoo.report import markup
+from zoo.report.cells import Cell, Table
+from zoo.report.details import shown_part
 from zoo.report.table import DEFAULT_FORMAT, check
 from zoo.report.text import duration, fit
 from zoo.study.measure import epoch_recall
@@ -55,7 +57,26 @@ def render(
     if not found:
         return NONE
     part = shown_part([run for _, run in found])
-    cells = {
+    cells = _cells(found, part)
+    below = []
+    if width is not None and format_ == DEFAULT_FORMAT:
+        recall = f"{part} recall (after epoch)"
+        left_out = fit(cells, width, folding=("spec", "data set", recall), left_out_first=_LEFT_OUT_FIRST)
+        below = ["", f"No room for: {', '.join(left_out)}; {option('format', 'csv')} has all."] if left_out else []
+    cells = markup.cells(cells, format_)
+    drawn = tabulate(
+        list(zip(*cells.values(), strict=True)),
+        headers=list(cells),
+        tablefmt=format_,
+        colalign=["left" if title in _LEFT or "recall" in title else "right" for title in cells],
+        disable_numparse=True,
+    )
+    return "\n".join([drawn, *below])
+
+
+def _cells(found: Sequence[tuple[Entry, Run]], part: str) -> dict[str, list[str]]:
+    """Return the columns of the table, by their titles."""
+    return {
         "run": [str(entry.id) for entry, _ in found],
         "spec": [run.name for _, run in found],
         "seed": [str(run.key.seed) for _, run in found],
@@ -66,25 +87,16 @@ def render(
         f"{part} recall (after epoch)": [_curve(run, part) for _, run in found],
         "training": [duration(run.seconds_training) if run.epochs else "" for _, run in found],
     }
-    below = []
-    if width is not None and format_ == DEFAULT_FORMAT:
-        recall = f"{part} recall (after epoch)"
-        left_out = fit(cells, width, folding=("spec", "data set", recall), left_out_first=_LEFT_OUT_FIRST)
-        below = ["", f"No room for: {', '.join(left_out)}; {option('format', 'csv')} has all."] if left_out else []
-    cells = markup.cells(cells, format_)
-    table = tabulate(
-        list(zip(*cells.values(), strict=True)),
-        headers=list(cells),
-        tablefmt=format_,
-        colalign=["left" if title in _LEFT or "recall" in title else "right" for title in cells],
-        disable_numparse=True,
+
+
+def table(found: Sequence[tuple[Entry, Run]]) -> Table:
+    """Return the table of runs that have not ended for a page."""
+    cells = _cells(found, shown_part([run for _, run in found]))
+    rows = zip(*cells.values(), strict=True)
+    return Table(
+        title="Runs under way or cut short",
+        rows=tuple({title: Cell(text) for title, text in zip(cells, row, strict=True)} for row in rows),
     )
-    return "\n".join([table, *below])
-
-
-def shown_part(runs: Sequence[Run]) -> str:
-    """Return the part whose recall is shown: where images are held out, the test images are not looked at."""
-    return "validation" if runs and all(run.spec["data"]["validation"] for run in runs) else "test"
 
 
 def _curve(run: Run, part: str) -> str:

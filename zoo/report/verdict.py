@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from zoo.errors import setting
+from zoo.errors import UnknownNameError, ZooError, near_misses, setting
+from zoo.report.table import headings, labelled
 from zoo.report.text import counted, difference, probability
 from zoo.statistics.intervals import mean_interval
 from zoo.statistics.losses import compare_losses
@@ -36,6 +37,7 @@ class Judged:
         versions: of zoo and torch, where the runs are of several; else "".
         unlike_times: what differs between the runs, so that their times are not compared; else "".
         resplit: whether the validation part was drawn anew with each seed.
+        where: " on" which data set and device, where there are comparisons on several; else "".
     """
 
     spec: str
@@ -50,10 +52,12 @@ class Judged:
     versions: str
     unlike_times: str
     resplit: bool = False
+    where: str = ""
 
     def __str__(self) -> str:
+        pair = f"{self.spec} against {self.against}{self.where}"
         if self.unlike:
-            return f"{self.spec} against {self.against}: not compared, the runs differ in more: {self.unlike}"
+            return f"{pair}: not compared, the runs differ in more: {self.unlike}"
         times = ""
         if self.time_ratio is not None:
             bounds = "" if self.time_low is None else f" [{self.time_low:.2f}, {self.time_high:.2f}]"
@@ -68,7 +72,7 @@ class Judged:
                 f"(p = {probability(self.losses.p_adjusted)}: {self.losses.verdict})"
             )
         versions = f"; of several versions: {self.versions}" if self.versions else ""
-        return f"{self.spec} against {self.against}: {_said(self.comparison)}{lost}{times}{versions}"
+        return f"{pair}: {_said(self.comparison)}{lost}{times}{versions}"
 
 
 def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judged]:
@@ -131,6 +135,44 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
     ]
 
 
+def judged_stored(runs: Sequence[Run], against: str) -> list[Judged]:
+    """Compare each spec with one, among runs that need not have been trained for it.
+
+    On each data set, device and precision for itself; specs of one name that differ are compared each.
+
+    Args:
+        runs: ended runs.
+        against: name of the spec that the others are compared with.
+
+    Raises:
+        UnknownNameError: no run is of it.
+        ZooError: specs of that name differ, or nothing was trained where it was.
+    """
+    found: list[Judged] = []
+    groups = headings(runs)
+    for heading, own in groups.items():
+        groups_of = labelled(own, in_columns=())
+        labels = [label for label, _ in groups_of]
+        bases = [label for label, group in groups_of if against in (label, group[0].name)]
+        if len(bases) > 1:
+            raise ZooError(
+                f"there are several specs {against!r} on {heading}, and the others can be compared with one of them: "
+                f"{', '.join(bases)}"
+            )
+        if not bases:
+            continue
+        named = [attrs.evolve(run, name=label) for label, group in groups_of for run in group]
+        others = [label for label in labels if label != bases[0]]
+        where = f" on {heading}" if len(groups) > 1 else ""
+        found += [attrs.evolve(one, where=where) for one in judged(named, [(bases[0], *others)] if others else [])]
+    if not found:
+        names = list(dict.fromkeys(run.name for run in runs))
+        if against in names:
+            raise ZooError(f"nothing was trained where {against} was, to be compared with it")
+        raise UnknownNameError(f"there is no run of {against!r}{near_misses(against, names)}")
+    return found
+
+
 def _judged(
     ours: Mapping[int, Run],
     theirs: Mapping[int, Run],
@@ -162,10 +204,24 @@ def _judged(
 
 
 def verdicts(found: Sequence[Judged]) -> list[str]:
-    """Return what the comparisons are about, and a line for each."""
-    if not found:
-        return []
-    part = found[0].part
+    """Return what the comparisons are about, and a line for each; those of each data set and device apart."""
+    return [
+        line
+        for own in by_place(found).values()
+        for line in (f"{about(own)}:", *(f"  {one}" for one in own), *advice(own))
+    ]
+
+
+def by_place(found: Sequence[Judged]) -> dict[str, list[Judged]]:
+    """Return the comparisons by where their runs were trained: those of one place are corrected together."""
+    groups: dict[str, list[Judged]] = {}
+    for one in found:
+        groups.setdefault(one.where, []).append(one)
+    return groups
+
+
+def about(found: Sequence[Judged]) -> str:
+    """Say what comparisons are of, and about which images and splits."""
     counting = [one for one in found if not one.unlike] or found
     interval = (
         f"interval and p corrected for {counted(len(counting), 'comparison')}"
@@ -173,13 +229,15 @@ def verdicts(found: Sequence[Judged]) -> list[str]:
         else f"{100 * (1 - counting[0].comparison.level):.4g}% interval"
     )
     split = "splits of them, anew with each seed" if all(one.resplit for one in counting) else "this split"
-    lines = [
-        f"Paired by seed, on these images and {split}, difference in {part} recall [{interval}]:",
-        *(f"  {one}" for one in found),
-    ]
-    if part == "test" and len(counting) > 1:
-        lines.append(f"To choose among them, hold images out: {setting('data.validation', 0.25)}.")
-    return lines
+    return f"Paired by seed, on these images and {split}, difference in {found[0].part} recall [{interval}]"
+
+
+def advice(found: Sequence[Judged]) -> list[str]:
+    """Say how to choose among several, where the test images were looked at."""
+    several = sum(not one.unlike for one in found) > 1
+    if found[0].part == "test" and several:
+        return [f"To choose among them, hold images out: {setting('data.validation', 0.25)}."]
+    return []
 
 
 def _recalls(runs: Mapping[int, Run], part: str) -> dict[int, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zoo.report.drawing import Plot, file_name, pictures
+from zoo.report.methods import of_study
 from zoo.report.page import provenance as of_runs
 from zoo.report.page import rendered
 from zoo.report.plots import COSTS, rows_height
@@ -38,6 +39,7 @@ def page(result: StudyResult) -> str:
         fronts=tables.fronts(result),
         references=tables.references(result),
         proofs={change: "\n".join(lines) for change, lines in result.proofs.items()},
+        methods=of_study(result),
         provenance=provenance(result),
         notes=result.notes,
         command=result.command,

@@ -1,0 +1,158 @@
+"""`zoo report`: a page of what the ledger holds."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from zoo.cli.common import ledger_option, say
+from zoo.cli.completion import complete_dataset, complete_spec
+from zoo.cli.files import require_place, write_output
+from zoo.cli.main import Plugins
+from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo.lab.lab import Lab
+
+_EVERY = 10.0
+"""Seconds between two looks of --watch where it does not say how many."""
+
+
+@click.command()
+@click.argument("patterns", metavar="[SPEC-PATTERN]...", nargs=-1, shell_complete=complete_spec)
+@click.option("--data", metavar="DATASET", shell_complete=complete_dataset, help="Only runs on this data set.")
+@click.option(
+    "--against",
+    metavar="SPEC",
+    shell_complete=complete_spec,
+    help="Judge each other spec against this one, seed by seed.",
+)
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.html", help="Write the page here."
+)
+@click.option(
+    "--plots",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write every plot to this folder, as SVG, PNG and PDF.",
+)
+@click.option(
+    "--watch",
+    type=click.FloatRange(min=1.0),
+    is_flag=False,
+    flag_value=_EVERY,
+    metavar="[SECONDS]",
+    help=f"Write the page again every {_EVERY:g} seconds, or as stated, until training has ended; a browser that shows "
+    "it follows.",
+)
+@ledger_option
+@click.pass_obj
+def report_command(
+    plugins: Plugins,
+    patterns: tuple[str, ...],
+    data: str | None,
+    against: str | None,
+    output: Path | None,
+    plots: Path | None,
+    watch: float | None,
+    ledger_path: Path | None,
+) -> None:
+    """Write a page of the runs in the ledger, without training.
+
+    The page needs nothing else and can be sent: the table, learning curves, recall by class, confusions, recall
+    against cost, runs that failed and why, a paragraph on methods, and where the figures come from.
+
+    \b
+    Examples:
+      zoo report -o runs.html
+      zoo report 'starter/*' --against starter/default -o starter.html
+      zoo report --plots figures
+      zoo report -o runs.html --watch
+    """
+    if output is None and plots is None:
+        raise click.UsageError("state where to write to: --output FILE.html, --plots FOLDER, or both")
+    if watch is not None and output is None:
+        raise click.UsageError("--watch writes the page again: state --output FILE.html")
+    if output is not None:
+        if output.suffix.lower() not in (".html", ".htm"):
+            raise ZooError(
+                f"--output {output}: the page is HTML, so the file's name ends in .html; `zoo results --format` has "
+                "the table in other formats, and --plots the plots"
+            )
+        require_place(output)
+    work = _Work(plugins, patterns, data, against, output, plots, ledger_path)
+    if watch is None:
+        work.write()
+    else:
+        work.watch(watch)
+
+
+class _Work:
+    """Writes what one command asks for, once or again and again."""
+
+    def __init__(
+        self,
+        plugins: Plugins,
+        patterns: tuple[str, ...],
+        data: str | None,
+        against: str | None,
+        output: Path | None,
+        plots: Path | None,
+        ledger_path: Path | None,
+    ) -> None:
+        self._lab: Lab = plugins.lab(ledger=ledger_path)
+        self._patterns, self._data, self._against = patterns, data, against
+        self._output, self._plots = output, plots
+        self._title = f"Runs of {', '.join(patterns)}" if patterns else "All runs"
+        self._command = _command(plugins, patterns, data, against, output, plots, ledger_path)
+
+    def write(self, *, refresh: float = 0.0) -> bool:
+        """Write all; return whether a run is under way.
+
+        Raises:
+            ZooError: there is nothing to show, or it cannot be written.
+        """
+        table = self._lab.report(*self._patterns, data=self._data, against=self._against)
+        if self._output is not None:
+            page = table.page(title=self._title, command=self._command, refresh=round(refresh))
+            write_output(self._output, page.encode())
+            if not refresh:
+                say(f"Written to {self._output}.")
+        if self._plots is not None and not refresh:
+            files = table.save_plots(self._plots)
+            say(f"{len(files)} files written to {self._plots}.")
+        return table.is_under_way
+
+    def watch(self, every: float) -> None:
+        """Write the page again and again, until runs that were under way have ended, or Ctrl-C; then once more."""
+        say(f"Writing {self._output} every {every:g} s, until training has ended; Ctrl-C ends it before.")
+        seen = quiet = 0
+        try:
+            while quiet < 2 or not seen:  # between two runs, for a moment, none may be under way
+                under_way = self.write(refresh=every)
+                seen, quiet = seen + under_way, 0 if under_way else quiet + 1
+                time.sleep(every)
+        except KeyboardInterrupt:
+            pass
+        self.write()
+
+
+def _command(
+    plugins: Plugins,
+    patterns: tuple[str, ...],
+    data: str | None,
+    against: str | None,
+    output: Path | None,
+    plots: Path | None,
+    ledger_path: Path | None,
+) -> str:
+    """Return the command that writes the same."""
+    words = ["zoo", *(word for text in plugins.left_out for word in ("-p", text))]
+    words += [word for file in plugins.files for word in ("--plugin", str(file))]
+    words += ["report", *patterns]
+    stated = {"--data": data, "--against": against, "--ledger": ledger_path, "--output": output, "--plots": plots}
+    return shlex.join([*words, *(str(word) for name, value in stated.items() if value for word in (name, value))])

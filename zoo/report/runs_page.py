@@ -1,0 +1,259 @@
+"""The runs of a ledger as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from zoo.errors import ZooError
+from zoo.report import details, plots
+from zoo.report.cells import Cell, Table
+from zoo.report.details import ClassNames, finished, shown_part
+from zoo.report.drawing import Plot, file_name, pictures
+from zoo.report.methods import of_runs
+from zoo.report.page import provenance, rendered
+from zoo.report.table import COLUMNS, headings, labelled, rows, title
+from zoo.report.text import counted, difference, probability
+from zoo.report.unfinished import table as unfinished_table
+from zoo.report.verdict import Judged, about, advice, by_place
+from zoo.statistics.intervals import mean_interval
+from zoo.statistics.ranking import pareto
+from zoo.study.comparable import TIMES, at_once, unlike
+from zoo.study.measure import measured
+from zoo.train.run import Run
+
+if TYPE_CHECKING:
+    from zoo.ledger.keep import Entry
+
+_MOST_CURVES = len(plots.STYLES)
+_MOST_CONFUSIONS = 4
+_MOST_NAMED = 8
+"""Points of a plot of recall against cost that have their name beside them."""
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """What a report of stored runs shows.
+
+    Attributes:
+        title: of the page.
+        runs: ended ones.
+        unfinished: attempts under way or cut short, with their epochs.
+        judged: each spec against another; empty where nothing is judged.
+        is_stale: says of a run that the source of its variants is not what it was.
+        class_names: returns those of a run, or None.
+        command: that writes the report.
+        notes: further lines.
+    """
+
+    title: str
+    runs: Sequence[Run]
+    unfinished: Sequence[tuple[Entry, Run]] = ()
+    judged: Sequence[Judged] = ()
+    is_stale: Callable[[Run], bool] = lambda run: False
+    class_names: ClassNames = lambda run: None
+    command: str = ""
+    notes: Sequence[str] = ()
+
+
+def page(report: Report, *, refresh: int = 0) -> str:
+    """Return the page: table, verdicts, learning curves, recall by class, costs, failures, provenance.
+
+    Args:
+        report: what it shows.
+        refresh: after how many seconds a browser reads it again; 0 for never.
+    """
+    return rendered(
+        title=report.title,
+        about=_about(report),
+        answer=_answer(report),
+        verdicts=[verdict_table(own) for own in by_place(report.judged).values()],
+        sections=pictures(sections(report)),
+        arms=[*_tables(report), *_by_class(report), *_under_way(report)],
+        reasons={_title(run): run.reason.strip() for run in report.runs if run.status != "finished"},
+        methods=of_runs(report.runs, report.judged),
+        provenance=provenance([*report.runs, *(run for _, run in report.unfinished)]),
+        notes=report.notes,
+        command=report.command,
+        refresh=refresh,
+    )
+
+
+def _answer(report: Report) -> str:
+    """Say in one sentence how many runs there are, and what became of them."""
+    specs = {(run.name, run.key.spec) for run in report.runs}
+    lost = {status: sum(run.status == status for run in report.runs) for status in ("diverged", "failed")}
+    under_way = sum(entry.owner is not None for entry, _ in report.unfinished)
+    told = [f"{number} {status}" for status, number in lost.items() if number]
+    told += [f"{under_way} under way"] if under_way else []
+    said = f"{counted(len(report.runs), 'run')} of {counted(len(specs), 'spec')}"
+    return f"{said}{': ' if told else ''}{', '.join(told)}."
+
+
+def _about(report: Report) -> list[str]:
+    found = [str(heading) for heading in headings(report.runs)]
+    if any(run.spec["data"]["validation"] for run in report.runs):
+        found.append("Curves, classes and confusions are of the images held out for validation, where there are any.")
+    return found
+
+
+def _title(run: Run) -> str:
+    return f"{run.name} seed {run.key.seed} on {run.dataset}: {run.status}"
+
+
+def _tables(report: Report) -> list[Table]:
+    """Return the tables of results, as on the terminal, but with all columns."""
+    found = []
+    for heading, own in headings(report.runs).items():
+        shown = rows(own, report.is_stale)
+        cells = tuple(
+            {
+                column.title: Cell(column.cell(row), _number(getattr(row, column.number)) if column.number else None)
+                for column in COLUMNS.values()
+            }
+            for row in shown
+        )
+        above, *below = title(heading, shown)
+        differ = unlike(finished(own), TIMES)
+        if differ and len(shown) > 1:
+            below.append(f"Training times are of runs that differ, and not to be compared: {differ}.")
+        found.append(Table(title=above, rows=cells, below=tuple(below)))
+    return found
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def _by_class(report: Report) -> list[Table]:
+    try:
+        return details.per_class(report.runs, shown_part(report.runs), report.class_names)
+    except ZooError:  # no run has ended so that it was evaluated
+        return []
+
+
+def _under_way(report: Report) -> list[Table]:
+    return [unfinished_table(report.unfinished)] if report.unfinished else []
+
+
+def verdict_table(found: Sequence[Judged]) -> Table:
+    """Return the verdicts of one place as a table, with what they are about below it."""
+    rows_ = tuple(
+        {
+            "change": Cell(one.spec),
+            "against": Cell(one.against),
+            "verdict": Cell("not compared" if one.unlike else one.comparison.verdict),
+            "difference": Cell(
+                difference(one.comparison.difference, one.comparison.low, one.comparison.high),
+                _number(one.comparison.difference),
+            ),
+            "p": Cell(probability(one.comparison.p_of_all), one.comparison.p_of_all),
+            "seeds": Cell(str(one.comparison.n), one.comparison.n),
+            "training time": Cell(_ratio(one), one.time_ratio),
+            "remark": Cell(f"the runs differ in more: {one.unlike}" if one.unlike else ""),
+        }
+        for one in found
+    )
+    return Table(
+        title=f"Each against {found[0].against}{found[0].where}", rows=rows_, below=(f"{about(found)}.", *advice(found))
+    )
+
+
+def _ratio(one: Judged) -> str:
+    if one.time_ratio is None:
+        return ""
+    bounds = "" if one.time_low is None else f" [{one.time_low:.2f}, {one.time_high:.2f}]"
+    return f"{one.time_ratio:.2f}x{bounds}"
+
+
+def sections(report: Report) -> dict[str, list[Plot]]:
+    """Return all plots, by the heading that they stand under; those of each data set, device and precision apart."""
+    groups = headings(report.runs)
+    found: dict[str, list[Plot]] = {}
+    for heading, own in groups.items():
+        of = f"-{file_name(str(heading))}" if len(groups) > 1 else ""
+        on = f" On {heading}." if len(groups) > 1 else ""
+        groups_of = {label: finished(group) for label, group in labelled(own, in_columns=())}
+        groups_of = {label: group for label, group in groups_of.items() if group}
+        part = shown_part(own)
+        recalls = {label: _mean([measured(run, part) for run in group]) for label, group in groups_of.items()}
+        recalls = {label: recall for label, recall in recalls.items() if not math.isnan(recall[0])}
+        best = sorted(recalls, key=lambda label: -recalls[label][0])
+        if not best:
+            continue
+        found.setdefault("Learning curves", []).append(_curves(groups_of, best, part, of, on))
+        found.setdefault("Recall against cost", []).extend(_costs(groups_of, recalls, part, of, on))
+        found.setdefault("Confusion", []).extend(
+            _confusion(groups_of[label], label, part, of, on, report.class_names) for label in best[:_MOST_CONFUSIONS]
+        )
+    return found
+
+
+def _mean(values: Sequence[float]) -> tuple[float, float | None]:
+    return mean_interval([value for value in values if not math.isnan(value)])
+
+
+def _curves(groups: Mapping[str, Sequence[Run]], best: Sequence[str], part: str, of: str, on: str) -> Plot:
+    shown = best[:_MOST_CURVES]
+    some = f" Shown: the best {len(shown)} of {len(best)}." if len(shown) < len(best) else ""
+    return Plot(
+        f"learning-curves{of}",
+        lambda ax: plots.curves({label: groups[label] for label in shown}, part=part, ax=ax),
+        3.2,
+        f"{part.capitalize()} recall after each epoch: mean over finished runs, band: 95% interval over seeds."
+        f"{some}{on}",
+        "; ".join(f"{label}: {_mean([measured(run, part) for run in groups[label]])[0]:.4f}" for label in shown),
+    )
+
+
+def _costs(
+    groups: Mapping[str, Sequence[Run]], recalls: Mapping[str, tuple[float, float | None]], part: str, of: str, on: str
+) -> list[Plot]:
+    """Return the plots of recall against what it costs; against time only of runs whose times may be compared."""
+    if len(recalls) < 2:
+        return []
+    every = [run for label in recalls for run in groups[label]]
+    alone = all(at_once(run) == 1 for run in every) and not unlike(every, TIMES)
+    found = []
+    for cost, words in plots.COSTS.items():
+        if cost == "seconds" and not alone:
+            continue
+        values = {label: _cost(groups[label], cost) for label in recalls}
+        if len(set(values.values())) == 1:
+            continue
+        points = {label: (values[label], *recalls[label]) for label in recalls}
+        front = pareto({label: (recalls[label][0], values[label]) for label in recalls})
+        found.append(
+            Plot(
+                f"recall-against-{cost}{of}",
+                lambda ax, points=points, cost=cost, front=front: plots.recall_against_cost(  # type: ignore[misc]
+                    points, cost, part=part, front=front, named=front[:_MOST_NAMED], ax=ax
+                ),
+                3.2,
+                f"{part.capitalize()} recall against {words}, means over seeds; the line joins those not beaten in "
+                f"both.{on}",
+                f"Not beaten: {', '.join(front)}.",
+            )
+        )
+    return found
+
+
+def _cost(runs: Sequence[Run], cost: str) -> float:
+    if cost == "seconds":
+        return mean_interval([run.seconds_training for run in runs])[0]
+    return float(getattr(runs[0], cost))
+
+
+def _confusion(runs: Sequence[Run], label: str, part: str, of: str, on: str, class_names: ClassNames) -> Plot:
+    counts = details.confusion(runs, part)
+    names = details.named_classes(runs, len(counts), class_names)
+    return Plot(
+        file_name(f"confusion-{label}{of}"),
+        lambda ax: plots.confusion_matrix(counts, names, ax),
+        4.6,
+        f"{label}: predicted classes in percent of each true class, {part} images, all finished runs together.{on}",
+        f"{label}: {part} recall {_mean([measured(run, part) for run in runs])[0]:.4f}",
+    )
