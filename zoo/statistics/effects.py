@@ -12,10 +12,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import combinations, product
+from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from zoo.statistics import verdicts
@@ -23,6 +23,10 @@ from zoo.statistics.fractions import Aliases
 from zoo.statistics.paired import compare, estimate
 from zoo.statistics.results import Comparison, Effect
 from zoo.statistics.verdicts import LEVEL, MARGIN, Estimate, Judge
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 Term = Mapping[int, int]
 """Levels by factor, both as positions; level 0 is the base's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scipy.stats import fisher_exact
+import scipy  # its stats are imported where they are asked for
 
 from zoo.statistics import verdicts
 from zoo.statistics.results import Losses
@@ -26,7 +26,7 @@ def compare_losses(counts: Mapping[str, tuple[Counted, Counted]], *, level: floa
         level: the rate of error that is held over all claims (Holm).
     """
     tested = {
-        name: float(fisher_exact([[lost, seeds - lost] for lost, seeds in both]).pvalue)
+        name: float(scipy.stats.fisher_exact([[lost, seeds - lost] for lost, seeds in both]).pvalue)
         if any(lost for lost, _ in both)
         else 1.0
         for name, both in counts.items()

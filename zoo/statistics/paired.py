@@ -8,9 +8,8 @@ from functools import partial
 
 import attrs
 import numpy as np
+import scipy  # its parts are imported where they are asked for
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.optimize import brentq
 
 from zoo.statistics import verdicts
 from zoo.statistics.results import Comparison
@@ -144,13 +143,13 @@ def detectable(
     if pairs < LEAST_SEEDS:
         return math.inf
     true_error, errors = _errors(pairs, deviation)
-    differs, equals = (stats.t.isf(level / claims / sides, pairs - 1) * errors for sides in (2, 1))
+    differs, equals = (scipy.stats.t.isf(level / claims / sides, pairs - 1) * errors for sides in (2, 1))
     least = np.maximum(differs, np.where(margin > equals, margin - equals, 0.0))
 
     def lacking(difference: float) -> float:
-        return float(stats.norm.cdf((difference - least) / true_error).mean()) - power
+        return float(scipy.stats.norm.cdf((difference - least) / true_error).mean()) - power
 
-    return float(brentq(lacking, 0.0, margin + 2 * float(differs.max()) + 9 * true_error))
+    return float(scipy.optimize.brentq(lacking, 0.0, margin + 2 * float(differs.max()) + 9 * true_error))
 
 
 def power_of_equivalence(pairs: int, *, claims: int, deviation: float, margin: float, level: float = LEVEL) -> float:
@@ -158,15 +157,15 @@ def power_of_equivalence(pairs: int, *, claims: int, deviation: float, margin: f
     if pairs < LEAST_SEEDS:
         return 0.0
     true_error, errors = _errors(pairs, deviation)
-    room = margin - stats.t.isf(level / claims, pairs - 1) * errors
-    return float((2 * stats.norm.cdf(np.maximum(room, 0.0) / true_error) - 1).mean())
+    room = margin - scipy.stats.t.isf(level / claims, pairs - 1) * errors
+    return float((2 * scipy.stats.norm.cdf(np.maximum(room, 0.0) / true_error) - 1).mean())
 
 
 def _errors(pairs: int, deviation: float) -> tuple[float, NDArray[np.float64]]:
     """Return the true standard error of a mean, and 2,000 equally likely estimates of it."""
     true_error = deviation / math.sqrt(pairs)
     quantiles = (np.arange(2000) + 0.5) / 2000
-    return true_error, true_error * np.sqrt(stats.chi2.ppf(quantiles, pairs - 1) / (pairs - 1))
+    return true_error, true_error * np.sqrt(scipy.stats.chi2.ppf(quantiles, pairs - 1) / (pairs - 1))
 
 
 def _p_of_signs(values: Sequence[float]) -> float | None:
@@ -177,7 +176,7 @@ def _p_of_signs(values: Sequence[float]) -> float | None:
     """
     if 2 * 0.5 ** len(values) > LEVEL:
         return None
-    tested = stats.permutation_test(
+    tested = scipy.stats.permutation_test(
         (np.asarray(values),), np.mean, permutation_type="samples", n_resamples=_FLIPS, vectorized=True,
         rng=np.random.default_rng(0),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy  # its stats are imported where they are asked for
 
 from zoo.statistics import verdicts
 from zoo.statistics.paired import estimate
@@ -64,7 +64,7 @@ def ranks(recalls: Mapping[str, Mapping[int, float]], *, step: float = 0.0, leve
         return []
     means = blocked_means(recalls)
     arms = list(recalls)
-    places = dict(zip(arms, rankdata([-round(means[arm], _DIGITS) for arm in arms]).tolist(), strict=True))
+    places = dict(zip(arms, scipy.stats.rankdata([-round(means[arm], _DIGITS) for arm in arms]).tolist(), strict=True))
     beaten_by, tested = _told_apart(recalls, step, level)
     order = sorted(arms, key=lambda arm: places[arm])
     found = []

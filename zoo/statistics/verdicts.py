@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import numpy as np
+import scipy  # its stats are imported where they are asked for: that takes half a second
 from scipy.special import stdtr, stdtrit  # Student's t: distribution function and quantile
-from scipy.stats import binomtest
-from statsmodels.stats.power import TTestPower
 
 from zoo.statistics.results import Comparison, Verdict
 
@@ -139,6 +138,8 @@ def more_seeds(estimate: Estimate, *, claims: int, margin: float, level: float) 
     """
     if not estimate.error:
         return None
+    from statsmodels.stats.power import TTestPower  # half a second, which the tables of most commands do without
+
     difference = abs(estimate.difference)
     deviation = estimate.error * math.sqrt(estimate.seeds)
 
@@ -187,7 +188,7 @@ def _p_above(distance: float, rival: Estimate) -> float:
     if rival.error is None or distance <= 0:
         return 1.0
     if rival.error == 0:
-        return float(binomtest(rival.seeds, rival.seeds, alternative="greater").pvalue)
+        return float(scipy.stats.binomtest(rival.seeds, rival.seeds, alternative="greater").pvalue)
     return float(stdtr(rival.freedom, -distance / rival.error))
 
 
@@ -200,8 +201,8 @@ def _own_p_values(estimate: Estimate, margin: float) -> tuple[float, float] | tu
         if size == 0:
             return 1.0, 0.0
         alike = estimate.seeds
-        inside = float(binomtest(alike, alike, alternative="greater").pvalue) if size < margin else 1.0
-        return float(binomtest(alike, alike).pvalue), inside
+        inside = float(scipy.stats.binomtest(alike, alike, alternative="greater").pvalue) if size < margin else 1.0
+        return float(scipy.stats.binomtest(alike, alike).pvalue), inside
     differs = 2 * stdtr(estimate.freedom, -size / estimate.error)
     return float(differs), float(stdtr(estimate.freedom, (size - margin) / estimate.error))
 

@@ -6,9 +6,9 @@ Training is left to a function that is given specs and seeds, so that the same c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
-import pandas as pd
 
 from zoo.errors import BuildError, NothingTrainedError, SpecError, option
 from zoo.network.proof import prove, stated
@@ -32,6 +32,10 @@ from zoo.study.looks import levels, looks_until
 from zoo.study.result import Claim, StudyResult
 from zoo.study.rivals import RivalArms
 from zoo.study.summary import summarize
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 FIRST_SEEDS, SEED_BATCH, MOST_SEEDS = 3, 2, 15
 """Where seeds are added: how many the first look has, how many more each look after it, how many there are at most."""
@@ -392,6 +396,8 @@ def _losses(study: Study, table: ArmTable, claims: Sequence[Claim]) -> dict[str,
 
 def frame(study: Study, table: ArmTable) -> pd.DataFrame:
     """Return a row for each run that has learned: its seed, its recall, and the level of each factor."""
+    import pandas as pd
+
     records = []
     for cell, arm in table.arms.items():
         levels = {factor.name: "base" for factor in study.factors}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import count
+from typing import TYPE_CHECKING
 
 import attrs
-import pandas as pd
 
 from zoo.statistics import verdicts
 from zoo.statistics.effects import effects_by_seed
@@ -18,6 +18,10 @@ from zoo.statistics.sequential import share
 from zoo.study.measure import image_step, learned_recall
 from zoo.study.places import Place, PooledStudy
 from zoo.study.result import Arm, StudyResult
+
+if TYPE_CHECKING:
+    pass
+
 
 LEAST_ARMS = 4
 """Arms that a table of who wins how often is worth its room for."""
@@ -166,6 +170,8 @@ def _claims(study: PooledStudy, results: Sequence[tuple[Place, StudyResult]], le
 
 def _by_seed(result: StudyResult) -> dict[str, tuple[list[float], float]]:
     """Return each claim's differences, seed by seed, and what an image changes in them."""
+    import pandas as pd
+
     part = result.study.design.select
     step = image_step((run for arm in result.arms for run in arm.runs), part)
     learned = {arm.name: _learned(arm, part) for arm in result.arms}
