@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "zoo/__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
 assert VERSION
+SITE = ["furo>=2024.8", "myst-parser>=4", "sphinx>=8"]
 
 setup(
     # PyPI's `zoo` belongs to another project.
@@ -48,6 +49,7 @@ setup(
     ],
     extras_require={
         "test": [
+            *SITE,
             "axe-playwright-python>=0.1.4",
             "hypothesis>=6.100",
             "ipykernel>=6",
@@ -64,6 +66,8 @@ setup(
         ],
         # For the plugins of their own under plugins/, and their tests.
         "outside": ["alembic>=1.13", "mlflow-skinny>=3", "sqlalchemy>=2", "sqlparse>=0.4", "tensorboard>=2.16"],
+        # For docs/site.py.
+        "site": SITE,
         "check": ["onnx", "onnxruntime", "onnxscript"],
         "export": ["onnx", "onnxruntime", "onnxscript"],
         "ray": ["ray>=2.60"],

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 from made_results import CHANGES, factorial, one_at_a_time, pooled
 from made_tuning import FLAT, Trainer, tuned_study
+from opening import DESKTOP, PHONE, SCHEMES, needs_browser, serious_faults
 
 from zoo.registry import Registry
+from zoo.report.runs_page import Report
+from zoo.report.runs_page import page as runs_page
 from zoo.report.study.page import page as study_page
 from zoo.report.study.pooled_page import page as pooled_page
 from zoo.study.tuning import conduct_tuned
 from zoo.train.execute import dataset
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[test]'")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium")
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PHONE = {"width": 390, "height": 844}
-DESKTOP = {"width": 1280, "height": 900}
-SCHEMES = ("light", "dark")
+pytestmark = needs_browser
 LONG = "a name that is long, and has many words in it, as no name should"
 
 
 @pytest.fixture(scope="module")
 def files(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return pages of three studies."""
+    """Return pages of studies, and of runs."""
     folder = tmp_path_factory.mktemp("pages")
     changes = {
         **CHANGES,
@@ -51,62 +38,18 @@ def files(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> dict[
     paths = {name: folder / f"{name}.html" for name in results}
     for name, result in results.items():
         paths[name].write_text(study_page(result), encoding="utf-8")
+    runs = [run for arm in results["single"].arms for run in arm.runs]
+    failed = attrs.evolve(runs[-1], status="failed", reason="plugin <b> raised ValueError: " + LONG)
+    report = Report(title="All runs", runs=[*runs[:-1], failed], class_names=lambda run: None, command="zoo report")
+    paths["runs"] = folder / "runs.html"
+    paths["runs"].write_text(runs_page(report), encoding="utf-8")
     paths["pooled"] = folder / "pooled.html"
     paths["pooled"].write_text(pooled_page(pooled(registry, changes=changes)), encoding="utf-8")
     return paths
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
-    with playwright.sync_playwright() as driver:
-        # Its profile is a fresh folder each time.
-        browser = driver.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-class Opened:
-    """A page that was opened, with all that its console and its network said."""
-
-    def __init__(
-        self, browser: playwright.Browser, path: Path, scheme: str, viewport: dict[str, int], **more: object
-    ) -> None:
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.context = browser.new_context(color_scheme=scheme, viewport=viewport, **more)
-        self.page = self.context.new_page()
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(path.as_uri())
-
-    def column(self, title: str) -> list[str]:
-        """Return the cells of a column of the first table, from the top."""
-        table = self.page.locator("table").first
-        titles = table.locator("thead th").all_inner_texts()
-        place = next(i for i, text in enumerate(titles) if text.startswith(title))
-        return [row.locator("th, td").nth(place).inner_text() for row in table.locator("tbody tr").all()]
-
-    def sort(self, title: str) -> playwright.Locator:
-        return self.page.locator("table").first.get_by_role("button", name=title)
-
-
-@pytest.fixture
-def opened(browser: playwright.Browser, request: pytest.FixtureRequest) -> Iterator[type[Opened]]:
-    contexts = []
-
-    def open_(*args: object, **more: object) -> Opened:
-        page = Opened(browser, *args, **more)
-        contexts.append(page.context)
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-
-
 each_scheme = pytest.mark.parametrize("scheme", SCHEMES)
-each_study = pytest.mark.parametrize("study", ["factorial", "single", "tuned", "pooled"])
+each_study = pytest.mark.parametrize("study", ["factorial", "single", "tuned", "pooled", "runs"])
 
 
 @each_scheme
@@ -115,8 +58,8 @@ def test_it_opens_without_an_error_and_asks_for_nothing_else(study, scheme, file
     page = opened(files[study], scheme, DESKTOP)
     assert page.said == []
     assert [url for url in page.asked if not url.startswith("data:")] == [files[study].as_uri()]
-    assert page.page.locator("h1").inner_text().startswith("Study made-up")
-    assert page.page.locator("svg").count() >= 5
+    assert page.page.locator("h1").inner_text().startswith("All runs" if study == "runs" else "Study made-up")
+    assert page.page.locator("svg").count() >= 3
 
 
 @each_study
@@ -125,8 +68,8 @@ def test_the_page_never_scrolls_sideways(study, viewport, files, opened):
     page = opened(files[study], "light", viewport).page
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
     wide = page.evaluate("[...document.querySelectorAll('.scroll')].some(e => e.scrollWidth > e.clientWidth)")
-    # A table of who wins has a column for each arm.
-    assert wide is (viewport is PHONE or study == "pooled"), "on a phone tables scroll in their own container"
+    # A table of who wins has a column for each arm, one of classes a column for each spec.
+    assert wide is (viewport is PHONE or study in ("pooled", "runs")), "on a phone tables scroll in their own container"
 
 
 def test_text_in_plots_can_be_read_on_a_phone(files, opened):
@@ -206,15 +149,7 @@ def test_text_and_background_follow_the_scheme(scheme, files, opened):
 @each_study
 @pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
 def test_there_is_no_serious_fault_of_accessibility(study, scheme, viewport, files, opened):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    found = axe.Axe().run(opened(files[study], scheme, viewport).page).response
-    assert found["passes"], "it looked at something"
-    serious = [
-        (fault["id"], fault["help"], [node["html"][:120] for node in fault["nodes"]])
-        for fault in found["violations"]
-        if fault["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    assert serious_faults(opened(files[study], scheme, viewport).page) == []
 
 
 def test_it_can_be_printed(files, opened):

@@ -1,0 +1,93 @@
+"""Makes a site of the documentation: `python docs/site.py FOLDER`; needs `pip install '.[site]'`.
+
+Sphinx reads the Markdown as it is (MyST), resolves every link between pages, and is strict: a link that leads nowhere
+is an error. Its search needs no server, and the theme Furo nothing from elsewhere, so that the site works from a disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "docs", "benchmarks/results")
+"""What the site is made of, at the places where links between them expect it."""
+PARTS = {
+    "How to": "docs/how-to",
+    "Reference": "docs/reference",
+    "Explanation": "docs/explanation",
+}
+"""Folders of which each page is listed on a page of their own."""
+FIRST, LAST = ("README", "docs/tutorial"), ("benchmarks/results/README", "CHANGELOG", "CONTRIBUTING")
+SETTINGS: dict[str, object] = {
+    "project": "zoo",
+    "extensions": ["myst_parser"],
+    "html_theme": "furo",
+    "html_title": "zoo",
+    "html_copy_source": False,
+    "html_static_path": [str(Path(__file__).parent / "_static")],
+    "html_js_files": ["focus.js"],
+    "html_show_copyright": False,
+    "myst_heading_anchors": 4,
+    # A page may begin with its second level, as a changelog does.
+    "suppress_warnings": ["myst.header"],
+}
+
+
+def build(output: Path, *, root: Path = ROOT, pages: Sequence[str] = PAGES) -> int:
+    """Write the site of the pages below a folder; return Sphinx's exit code, which is not 0 where anything is amiss."""
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder)
+        _stage(root, pages, source)
+        with docutils_namespace():
+            app = Sphinx(
+                srcdir=source,
+                confdir=None,
+                outdir=output,
+                doctreedir=source / ".doctrees",
+                buildername="html",
+                confoverrides=SETTINGS,
+                status=None,
+                warning=sys.stderr,
+                warningiserror=True,
+                freshenv=True,
+            )
+            app.build(force_all=True)
+            return app.statuscode
+
+
+def _stage(root: Path, pages: Iterable[str], source: Path) -> None:
+    """Copy what the site is made of, and write the page that lists it."""
+    for name in pages:
+        place = source / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if (root / name).is_dir():
+            shutil.copytree(root / name, place, ignore=shutil.ignore_patterns("*.py", "__pycache__", "_static"))
+        else:
+            shutil.copy(root / name, place)
+    listed = [name for name in FIRST if (source / f"{name}.md").exists()]
+    for title, folder in PARTS.items():
+        if (source / folder).is_dir():
+            names = sorted(path.stem for path in (source / folder).glob("*.md"))
+            (source / folder / "index.md").write_text(_list(title, names), encoding="utf-8")
+            listed.append(f"{folder}/index")
+    listed += [name for name in LAST if (source / f"{name}.md").exists()]
+    (source / "index.md").write_text(_list("zoo", listed), encoding="utf-8")
+
+
+def _list(title: str, names: Iterable[str]) -> str:
+    """Return a page that lists others."""
+    titled = ("Overview <README>" if name == "README" else name for name in names)
+    return "\n".join([f"# {title}\n\n```{{toctree}}\n:maxdepth: 2\n", *titled, "```\n"])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python docs/site.py FOLDER")
+    sys.exit(build(Path(sys.argv[1])))
