@@ -73,7 +73,7 @@ def main(kind: str, folder: Path, kills: int, seed: int) -> None:
     pause = (time.monotonic() - start) / max(1, len(names))
     whole = figures(folder / "whole.sqlite")
     counts = {"variants": len(names), "killed": 0, "amid": 0, "rounds": 0}
-    different: list[str] = [f"{name} {found[0]}" for name, found in whole.items() if found[0] != "finished"]
+    different: list[str] = [f"{name} {found[0]}" for name, found in whole.items() if found[0] == "failed"]
     different += [f"{kind}: {len(whole)} of {len(names)} runs"] * (len(whole) != len(names))
     while counts["killed"] < kills:
         counts["rounds"] += 1
