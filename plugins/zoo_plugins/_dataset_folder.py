@@ -17,8 +17,10 @@ from zoo.data import (
     Arrays,
     ImageFile,
     OwnFiles,
+    dead_link,
     decode_files,
     files_fingerprint,
+    is_dead_link,
     is_image,
     one_spelling,
     spelling_notes,
@@ -68,6 +70,9 @@ class Folder(OwnFiles):
         """Say which folder is not there."""
         if not Path(self.path).is_dir():
             return f"there is no folder {self.path} ({_LAYOUT})"
+        for name in _NAMES:
+            if is_dead_link(link := os.path.join(self.path, name)):
+                return dead_link(link)
         if not self._is_parted() or Path(self.path, "train").is_dir():
             return None
         return f"there is no folder {Path(self.path, 'train')} ({_LAYOUT})"
@@ -103,8 +108,7 @@ class Folder(OwnFiles):
         roots = [glob.escape(folder) for folder in self._parts().values()]
         patterns = [os.path.join(root, *below) for root in roots for below in (["*"], ["*", "*"])]
         paths = sorted(path for p in patterns for path in glob.iglob(p, include_hidden=True))
-        # A hidden link may lead nowhere, as an editor's lock does.
-        return files_fingerprint([*self._elsewhere(), *(path for path in paths if not _is_dead(path))])
+        return files_fingerprint([*self._elsewhere(), *paths])
 
     def decode(
         self,
@@ -190,6 +194,8 @@ def _find(folder: str) -> _Found:
     images: dict[str, list[str]] = {}
     others, below = [], []
     for entry in os.scandir(folder):
+        if not entry.name.startswith(".") and not is_image(entry.name) and is_dead_link(entry.path):
+            raise DataError(dead_link(entry.path))
         if entry.name.startswith(".") or not entry.is_dir():
             others.append(entry.path)
             continue
@@ -198,7 +204,8 @@ def _find(folder: str) -> _Found:
             if not file.name.startswith(".") and file.is_dir() and (inside := _files_below(file.path)):
                 below += inside
                 continue
-            (images[entry.name] if is_image(file.path) and file.is_file() else others).append(file.path)
+            is_one = is_image(file.path) and (file.is_file() or is_dead_link(file.path))
+            (images[entry.name] if is_one else others).append(file.path)
     return _Found(images, others, below)
 
 
@@ -233,10 +240,6 @@ def _in_turns(files: list[_ImageFile]) -> list[_ImageFile]:
 
 def _files_below(folder: str) -> list[str]:
     return [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]
-
-
-def _is_dead(path: str) -> bool:
-    return os.path.basename(path).startswith(".") and not os.path.exists(path)
 
 
 def _left_out(found: Sequence[_Found], elsewhere: Sequence[str], parts: Sequence[str]) -> list[str]:
