@@ -193,20 +193,25 @@ class Folder(OwnFiles):
 def _find(folder: str) -> _Found:
     images: dict[str, list[str]] = {}
     others, below = [], []
-    for entry in os.scandir(folder):
-        if not entry.name.startswith(".") and not is_image(entry.name) and is_dead_link(entry.path):
-            raise DataError(dead_link(entry.path))
-        if entry.name.startswith(".") or not entry.is_dir():
-            others.append(entry.path)
+    for name, path in _entries(folder):
+        if not name.startswith(".") and not is_image(name) and is_dead_link(path):
+            raise DataError(dead_link(path))
+        if name.startswith(".") or not os.path.isdir(path):
+            others.append(path)
             continue
-        images[entry.name] = []
-        for file in os.scandir(entry.path):
-            if not file.name.startswith(".") and file.is_dir() and (inside := _files_below(file.path)):
+        images[name] = []
+        for file_name, file in _entries(path):
+            if not file_name.startswith(".") and os.path.isdir(file) and (inside := _files_below(file)):
                 below += inside
                 continue
-            is_one = is_image(file.path) and (file.is_file() or is_dead_link(file.path))
-            (images[entry.name] if is_one else others).append(file.path)
+            is_one = is_image(file) and (os.path.isfile(file) or is_dead_link(file))
+            (images[name] if is_one else others).append(file)
     return _Found(images, others, below)
+
+
+def _entries(folder: str) -> list[tuple[str, str]]:
+    """Return the name and the path of all that lies in a folder. Of what a link to itself is, `os.DirEntry` raises."""
+    return [(name, os.path.join(folder, name)) for name in os.listdir(folder)]
 
 
 def _with_one_spelling(part: _Found, spelled: Mapping[str, str]) -> _Found:

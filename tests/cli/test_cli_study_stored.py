@@ -171,11 +171,15 @@ def _lab() -> zoo.Lab:
     return zoo.Lab(plugins="plain.py", jobs=1, say=lambda line: None)
 
 
-def test_images_with_a_validation_part_of_their_own(zoo: Zoo, folder: Path) -> None:
+def images_with_validation() -> None:
     images()
     with np.load("images.npz") as arrays:
         own = {"val_images": arrays["test_images"], "val_labels": arrays["test_labels"]}
         np.savez("images.npz", **arrays, **own)
+
+
+def test_images_with_a_validation_part_of_their_own(zoo: Zoo, folder: Path) -> None:
+    images_with_validation()
     study = ("--base", "starter/default", "--change", "elu:activation=elu", "--data", "npz:images.npz", "--epochs", "1",
              "--seeds", "2")  # fmt: skip
     before = zoo("study", "run", *study, "--jobs", "1", "--yes")
@@ -187,7 +191,7 @@ def test_images_with_a_validation_part_of_their_own(zoo: Zoo, folder: Path) -> N
 
 
 def test_several_places_without_the_images_of_one(zoo: Zoo, folder: Path) -> None:
-    images()
+    images_with_validation()
     study = ("--base", "starter/default", "--change", "elu:activation=elu", "--data", "npz:images.npz", "--data",
              "digits", "--epochs", "1", "--seeds", "1")  # fmt: skip
     before = zoo("study", "run", *study, "--jobs", "1", "--yes")

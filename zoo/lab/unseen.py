@@ -54,10 +54,11 @@ def as_trained(study: Study, ledger: Ledger, registry: Registry) -> Study:
     own = paths.apply(base, {"data.validation": 0.0}, registry)
 
     def evaluated(spec: Spec) -> bool:
+        runs = [run for run in ledger.runs(names=ledger.names(identity=spec.identity)) if run.epochs]
+        digests = digests_of(base.data.dataset, [(run.key.dataset, run.dataset) for run in runs])
         return any(
-            "validation" in run.epochs[-1].evaluations
-            for run in ledger.runs(names=ledger.names(identity=spec.identity))
-            if run.key.spec == spec.identity and run.epochs
+            run.key.spec == spec.identity and run.key.dataset in digests and "validation" in run.epochs[-1].evaluations
+            for run in runs
         )
 
     return attrs.evolve(study, base=own) if evaluated(own) and not evaluated(base) else study
