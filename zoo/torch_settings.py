@@ -35,6 +35,47 @@ def _autocast(device: str) -> _Setting:
     )
 
 
+def _attention(name: str) -> _Setting:
+    """Whether torch may compute attention in a way; which one it takes changes figures, on a CPU as well."""
+    return _Setting(
+        True,
+        lambda torch: getattr(torch.backends.cuda, f"{name}_sdp_enabled")(),
+        lambda torch, value: getattr(torch.backends.cuda, f"enable_{name}_sdp")(value),
+    )
+
+
+@attrs.frozen
+class _Hooks:
+    """The hooks that torch calls for every module and optimizer there is: by table, the keys of its entries."""
+
+    keys: Mapping[str, tuple[int, ...]]
+
+    def __str__(self) -> str:
+        return str(sum(map(len, self.keys.values())))
+
+
+def _hook_tables(torch: Any) -> dict[str, dict[int, Any]]:
+    modules, optimizers = torch.nn.modules.module, sys.modules.get("torch.optim.optimizer")
+    tables = {name: table for module in (modules, optimizers) if module for name, table in vars(module).items()}
+    return {name: table for name, table in tables.items() if _is_hooks(name) and isinstance(table, dict)}
+
+
+def _is_hooks(name: str) -> bool:
+    return name.startswith("_global_") and name.endswith("_hooks")
+
+
+def _remove_hooks(torch: Any, wanted: _Hooks) -> None:
+    """Remove hooks that were added. One that was removed cannot be brought back."""
+    for name, table in _hook_tables(torch).items():
+        for key in [key for key in table if key not in wanted.keys.get(name, ())]:
+            del table[key]
+
+
+def _flushes_denormal(torch: Any) -> bool:
+    """Whether numbers too small to be normal are taken for 0, of which torch tells nothing."""
+    return not torch.full((), 2.0**-149, dtype=torch.float32, device="cpu").mul(1.0)
+
+
 _SETTINGS: dict[str, _Setting] = {
     "the default dtype": _Setting(
         "float32",
@@ -74,6 +115,21 @@ _SETTINGS: dict[str, _Setting] = {
     "cuDNN's benchmark": _flag("cudnn", "benchmark", False),
     "cuDNN's determinism": _flag("cudnn", "deterministic", False),
     "TF32 in cuDNN": _flag("cudnn", "allow_tf32", True),
+    "flash attention": _attention("flash"),
+    "memory-efficient attention": _attention("mem_efficient"),
+    "plain attention": _attention("math"),
+    "cuDNN's attention": _attention("cudnn"),
+    "the flushing of tiny numbers to 0": _Setting(
+        False, _flushes_denormal, lambda torch, value: torch.set_flush_denormal(value)
+    ),
+    "the detection of anomalies": _Setting(
+        False, lambda torch: torch.is_anomaly_enabled(), lambda torch, value: torch.set_anomaly_enabled(value)
+    ),
+    "the hooks of all modules and optimizers": _Setting(
+        _Hooks({}),
+        lambda torch: _Hooks({name: tuple(table) for name, table in _hook_tables(torch).items() if table}),
+        _remove_hooks,
+    ),
     "the number of threads": _Setting(
         None,  # as many as there are cores
         lambda torch: torch.get_num_threads(),

@@ -17,8 +17,10 @@ from zoo.data import (
     Arrays,
     ImageFile,
     OwnFiles,
+    dead_link,
     decode_files,
     files_fingerprint,
+    is_dead_link,
     is_image,
     one_spelling,
     spelling_notes,
@@ -68,6 +70,9 @@ class Folder(OwnFiles):
         """Say which folder is not there."""
         if not Path(self.path).is_dir():
             return f"there is no folder {self.path} ({_LAYOUT})"
+        for name in _NAMES:
+            if is_dead_link(link := os.path.join(self.path, name)):
+                return dead_link(link)
         if not self._is_parted() or Path(self.path, "train").is_dir():
             return None
         return f"there is no folder {Path(self.path, 'train')} ({_LAYOUT})"
@@ -103,8 +108,7 @@ class Folder(OwnFiles):
         roots = [glob.escape(folder) for folder in self._parts().values()]
         patterns = [os.path.join(root, *below) for root in roots for below in (["*"], ["*", "*"])]
         paths = sorted(path for p in patterns for path in glob.iglob(p, include_hidden=True))
-        # A hidden link may lead nowhere, as an editor's lock does.
-        return files_fingerprint([*self._elsewhere(), *(path for path in paths if not _is_dead(path))])
+        return files_fingerprint([*self._elsewhere(), *paths])
 
     def decode(
         self,
@@ -189,17 +193,25 @@ class Folder(OwnFiles):
 def _find(folder: str) -> _Found:
     images: dict[str, list[str]] = {}
     others, below = [], []
-    for entry in os.scandir(folder):
-        if entry.name.startswith(".") or not entry.is_dir():
-            others.append(entry.path)
+    for name, path in _entries(folder):
+        if not name.startswith(".") and not is_image(name) and is_dead_link(path):
+            raise DataError(dead_link(path))
+        if name.startswith(".") or not os.path.isdir(path):
+            others.append(path)
             continue
-        images[entry.name] = []
-        for file in os.scandir(entry.path):
-            if not file.name.startswith(".") and file.is_dir() and (inside := _files_below(file.path)):
+        images[name] = []
+        for file_name, file in _entries(path):
+            if not file_name.startswith(".") and os.path.isdir(file) and (inside := _files_below(file)):
                 below += inside
                 continue
-            (images[entry.name] if is_image(file.path) and file.is_file() else others).append(file.path)
+            is_one = is_image(file) and (os.path.isfile(file) or is_dead_link(file))
+            (images[name] if is_one else others).append(file)
     return _Found(images, others, below)
+
+
+def _entries(folder: str) -> list[tuple[str, str]]:
+    """Return the name and the path of all that lies in a folder. Of what a link to itself is, `os.DirEntry` raises."""
+    return [(name, os.path.join(folder, name)) for name in os.listdir(folder)]
 
 
 def _with_one_spelling(part: _Found, spelled: Mapping[str, str]) -> _Found:
@@ -233,10 +245,6 @@ def _in_turns(files: list[_ImageFile]) -> list[_ImageFile]:
 
 def _files_below(folder: str) -> list[str]:
     return [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]
-
-
-def _is_dead(path: str) -> bool:
-    return os.path.basename(path).startswith(".") and not os.path.exists(path)
 
 
 def _left_out(found: Sequence[_Found], elsewhere: Sequence[str], parts: Sequence[str]) -> list[str]:

@@ -490,6 +490,10 @@ def change():
     torch.set_float32_matmul_precision("medium")
     torch.backends.mkldnn.set_flags(False)
     torch.set_autocast_enabled("cpu", True)
+    torch.backends.cuda.enable_flash_sdp(False)
+    torch.set_flush_denormal(True)
+    torch.autograd.set_detect_anomaly(True)
+    torch.nn.modules.module.register_module_forward_hook(lambda module, inputs, output: output * 2)
 
 class Wild(torch.nn.Module):
     def forward(self, x):
@@ -515,8 +519,9 @@ def zoo_epoch_finished(run):
 CHANGED = (
     "changed what holds for all of torch: the default dtype from float32 to float64; the default device from cpu to "
     "meta; deterministic algorithms from (False, False) to (True, True); gradients from True to False; autocast on the "
-    "CPU from False to True; oneDNN from True to False; the precision of matrix products from highest to medium; the "
-    "number of threads from 1 to 2"
+    "CPU from False to True; oneDNN from True to False; the precision of matrix products from highest to medium; flash "
+    "attention from True to False; the flushing of tiny numbers to 0 from False to True; the detection of anomalies "
+    "from False to True; the hooks of all modules and optimizers from 0 to 1; the number of threads from 1 to 2"
 )
 
 
@@ -537,6 +542,10 @@ def test_what_a_plugin_changes_in_torch_is_nobody_else_s(when, tmp_path, registr
         assert torch.get_float32_matmul_precision() == "highest"
         assert torch.backends.mkldnn.enabled
         assert not torch.is_autocast_enabled("cpu")
+        assert torch.backends.cuda.flash_sdp_enabled()
+        assert torch.tensor(2.0**-149) * 1 != 0
+        assert not torch.is_anomaly_enabled()
+        assert not torch.nn.modules.module._global_forward_hooks
     finally:
         torch.set_default_dtype(torch.float32)
         torch.set_default_device(None)
@@ -545,6 +554,10 @@ def test_what_a_plugin_changes_in_torch_is_nobody_else_s(when, tmp_path, registr
         torch.set_float32_matmul_precision("highest")
         torch.backends.mkldnn.set_flags(True)
         torch.set_autocast_enabled("cpu", False)
+        torch.backends.cuda.enable_flash_sdp(True)
+        torch.set_flush_denormal(False)
+        torch.set_anomaly_enabled(False)
+        torch.nn.modules.module._global_forward_hooks.clear()
     (changing,) = [run for run in runs if run.name == "wild"]
     assert (changing.status == "failed") == (when in ("building", "training"))
     if changing.status == "failed":

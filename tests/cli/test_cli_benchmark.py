@@ -452,6 +452,19 @@ def test_specs_of_files_are_judged_against_one(zoo: Zoo, ledger: Path) -> None:
     ]
 
 
+def test_against_takes_the_name_that_the_table_shows(zoo: Zoo) -> None:
+    Path("a.toml").write_text('base = "starter/default"\n', encoding="utf-8")
+    Path("b.toml").write_text('base = "starter/4c"\n', encoding="utf-8")
+    for named in ("b", "b.toml"):
+        result = zoo("benchmark", "a.toml", "b.toml", *TINY, "--against", named, "--plan")
+        assert result.exit_code == 0, result.output
+        names = [line.split()[0] for line in result.stdout.splitlines() if line.startswith(("a ", "b "))]
+        assert names == ["b", "a"]
+    result = zoo("benchmark", "a.toml", *TINY, "--against", "a", "--plan")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: --against: there is nothing to judge: a is the only spec; name another one\n"
+
+
 def test_against_is_not_for_variations(zoo: Zoo) -> None:
     result = zoo("benchmark", "starter/4c", "--vary", "activation=relu,elu", "--against", "starter/default")
     assert result.exit_code == 2

@@ -67,7 +67,7 @@ def trained(once: Path, folder: Path) -> Path:
 def table(result: Result) -> list[str]:
     """Return the lines on the arms."""
     lines = result.stdout.partition("\nArms\n")[2].splitlines()
-    return [line for line in lines if line.startswith(("base", "plain"))]
+    return [line for line in lines if line.startswith(("base ", "plain ", "elu "))]
 
 
 def test_without_the_images(zoo: Zoo, trained: Path) -> None:
@@ -169,3 +169,38 @@ _TREE = {"base": "starter/default", "changes": {"plain": {"activation": "plain"}
 
 def _lab() -> zoo.Lab:
     return zoo.Lab(plugins="plain.py", jobs=1, say=lambda line: None)
+
+
+def images_with_validation() -> None:
+    images()
+    with np.load("images.npz") as arrays:
+        own = {"val_images": arrays["test_images"], "val_labels": arrays["test_labels"]}
+        np.savez("images.npz", **arrays, **own)
+
+
+def test_images_with_a_validation_part_of_their_own(zoo: Zoo, folder: Path) -> None:
+    images_with_validation()
+    study = ("--base", "starter/default", "--change", "elu:activation=elu", "--data", "npz:images.npz", "--epochs", "1",
+             "--seeds", "2")  # fmt: skip
+    before = zoo("study", "run", *study, "--jobs", "1", "--yes")
+    assert "its own validation part is used: 30 images" in before.stderr
+    Path("images.npz").unlink()
+    after = zoo("study", "report", *study)
+    assert after.exit_code == 0, after.output
+    assert table(after) == table(before), "the runs were stored as of no share held out"
+
+
+def test_several_places_without_the_images_of_one(zoo: Zoo, folder: Path) -> None:
+    images_with_validation()
+    study = ("--base", "starter/default", "--change", "elu:activation=elu", "--data", "npz:images.npz", "--data",
+             "digits", "--epochs", "1", "--seeds", "1")  # fmt: skip
+    before = zoo("study", "run", *study, "--jobs", "1", "--yes")
+    assert before.exit_code == 0, before.output
+    Path("images.npz").unlink()
+    after = zoo("study", "report", *study)
+    assert after.exit_code == 0, after.output
+    assert "npz:images.npz is not at hand" in after.stdout
+    places = [result.stdout.partition("\nPlaces\n")[2].partition("\n\nmean")[0] for result in (before, after)]
+    assert places[0] == places[1] != ""
+    refused = zoo("study", "plan", *study)
+    assert (refused.exit_code, "there is no file images.npz" in refused.stderr) == (2, True)

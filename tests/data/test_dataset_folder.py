@@ -436,3 +436,24 @@ def test_hidden_links_that_lead_nowhere_are_skipped(images: Path, registry: Regi
     data = load(f"folder:{images}", registry)
     assert data.digest == before.digest
     assert data.notes == (f"files skipped, being no image in a class folder: 2, such as {images / 'train/.hidden'}",)
+
+
+def test_links_of_images_and_classes_that_lead_nowhere_are_named(images: Path, registry: Registry) -> None:
+    before = load(f"folder:{images}", registry)
+    for link in ("train/cat/9.png", "train/dog", "val"):
+        path = images / link
+        path.symlink_to("/unmounted/there")
+        said = f"{path} is a link to /unmounted/there, which is not there; bring that back, or remove the link"
+        assert said in refusal(images, registry)
+        if link.endswith(".png"):
+            data = load(f"folder:{images}", registry, Options(skip_damaged=True))
+            assert len(data.train) == len(before.train)
+            assert any(note.startswith("files left out because they cannot be read: 1,") for note in data.notes), (
+                data.notes
+            )
+        path.unlink()
+    (images / "train/cat/9.png").symlink_to("9.png")
+    assert "which is not there" in refusal(images, registry), "a link to itself"
+    (images / "train/cat/9.png").unlink()
+    (images / "train/cat/notes.txt").symlink_to("/unmounted/there")
+    assert load(f"folder:{images}", registry).digest == before.digest, "no image by its name"

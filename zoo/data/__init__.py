@@ -2,7 +2,7 @@
 
 from zoo.data.cache import Holding, cache_dir, data_dir, discard, holdings, named, scratch, size_on_disk
 from zoo.data.dataset import Dataset, Split, load, read
-from zoo.data.images import ImageFile, decode_files, is_image
+from zoo.data.images import ImageFile, dead_link, decode_files, is_dead_link, is_image
 from zoo.data.names import one_spelling, spelling_notes
 from zoo.data.options import Options
 from zoo.data.resizing import resized
@@ -35,11 +35,13 @@ __all__ = [
     "as_trained_on",
     "cache_dir",
     "data_dir",
+    "dead_link",
     "decode_files",
     "discard",
     "files_fingerprint",
     "has_validation",
     "holdings",
+    "is_dead_link",
     "is_image",
     "load",
     "named",

@@ -211,6 +211,8 @@ def decode_file(
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
         # Pillow calls what is no file by its address in memory.
         why = str(error) if isinstance(file.content, str) else str(error).partition(" <_io.BytesIO")[0]
+        if isinstance(file.content, str) and is_dead_link(file.content):
+            raise _DamagedError(dead_link(file.content)) from None
         raise _DamagedError(f"{file.name} cannot be read as an image: {why}") from error
     size = (pixels.shape[1], pixels.shape[2])
     return (pixels if resize is None else resized(pixels[np.newaxis], resize, fit)[0]), found, size
@@ -234,6 +236,16 @@ def _facts(image: Image.Image) -> set[str]:
         _TURNED: image.getexif().get(_ORIENTATION, 1) not in (0, 1),
     }
     return {fact for fact, holds in facts.items() if holds}
+
+
+def is_dead_link(path: str) -> bool:
+    """Tell whether a path is a link to what is not there."""
+    return os.path.islink(path) and not os.path.exists(path)
+
+
+def dead_link(path: str) -> str:
+    """Say of a link that it leads nowhere, and what to do."""
+    return f"{path} is a link to {os.readlink(path)}, which is not there; bring that back, or remove the link"
 
 
 def is_image(path: str) -> bool:

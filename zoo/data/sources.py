@@ -295,10 +295,16 @@ def _blaming(variant: Variant, what: str) -> Iterator[None]:
 
 
 def files_fingerprint(paths: Iterable[str | os.PathLike[str]]) -> str:
-    """Return a digest of the absolute paths, sizes and modification times of files, in the order given."""
+    """Return a digest of the absolute paths, sizes and modification times of files, in the order given.
+
+    Of a link that leads nowhere, they are the link's own.
+    """
     digest = hashlib.sha256()
     for path in paths:
-        status = os.stat(path)
+        try:
+            status = os.stat(path)
+        except OSError:
+            status = os.lstat(path)
         digest.update(
             f"{os.path.abspath(path)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape")
         )

@@ -276,7 +276,8 @@ class PooledWork:
 
     def _sound(self, place: Place) -> Place | None:
         """Return a place with the changes that do there what they say; None where it has none, or needs all of them."""
-        dataset, registry = self._lab.dataset(place.study.base), self._lab.registry
+        with self._open(place) as work:
+            place, dataset, registry = attrs.evolve(place, study=work.study), work.dataset, self._lab.registry
         kept = []
         for factor in place.study.factors:
             try:

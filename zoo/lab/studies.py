@@ -17,7 +17,7 @@ from zoo.lab.arguments import Duration
 from zoo.lab.findings import Findings
 from zoo.lab.named import importing_whole, told_misspelt
 from zoo.lab.shown import ShownStudyPlan
-from zoo.lab.unseen import unseen
+from zoo.lab.unseen import as_trained, unseen
 from zoo.ledger import Ledger
 from zoo.report.study.plan import lines
 from zoo.report.text import counted, rough_duration
@@ -65,7 +65,6 @@ class StudyWork:
             seeds = len(arguments.seeds(found))
         if max_seeds is not None:
             max_seeds = arguments.number(max_seeds, "max_seeds", least=1, most=arguments.SEEDS_AT_ONCE)
-        self.study = study
         self.is_auto = seeds == "auto"
         if self.is_auto:
             check_auto(study)
@@ -82,6 +81,7 @@ class StudyWork:
         self._edited: set[RunKey] = set()
         self._writes = False
         self.ledger: Ledger = lab.open_ledger(create=False, absent_ok=create)
+        self.study = as_trained(study, self.ledger, lab.registry)
 
     def __repr__(self) -> str:
         return f"StudyWork({self.study!r}, {counted(len(self.first_seeds), 'seed')}, {str(self.ledger.path)!r})"

@@ -79,9 +79,9 @@ def select_changed(
             raise SpecError(f"{path} is both set and varied; do one of the two")
     originals, broken = select(names or ["*"], registry=registry)
     if against is not None:
-        first = _reference(against, registry)
+        first = _reference(against, originals if names else (), registry)
         originals = [first, *(spec for spec in originals if (spec.name, spec.identity) != (first.name, first.identity))]
-        names = [against, *names] if names else names
+        names = [first.name, *names] if names else names
     if not originals:
         raise SpecError("\n".join(["there is no valid spec", *broken]))
     asked_for = {Path(name).stem if name.endswith(".toml") else name for name in names if isinstance(name, str)}
@@ -100,12 +100,15 @@ def select_changed(
     return Selection(specs=tuple(specs), families=tuple(families), named=frozenset(named), broken=tuple(broken))
 
 
-def _reference(against: Named, registry: Registry) -> Spec:
-    """Return the spec that others are judged against.
+def _reference(against: Named, given: Iterable[Spec], registry: Registry) -> Spec:
+    """Return the spec that others are judged against: one of those given, by the name that tables show, or another.
 
     Raises:
         SpecError: it stands for several.
     """
+    for spec in given:
+        if spec.name == against:
+            return spec
     found, _ = select([against], registry=registry)
     if len(found) != 1:
         raise SpecError(f"{option('against', str(against))}: it stands for {len(found)} specs; name one")
