@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 import numpy as np
-from _made_up import BLOCK, BY_NAME, CHANGES, CLASSES, OWN, Recalls, Row, evaluation
+from _made_up import BLOCK, BY_NAME, CHANGES, CLASSES, OWN, Recalls, Row, evaluation, judged_alone
 
 from zoo.registry import Registry, default_registry
 from zoo.spec import Spec
@@ -169,7 +169,8 @@ class MadeTuning:
         table.add([study.base_cell, *study.single_changes()], range(seeds))
         base, *changed = table.all
         pairs = [ArmPair(arm.name, arm, base) for arm in changed]
-        claims, _ = judge_pairs(table.study, pairs, table, range(seeds), None, [str(seeds)], RivalArms(table))
+        with judged_alone():
+            claims, _ = judge_pairs(table.study, pairs, table, range(seeds), None, [str(seeds)], RivalArms(table))
         step = table.image_step()
         alone = judge([estimate(table.differences(arm, base), step) for arm in changed], level=share(1))
         return [claim.comparison.verdict for claim in claims], [each.verdict for each in alone]

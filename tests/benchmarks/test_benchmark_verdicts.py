@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import verdicts
 from _made_up import Row
+from _made_up_splits import MadeSplits, drawn_images, nearest_neighbour
 from _made_up_studies import TUNED, tuned_row
 from click.testing import CliRunner
 from scipy.stats import binomtest
@@ -102,6 +103,17 @@ def test_of_changes_without_effect_in_general_few_are_claimed_to_have_one() -> N
         assert may_be_at_most(0.04, row.zoo if row.wanted.startswith("at most") else 1 - row.zoo, 15), row
     false = [row for row in found if row.wanted.startswith("at most")]
     assert sum(row.otherwise or 0 for row in false) > sum(row.zoo for row in false)
+
+
+def test_seeds_that_share_training_images_make_few_claims_about_images_like_these() -> None:
+    generator, made = np.random.default_rng(0), MadeSplits.read(folds=4)
+    said = []
+    for _ in range(40):
+        made.train(nearest_neighbour, made.dealt(drawn_images(generator), 20))
+        said.append(made.verdicts(20))
+    false, otherwise = (sum(verdict in ("helps", "hurts") for verdict in side) for side in zip(*said, strict=True))
+    assert may_be_at_most(0.04, false / 40, 40)
+    assert otherwise > 10, "as if seeds shared no images"
 
 
 def test_the_table_is_printed_and_written(tmp_path: Path) -> None:

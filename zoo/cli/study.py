@@ -104,8 +104,12 @@ def _described_by(command: Command) -> Command:
                      "own."),
         click.option("--match", type=click.Choice(["parameters", "flops"]),
                      help="Compare each change that makes the network larger with a base widened to its size, too."),
+        click.option("--folds", type=click.IntRange(min=2), metavar="K",
+                     help="Hold out each of K folds of the training images in turn, one with each seed, for claims "
+                     "about images like these."),
         click.option("--resplit", is_flag=True,
-                     help="Draw the validation part anew with each seed, for claims about splits and not about one."),
+                     help="Draw the validation part anew with each seed, for claims about images like these and not "
+                     "about one split."),
         click.option("--margin", type=click.FloatRange(min=0, min_open=True),
                      help="A difference in recall that makes no practical difference.  [default: the study's]"),
         click.option("--select", type=click.Choice(["validation", "test"]),
@@ -447,7 +451,7 @@ def _study(lab: Lab, options: dict[str, Any]) -> Study | PooledStudy:
         raise click.UsageError("name a study (`zoo study list`), a TOML file, or describe one by --base and --change")
     registry = lab.registry
     tree: dict[str, Any] = dict(study_tree(name, registry=registry)) if name else {}
-    for key in ("design", "select", "margin", "match", "resolution", "tune_seeds", "tune_budget"):
+    for key in ("design", "select", "margin", "match", "resolution", "folds", "tune_seeds", "tune_budget"):
         if options[key] is not None:
             tree[key] = options[key]
     if options["resplit"]:
@@ -603,6 +607,7 @@ def _command(plugins: Plugins, lab: Lab, study: Study | PooledStudy, options: di
         ("--select", options["select"]),
         ("--margin", options["margin"]),
         ("--match", options["match"]),
+        ("--folds", options["folds"]),
         ("--tune-seeds", options["tune_seeds"]),
         ("--tune-budget", options["tune_budget"]),
         ("--epochs", options["epochs"] or defaults.get("training.epochs")),

@@ -93,7 +93,7 @@ def confirm(table: ArmTable, outcome: Outcome, asked: str) -> Confirmation:
         return confirmed
     others = {arm.name: table.differences(arm, chosen, fresh=True) for arm in arrivals.values() if arm is not chosen}
     margin = study.design.margin
-    compared = compare(others, margin=margin, step=table.image_step())
+    compared = compare(others, margin=margin, step=table.image_step(), overlap=table.overlap())
     differences = {"": table.differences(chosen, base, "test", fresh=True)}
     held_against, rivals = {}, RivalArms(table, "test", fresh=True)
     if study.settings and chosen is not base:

@@ -32,6 +32,7 @@ Cell = tuple[int, ...]
 VALIDATION = 0.25
 """Share of the training set that changes are chosen on, where the base holds none out."""
 _RESOLUTION = Constraint("3, 4 or 5", lambda number: number in (3, 4, 5))
+_FOLDS = Constraint("a number of folds, 2 or more", lambda number: number >= 2)
 
 
 @attrs.frozen
@@ -66,7 +67,9 @@ class Design:
             publication's own choice selects on "test".
         margin: a difference in recall that makes no practical difference.
         resolution: of a fractional design.
-        resplit: the validation part is drawn anew with each seed, so that claims are about splits and not about one.
+        resplit: the validation part is drawn anew with each seed, so that claims are about images like these and not
+            about one split of them.
+        folds: so many folds of the training images are held out in turn, one with each seed; likewise.
         match: adds, to each change that makes the network larger, a comparison with a base widened to its size.
         tune_seeds: how many seeds the setting of each arm is chosen by, where the study tunes.
         tune_budget: how many settings each arm is trained at then; all combinations when None.
@@ -79,6 +82,7 @@ class Design:
     margin: PositiveFloat = 0.005
     resolution: Annotated[int, _RESOLUTION] = 4
     resplit: bool = False
+    folds: Annotated[int, _FOLDS] | None = None
     match: Matched | None = None
     tune_seeds: PositiveInt = 3
     tune_budget: PositiveInt | None = None
@@ -252,11 +256,11 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
         base = resolve(tree["base"], registry=registry)
         sets = _table(tree.get("set", {}), f"study {name!r}: set", "paths and values")
         base = paths.apply(base, sets, registry)
-        for path, value in overrides.items():
-            with suppress(paths.NoChangeError):
-                base = paths.apply(base, {path: value}, registry)
-        if design.resplit:
-            _require_split(base, design.select, registry)
+        base = _set(base, overrides, registry)
+        if design.resplit or design.folds:
+            _require_split(base, design, registry)
+        if design.folds:
+            base = _set(base, {"data.validation": 1 / design.folds, "data.resplit": "folds"}, registry)
         if design.select == "validation" and not (base.data.validation or has_validation(base.data.dataset, registry)):
             base = paths.apply(base, {"data.validation": VALIDATION}, registry)
         if design.resplit and not base.data.resplit:
@@ -274,22 +278,31 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
     return study
 
 
-def _require_split(base: Spec, select: Part, registry: Registry) -> None:
+def _set(spec: Spec, values: Mapping[str, Any], registry: Registry) -> Spec:
+    """Return a spec with values set; one that it has already is left as it is."""
+    for path, value in values.items():
+        with suppress(paths.NoChangeError):
+            spec = paths.apply(spec, {path: value}, registry)
+    return spec
+
+
+def _require_split(base: Spec, design: Design, registry: Registry) -> None:
     """Refuse to draw the validation part anew where claims are not about one that is split off.
 
     Raises:
-        SpecError: they are about test images, or the data has a validation part of its own.
+        SpecError: they are about test images, the data has a validation part of its own, or it is drawn in two ways.
     """
-    if select == "test":
+    if design.resplit and design.folds:
         raise SpecError(
-            "resplit draws the validation part anew with each seed, and the study selects on test; leave one of the "
-            "two out"
+            "resplit draws the validation part anew with each seed, and folds takes each fold in turn; leave one of "
+            "the two out"
         )
+    key = "folds" if design.folds else "resplit"
+    what = f"{key} draws the validation part anew with each seed"
+    if design.select == "test":
+        raise SpecError(f"{what}, and the study selects on test; leave one of the two out")
     if has_validation(base.data.dataset, registry):
-        raise SpecError(
-            f"resplit draws the validation part anew with each seed, and {base.data.dataset} has one of its own; leave "
-            "resplit out"
-        )
+        raise SpecError(f"{what}, and {base.data.dataset} has one of its own; leave {key} out")
 
 
 def _factor(study: str, name: str, change: object, base: Spec, registry: Registry, notes: list[str]) -> Factor:

@@ -23,7 +23,7 @@ from zoo.study import designs
 from zoo.study.conduct import FIRST_SEEDS, MOST_SEEDS
 from zoo.study.confirm import most_confirming_runs
 from zoo.study.definition import DesignName, Study, check
-from zoo.study.measure import learned_recall
+from zoo.study.measure import learned_recall, training_overlap
 from zoo.study.tuning import tuned_specs
 from zoo.train.run import Run
 
@@ -183,7 +183,12 @@ def study_plan(
         detectable=_detectable(study, len(seeds), claims=claims, deviation=found),
         equivalence={
             what: power_of_equivalence(
-                len(seeds), claims=claims, deviation=found * scale, margin=study.design.margin, level=share(1)
+                len(seeds),
+                claims=claims,
+                deviation=found * scale,
+                margin=study.design.margin,
+                level=share(1),
+                overlap=_overlap(study),
             )
             for what, scale in _judged(study, claims).items()
             if found
@@ -266,9 +271,14 @@ def _detectable(study: Study, seeds: int, *, claims: int, deviation: float | Non
             deviation=(deviation or 1.0) * scale,
             margin=study.design.margin if deviation else 0.0,
             level=share(1),
+            overlap=_overlap(study),
         )
         for what, scale in _judged(study, claims).items()
     }
+
+
+def _overlap(study: Study) -> float:
+    return training_overlap(attrs.asdict(study.base.data), study.design.select)
 
 
 def _judged(study: Study, claims: int) -> dict[str, float]:

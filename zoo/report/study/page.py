@@ -19,6 +19,7 @@ from zoo.report.study.cells import Table
 from zoo.report.study.tuning import tuning_tables
 from zoo.report.text import seed_span
 from zoo.statistics.results import Effect
+from zoo.study.comparable import held_out
 from zoo.study.result import StudyResult
 
 if TYPE_CHECKING:
@@ -114,9 +115,7 @@ def provenance(result: StudyResult) -> dict[str, str]:
         "data set": [run.dataset for run in runs],
         "digest of the data": [run.key.dataset for run in runs],
         "held out for validation": [
-            f"{data.validation:.0%} of the training set{', anew with each seed' if data.resplit else ''}"
-            if data.validation
-            else ""
+            held_out(attrs.asdict(data)).replace("%", "% of the training set", 1) if data.validation else ""
         ],
         "seeds": [seed_span(result.seeds)],
         "fresh seeds": [seed_span(result.fresh_seeds)],
