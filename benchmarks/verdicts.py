@@ -24,7 +24,7 @@ from _harness import guarded, processor, write_json
 from _made_up import Row
 from _made_up_places import in_general, shared_seeds
 from _made_up_splits import splits
-from _made_up_studies import confirmations, tuning
+from _made_up_studies import confirmations, tuning, widening
 from _made_up_tables import advice, agreement, choices, effects, losses, rank_intervals, skewed
 from tabulate import tabulate
 
@@ -41,6 +41,7 @@ SIMULATIONS: dict[str, Callable[[int, np.random.Generator], Iterator[Row]]] = {
     "skewed": skewed,
     "general": in_general,
     "tuning": tuning,
+    "widening": widening,
     "shared": shared_seeds,
     "splits": splits,
 }

@@ -9,7 +9,7 @@ import numpy as np
 import verdicts
 from _made_up import Row
 from _made_up_splits import MadeSplits, drawn_images, nearest_neighbour
-from _made_up_studies import TUNED, tuned_row
+from _made_up_studies import BEYOND, TUNED, tuned_row, widened_rows
 from click.testing import CliRunner
 from scipy.stats import binomtest
 
@@ -95,6 +95,13 @@ def test_tuned_claims_are_not_made_of_luck_in_tuning() -> None:
         assert row.otherwise is not None
         assert row.otherwise > 0.1, "by what was chosen alone, mistaken choices make claims"
     assert tuned_row(gain, 20, 10, np.random.default_rng(0)).zoo > 0.7
+
+
+def test_claims_over_settings_that_were_added_are_true_of_what_was_tried() -> None:
+    of_tried, anywhere = widened_rows(BEYOND[1], 20, 20, np.random.default_rng(0))
+    assert may_be_at_most(0.05, of_tried.zoo, 20), of_tried
+    assert anywhere.otherwise is not None
+    assert anywhere.zoo < anywhere.otherwise
 
 
 def test_of_changes_without_effect_in_general_few_are_claimed_to_have_one() -> None:

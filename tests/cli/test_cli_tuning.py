@@ -34,7 +34,8 @@ def test_plan_then_run_then_report(zoo: Zoo, folder: Path) -> None:
     assert "The same changes by each design" not in planned.stdout
     as_json = json.loads(zoo("study", "plan", *TUNED, "--json").stdout)
     assert as_json["tuning"] == {
-        "arms": 2, "settings": 2, "seeds": [100000], "runs": 4, "missing": 4, "stored": 0, "other_arms": 2,
+        "arms": 2, "settings": 2, "most_settings": 2, "seeds": [100000], "runs": 4, "most_added_runs": 0, "missing": 4,
+        "stored": 0, "other_arms": 2,
     }  # fmt: skip
 
     ran = zoo("study", "run", *TUNED, "--jobs", "1", "-o", "report.html")
@@ -98,6 +99,12 @@ def test_what_cannot_be_tuned_is_said(zoo: Zoo, options: list[str], message: str
     result = zoo("study", "run", *STUDY, *options)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_the_plan_says_how_many_runs_widening_may_add(zoo: Zoo) -> None:
+    planned = zoo("study", "plan", *TUNED, "--tune-widen", "2")
+    text = "Where an arm chooses the outermost value, one beyond is added for all, up to 6 settings each: 4 runs to 12."
+    assert text in " ".join(planned.stdout.split()), planned.stdout
 
 
 def test_show_says_what_is_tuned(zoo: Zoo) -> None:

@@ -86,6 +86,15 @@ def test_a_sample_is_the_same_each_time_and_has_each_value_about_equally_often(r
         ),
         ({"tune_seeds": 5}, "tune_seeds: nothing is tuned; state tune, too, or leave it out"),
         ({"tune_budget": 5}, "tune_budget: nothing is tuned; state tune, too, or leave it out"),
+        ({"tune_widen": 1}, "tune_widen: nothing is tuned; state tune, too, or leave it out"),
+        (
+            {"tune": {"training.optimizer": ["sgd", "adam"]}, "tune_widen": 1},
+            "tune_widen: none of what is tuned has two numbers or more, beyond which there are others; leave it out",
+        ),
+        (
+            {"tune": {"learning_rate": [0.1, 0.2]}, "tune_widen": 500},
+            "tune_widen: 500 times may make 1001 settings for each arm, and 1000 are the most; widen less often",
+        ),
         ({"tune": RATES, "tune_seeds": 0}, "tune_seeds: expected a positive int, got 0"),
         (
             {"tune": RATES, "select": "test"},

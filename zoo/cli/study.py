@@ -95,6 +95,9 @@ def _judged_by(command: Command) -> Command:
 def _described_by(command: Command) -> Command:
     """Add what describes a study."""
     for option in (
+        click.option("--tune-widen", type=click.IntRange(min=0), metavar="N",
+                     help="Up to N times, add a value for all arms where one chose the outermost.  [default: the "
+                     "study's]"),
         click.option("--tune-budget", type=click.IntRange(min=1), metavar="N",
                      help="Train each arm at so many of the combinations of --tune.  [default: at all]"),
         click.option("--tune-seeds", type=click.IntRange(min=1), metavar="N",
@@ -366,8 +369,10 @@ def _tuning(found: ShownStudyPlan) -> dict[str, Any] | None:
     return {
         "arms": tuning.arms,
         "settings": tuning.settings,
+        "most_settings": tuning.most_settings,
         "seeds": list(tuning.seeds),
         "runs": tuning.runs,
+        "most_added_runs": tuning.most_added,
         "missing": len(tuning.plan.missing),
         "stored": tuning.plan.stored,
         "other_arms": tuning.others,
@@ -451,7 +456,17 @@ def _study(lab: Lab, options: dict[str, Any]) -> Study | PooledStudy:
         raise click.UsageError("name a study (`zoo study list`), a TOML file, or describe one by --base and --change")
     registry = lab.registry
     tree: dict[str, Any] = dict(study_tree(name, registry=registry)) if name else {}
-    for key in ("design", "select", "margin", "match", "resolution", "folds", "tune_seeds", "tune_budget"):
+    for key in (
+        "design",
+        "select",
+        "margin",
+        "match",
+        "resolution",
+        "folds",
+        "tune_seeds",
+        "tune_budget",
+        "tune_widen",
+    ):
         if options[key] is not None:
             tree[key] = options[key]
     if options["resplit"]:
@@ -610,6 +625,7 @@ def _command(plugins: Plugins, lab: Lab, study: Study | PooledStudy, options: di
         ("--folds", options["folds"]),
         ("--tune-seeds", options["tune_seeds"]),
         ("--tune-budget", options["tune_budget"]),
+        ("--tune-widen", options["tune_widen"]),
         ("--epochs", options["epochs"] or defaults.get("training.epochs")),
         *(("--data", dataset) for dataset in data),
         ("--seeds", options["seeds"] or told["seeds"] or study.design.seeds),

@@ -60,7 +60,7 @@ def most_confirming_runs(study: Study, count: int) -> int:
     """Return how many runs with fresh seeds there are at most, after a selection by so many seeds."""
     if study.design.select == "test":
         return 0
-    others = 2 * (len(study.tune.settings) - 1) if study.tune else 0
+    others = 2 * (study.most_settings - 1) if study.tune else 0
     return len(fresh_seeds(count)) * (2 + _DETOURS * (study.design.design == "factorial") + others)
 
 

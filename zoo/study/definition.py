@@ -14,13 +14,13 @@ from zoo.characters import not_in_a_name
 from zoo.data import has_validation
 from zoo.errors import SpecError, UnknownNameError, ZooError, near_misses
 from zoo.registry import Registry
-from zoo.registry.options import Constraint, PositiveFloat, PositiveInt
+from zoo.registry.options import Constraint, NonNegativeInt, PositiveFloat, PositiveInt
 from zoo.spec import Spec, paths, read_as, read_toml, unstructure
 from zoo.spec.fields import WIDTH
 from zoo.spec.resolve import changed_name, resolve
 from zoo.statistics.fractions import most_changes
 from zoo.study.comparable import RECALLS, unlike
-from zoo.study.settings import Setting, Tune, check_tune, read_tune
+from zoo.study.settings import Setting, Tune, check_tune, read_tune, widest
 from zoo.train.run import Run, RunKey
 
 DesignName = Literal["one-at-a-time", "leave-one-out", "stepwise", "forward", "backward", "factorial", "fractional"]
@@ -73,6 +73,7 @@ class Design:
         match: adds, to each change that makes the network larger, a comparison with a base widened to its size.
         tune_seeds: how many seeds the setting of each arm is chosen by, where the study tunes.
         tune_budget: how many settings each arm is trained at then; all combinations when None.
+        tune_widen: how often values are added where an arm chose the outermost of those that were tried.
     """
 
     description: str = ""
@@ -86,6 +87,7 @@ class Design:
     match: Matched | None = None
     tune_seeds: PositiveInt = 3
     tune_budget: PositiveInt | None = None
+    tune_widen: NonNegativeInt = 0
 
 
 attrs.resolve_types(Design)
@@ -126,6 +128,11 @@ class Study:
     def untuned(self) -> Study:
         """The same, with nothing chosen."""
         return attrs.evolve(self, settings={})
+
+    @property
+    def most_settings(self) -> int:
+        """How many settings each arm may be trained at in the end; 0 where nothing is tuned."""
+        return widest(self.tune, self.design.tune_widen) if self.tune else 0
 
     def single_changes(self) -> Iterator[Cell]:
         """Yield the combinations that change one thing: each factor's levels, the factors in order."""
@@ -272,7 +279,7 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
     notes: list[str] = []
     changes = _table(tree["changes"], f"study {name!r}: changes", "named changes")
     factors = tuple(_factor(name, key, change, base, registry, notes) for key, change in changes.items())
-    tune = read_tune(name, tree, design.tune_budget)
+    tune = read_tune(name, tree, design.tune_budget, design.tune_widen)
     study = Study(name=name, base=base, factors=factors, design=design, notes=tuple(notes), tune=tune)
     check(study, registry)
     return study

@@ -59,13 +59,15 @@ class TuningPlan:
         plan: of the runs that settings are chosen by.
         arms: how many are tuned.
         settings: how many each of them is trained at.
+        most_settings: how many there may be in the end, where an arm chooses the outermost.
         seeds: those that the settings are chosen by.
-        others: how many arms at settings other than the shared one there are.
+        others: how many arms at settings other than the shared one there are at most.
     """
 
     plan: Plan
     arms: int
     settings: int
+    most_settings: int
     seeds: tuple[int, ...]
     others: int
 
@@ -73,6 +75,11 @@ class TuningPlan:
     def runs(self) -> int:
         """How many runs settings are chosen by, those that the ledger holds included."""
         return self.arms * self.settings * len(self.seeds)
+
+    @property
+    def most_added(self) -> int:
+        """How many runs there may be besides, at settings that are added."""
+        return self.arms * (self.most_settings - self.settings) * len(self.seeds)
 
     def judged(self, seeds: int) -> int:
         """Return how many runs verdicts from so many seeds take at most, besides those at the shared setting."""
@@ -88,8 +95,10 @@ def tuning_plan(study: Study, plan: Plan, seeds: Sequence[int], *, registry: Reg
         plan=plan,
         arms=len(specs),
         settings=len(study.tune.settings),
+        most_settings=study.most_settings,
         seeds=tuple(seeds),
-        others=sum(spec.identity != study.spec(cell, registry).identity for cell, own in specs.items() for spec in own),
+        others=sum(spec.identity != study.spec(cell, registry).identity for cell, own in specs.items() for spec in own)
+        + len(specs) * (study.most_settings - len(study.tune.settings)),
     )
 
 
@@ -236,7 +245,7 @@ def seconds_with(
     further = max(designs.most_cells(study) - known, 0) * len(seeds)
     further += most_confirming_runs(study, len(seeds)) if confirms else 0
     costs = [*plan.costs.values(), *(tuning.plan.costs.values() if tuning else ())]
-    further += tuning.judged(len(seeds)) if tuning else 0
+    further += tuning.judged(len(seeds)) + tuning.most_added if tuning else 0
     known_seconds = plan.estimate_of(run for run in plan.missing if run.key.seed in seeds)
     return known_seconds + (tuning.plan.estimate if tuning else 0.0) + further * max(costs, default=0.0) / plan.at_once
 

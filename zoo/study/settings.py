@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -21,6 +21,9 @@ MOST_SETTINGS = 1000
 """Of a grid; more are a budget that nobody has."""
 _POINTS_AT_ONCE = 256
 _PAIRED = ("one-at-a-time", "leave-one-out")
+
+End = Literal["smallest", "largest"]
+"""Of the values that were tried."""
 
 
 @attrs.frozen
@@ -59,7 +62,7 @@ class Tune:
     settings: tuple[Setting, ...]
 
 
-def read_tune(study: str, tree: Mapping[str, Any], budget: int | None) -> Tune | None:
+def read_tune(study: str, tree: Mapping[str, Any], budget: int | None, widen: int = 0) -> Tune | None:
     """Read what a study states under `tune`: all combinations of the values, or a sample of `budget` of them.
 
     The sample is quasi-random, so that each path's values come up about equally often, and the same each time.
@@ -68,6 +71,7 @@ def read_tune(study: str, tree: Mapping[str, Any], budget: int | None) -> Tune |
         study: its name.
         tree: what it states; `tune` is a table of paths and lists of values.
         budget: how many settings each arm is trained at; all when None.
+        widen: how often values will be added to them at most.
 
     Returns:
         None where nothing is tuned.
@@ -78,7 +82,7 @@ def read_tune(study: str, tree: Mapping[str, Any], budget: int | None) -> Tune |
     where = f"study {study!r}: tune"
     stated = tree.get("tune")
     if stated is None:
-        for key in ("tune_seeds", "tune_budget"):
+        for key in ("tune_seeds", "tune_budget", "tune_widen"):
             if key in tree:
                 raise SpecError(f"study {study!r}: {key}: nothing is tuned; state tune, too, or leave it out")
         return None
@@ -106,7 +110,18 @@ def read_tune(study: str, tree: Mapping[str, Any], budget: int | None) -> Tune |
         Setting({path: listed[index] for (path, listed), index in zip(values.items(), cell, strict=True)})
         for cell in cells
     ]
-    return Tune(values, tuple(settings))
+    tune = Tune(values, tuple(settings))
+    if widen and not any(beyond(numbers(listed), "largest") for listed in values.values()):
+        raise SpecError(
+            f"study {study!r}: tune_widen: none of what is tuned has two numbers or more, beyond which there are "
+            "others; leave it out"
+        )
+    if widen and (most := widest(tune, widen)) > MOST_SETTINGS:
+        raise SpecError(
+            f"study {study!r}: tune_widen: {widen} times may make {most} settings for each arm, and {MOST_SETTINGS} "
+            "are the most; widen less often"
+        )
+    return tune
 
 
 def _sample(values: Mapping[str, Sequence[Any]], count: int) -> Iterable[tuple[int, ...]]:
@@ -120,6 +135,59 @@ def _sample(values: Mapping[str, Sequence[Any]], count: int) -> Iterable[tuple[i
         for point in points.random(_POINTS_AT_ONCE):
             found[tuple(int(share * size) for share, size in zip(point, sizes, strict=True))] = None
     return islice(found, count)
+
+
+def widest(tune: Tune, times: int) -> int:
+    """Return how many settings there are at most after so many times: as if both ends were chosen each time.
+
+    Of more than `MOST_SETTINGS` not all are counted.
+    """
+    for _ in range(times):
+        before = len(tune.settings)
+        for path, end in product(tune.values, _ENDS):
+            tune = (wider_by(tune, path, end) or (tune, 0.0))[0]
+            if len(tune.settings) > MOST_SETTINGS:
+                return len(tune.settings)
+        if len(tune.settings) == before:
+            break
+    return len(tune.settings)
+
+
+def beyond(tried: Iterable[float], end: End) -> float | None:
+    """Return the next value after the largest, or the smallest: as far off as the last two are from each other.
+
+    Values of one sign are apart by a ratio, others by a difference. None where there is no other: of fewer than two, or
+    of whole numbers that are too close.
+    """
+    ordered = sorted(set(tried), reverse=end == "smallest")
+    if len(ordered) < 2:
+        return None
+    before, last = ordered[-2:]
+    value = last * last / before if before and last / before > 0 else 2 * last - before
+    value = round(value) if all(isinstance(number, int) for number in ordered) else float(f"{value:.3g}")
+    return None if value in ordered or (value > last) != (end == "largest") else value
+
+
+_ENDS: tuple[End, ...] = ("largest", "smallest")
+
+
+def wider_by(tune: Tune, path: str, end: End) -> tuple[Tune, float] | None:
+    """Return what is tuned with a value more at an end, and the value: each setting there is tried with it, too."""
+    tried = numbers([setting.values[path] for setting in tune.settings])
+    value = beyond(tried, end)
+    if value is None:
+        return None
+    outermost = max(tried) if end == "largest" else min(tried)
+    at_end = (setting for setting in tune.settings if setting.values[path] == outermost)
+    added = [attrs.evolve(setting, values={**setting.values, path: value}) for setting in at_end]
+    values = {**tune.values, path: tuple(sorted({*tune.values[path], value}))}
+    return attrs.evolve(tune, values=values, settings=(*tune.settings, *added)), value
+
+
+def numbers(values: Sequence[object]) -> set[float]:
+    """Return the values, where all are numbers."""
+    found = {value for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
+    return found if len(found) == len({repr(value) for value in values}) else set()
 
 
 def check_tune(study: Study, registry: Registry) -> None:

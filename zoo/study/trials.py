@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Mapping
 
 import attrs
 
-from zoo.study.settings import Setting
+from zoo.study.settings import End, Setting, numbers
 from zoo.train.run import Run
 
 
@@ -44,7 +43,16 @@ class Edge:
     arm: str
     path: str
     value: float
-    end: Literal["smallest", "largest"]
+    end: End
+
+
+@attrs.frozen(kw_only=True)
+class Widening:
+    """A value that was added beyond those that were tried, for every arm, and the arms that chose the outermost."""
+
+    path: str
+    value: float
+    arms: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -55,11 +63,13 @@ class Tuned:
         seeds: those that they were chosen by, which no verdict is about.
         trials: every arm at every setting.
         missing: how many of their runs are not there; nothing is chosen while there are such.
+        widenings: the values that were added to those that the study states, in order.
     """
 
     seeds: tuple[int, ...]
     trials: tuple[Trial, ...]
     missing: int = 0
+    widenings: tuple[Widening, ...] = ()
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -82,7 +92,7 @@ class Tuned:
             if (choice := self.choice(arm)) is None:
                 continue
             for path, value in choice.setting.values.items():
-                tried = _numbers([trial.setting.values[path] for trial in self.of(arm)])
+                tried = numbers([trial.setting.values[path] for trial in self.of(arm)])
                 if len(tried) < 2 or value not in tried:
                     continue
                 if value == max(tried):
@@ -90,9 +100,3 @@ class Tuned:
                 elif value == min(tried) and value != 0:
                     found.append(Edge(arm, path, value, "smallest"))
         return tuple(found)
-
-
-def _numbers(values: Sequence[object]) -> set[float]:
-    """Return the values, where all are numbers."""
-    numbers = {value for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
-    return numbers if len(numbers) == len({repr(value) for value in values}) else set()

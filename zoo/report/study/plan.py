@@ -53,6 +53,14 @@ def _tuning(found: StudyPlan, seeds: int, ledger: Path) -> list[str]:
         f"Tuning: each of {counted(tuning.arms, 'arm')} at {tuning.settings} settings with "
         f"{counted(len(tuning.seeds), 'seed')} of its own ({seed_span(tuning.seeds)}), {counted(each, 'run')} for "
         f"each: {counted(tuning.runs, 'run')}; {stored} {'is' if stored == 1 else 'are'} in {ledger} already.",
+        *(
+            [
+                f"Where an arm chooses the outermost value, one beyond is added for all, up to {most} settings each: "
+                f"{counted(tuning.runs, 'run')} to {tuning.runs + tuning.most_added}."
+            ]
+            if (most := tuning.most_settings) > tuning.settings
+            else []
+        ),
         f"Then at most {counted(tuning.judged(seeds), 'run')} at settings other than the shared one: at what was "
         "chosen, and, where a claim comes out, at what was not.",
     ]

@@ -168,12 +168,16 @@ def _explained(tuned: Tuned) -> Iterator[str]:
 def _beyond(tuned: Tuned) -> Iterator[str]:
     """Say which choices lie at an end of what was tried, and what to do."""
     by_end: dict[tuple[str, float, str], list[Edge]] = {}
+    for added in tuned.widenings:
+        chosen_by = ", ".join(added.arms)
+        yield f"{added.path}={added.value:g} was added for all arms, as {chosen_by} chose the value next to it."
     for edge in tuned.edges:
         by_end.setdefault((edge.path, edge.value, edge.end), []).append(edge)
     for (path, value, end), edges in by_end.items():
         yield (
             f"{path}={value:g}, chosen by {', '.join(edge.arm for edge in edges)}, is the {end} that was tried: a "
-            f"{'larger' if end == 'largest' else 'smaller'} one may be better. Add some to the values that are tuned."
+            f"{'larger' if end == 'largest' else 'smaller'} one may be better. Add some to the values that are tuned, "
+            "or let tune_widen do it."
         )
 
 
