@@ -112,6 +112,20 @@ def test_show_says_what_is_tuned(zoo: Zoo) -> None:
     assert "tunes learning_rate = 0.02, 0.05; momentum = 0.5, 0.9; 3 settings, 1 seed for each\n" in shown.stdout
 
 
+def test_a_range_is_a_table_of_its_ends(zoo: Zoo) -> None:
+    ranged = (*STUDY, "--tune", "learning_rate={low=0.01,high=0.1,log=true}", "--tune-seeds", "1")
+    shown = zoo("study", "show", *ranged, "--tune-budget", "3")
+    assert "tunes learning_rate = 0.01 to 0.1 (log); 3 settings, 1 seed for each\n" in shown.stdout
+    unbounded = zoo("study", "show", *ranged)
+    assert "tune: a range has no last value; state tune_budget, the number of settings to try" in unbounded.stderr
+    lab = Lab("own.sqlite", jobs=1)
+    stated = {"base": "starter/default", "changes": {"bn": {"network.features.*.normalization": "batch"}}}
+    tune = {"learning_rate": {"low": 0.01, "high": 0.1, "log": True}}
+    with lab.open_study({**stated, "tune_budget": 3}, tune=tune) as work:
+        assert work.study.tune is not None
+        assert len(work.study.tune.settings) == 3
+
+
 def test_a_budget_that_tuning_does_not_fit_is_refused(zoo: Zoo) -> None:
     result = zoo("study", "run", *TUNED, "--budget", "0.01s")
     assert result.exit_code == 2

@@ -14,6 +14,7 @@ from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.study.conduct import Auto, proofs
 from zoo.study.definition import Study
+from zoo.study.ranges import Range
 from zoo.study.result import StudyResult
 from zoo.study.settings import beyond
 from zoo.study.tuning import conduct_tuned, tuned_specs, tuning_seeds
@@ -203,13 +204,16 @@ def test_zero_is_a_bound_and_words_have_none(registry: Registry, moved: tuple[St
     from zoo.study.settings import Setting
     from zoo.study.trials import Trial, Tuned
 
-    def edges(path: str, *values: Any) -> tuple[Any, ...]:
+    def edges(path: str, *values: Any, **more: Any) -> tuple[Any, ...]:
         trials = [
             Trial(arm="base", setting=Setting({path: value}), part="validation", runs=(), recalls={}, chosen=not i)
             for i, value in enumerate(values)
         ]
-        return Tuned(seeds=(), trials=tuple(trials)).edges
+        return Tuned(seeds=(), trials=tuple(trials), **more).edges
 
+    near, inside = (Range(low=0.01, high=high, log=True) for high in (0.2, 1.0))
+    assert len(edges("rate", 0.18, 0.02, ranges={"rate": near})) == 1
+    assert edges("rate", 0.18, 0.02, ranges={"rate": inside}) == (), "the range goes on"
     assert edges("momentum", 0.0, 0.5) == ()
     assert len(edges("momentum", 0.5, 0.0)) == 1
     assert edges("training.optimizer", "adam", "sgd") == ()

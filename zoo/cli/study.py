@@ -206,7 +206,10 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
         )
         click.echo(layout.paragraph(about))
         if own.tune:
-            values = "; ".join(f"{path} = {', '.join(map(str, tried))}" for path, tried in own.tune.values.items())
+            values = "; ".join(
+                f"{path} = {', '.join(map(str, tried)) if isinstance(tried, tuple) else tried}"
+                for path, tried in own.tune.values.items()
+            )
             tunes = (
                 f"tunes {values}; {counted(len(own.tune.settings), 'setting')}, "
                 f"{counted(own.design.tune_seeds, 'seed')} for each"

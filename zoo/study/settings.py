@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,13 +13,14 @@ from zoo.errors import SpecError, ZooError
 from zoo.registry import Registry
 from zoo.spec import Spec, paths
 from zoo.spec.resolve import change_label, changed_name
+from zoo.study.ranges import Range, Values, count, read_values
 
 if TYPE_CHECKING:
     from zoo.study.definition import Study
 
 MOST_SETTINGS = 1000
 """Of a grid; more are a budget that nobody has."""
-_POINTS_AT_ONCE = 256
+_POINTS_AT_ONCE, _MOST_BATCHES = 256, 100
 _PAIRED = ("one-at-a-time", "leave-one-out")
 
 End = Literal["smallest", "largest"]
@@ -58,18 +59,19 @@ class Setting:
 class Tune:
     """What is tuned: for each path its values, and the settings that every arm is trained at."""
 
-    values: Mapping[str, tuple[Any, ...]]
+    values: Mapping[str, Values]
     settings: tuple[Setting, ...]
 
 
 def read_tune(study: str, tree: Mapping[str, Any], budget: int | None, widen: int = 0) -> Tune | None:
     """Read what a study states under `tune`: all combinations of the values, or a sample of `budget` of them.
 
-    The sample is quasi-random, so that each path's values come up about equally often, and the same each time.
+    The sample is quasi-random, so that each path's values come up about equally often, and ranges are covered evenly.
+    It is the same each time.
 
     Args:
         study: its name.
-        tree: what it states; `tune` is a table of paths and lists of values.
+        tree: what it states; `tune` is a table of paths and lists of values, or ranges.
         budget: how many settings each arm is trained at; all when None.
         widen: how often values will be added to them at most.
 
@@ -88,16 +90,11 @@ def read_tune(study: str, tree: Mapping[str, Any], budget: int | None, widen: in
         return None
     if not isinstance(stated, Mapping) or not stated or not all(isinstance(path, str) for path in stated):
         raise SpecError(f"{where}: expected a table of paths and lists of values, got {stated!r}")
-    values: dict[str, tuple[Any, ...]] = {}
-    for path, listed in stated.items():
-        if not isinstance(listed, list | tuple) or not listed:
-            raise SpecError(f"{where}.{path}: expected a list of values, such as [0.01, 0.1], got {listed!r}")
-        twice = [value for position, value in enumerate(listed) if value in listed[:position]]
-        if twice:
-            raise SpecError(f"{where}.{path}: {twice[0]!r} is there twice")
-        values[path] = tuple(listed)
-    count = math.prod(map(len, values.values()))
-    wanted = count if budget is None else min(budget, count)
+    values = {path: read_values(f"{where}.{path}", listed) for path, listed in stated.items()}
+    there_are = count(list(values.values()))
+    if budget is None and there_are == math.inf:
+        raise SpecError(f"{where}: a range has no last value; state tune_budget, the number of settings to try")
+    wanted = there_are if budget is None else min(budget, there_are)
     if wanted < 2:
         raise SpecError(f"{where}: a single setting leaves nothing to choose; state more values, or set it in the base")
     if wanted > MOST_SETTINGS:
@@ -105,15 +102,13 @@ def read_tune(study: str, tree: Mapping[str, Any], budget: int | None, widen: in
             f"{where}: {wanted} settings for each arm are more than {MOST_SETTINGS}; state tune_budget, the number of "
             "settings that each arm is trained at"
         )
-    cells = product(*map(range, map(len, values.values()))) if wanted == count else _sample(values, wanted)
-    settings = [
-        Setting({path: listed[index] for (path, listed), index in zip(values.items(), cell, strict=True)})
-        for cell in cells
-    ]
-    tune = Tune(values, tuple(settings))
-    if widen and not any(beyond(numbers(listed), "largest") for listed in values.values()):
+    settings = tuple(_grid(values) if wanted == there_are else islice(sampled(values), int(wanted)))
+    if len(settings) < 2:
+        raise SpecError(f"{where}: the range has a single value, rounded to three digits; state a wider one")
+    tune = Tune(values, settings)
+    if widen and widest(tune, 1) == len(tune.settings):
         raise SpecError(
-            f"study {study!r}: tune_widen: none of what is tuned has two numbers or more, beyond which there are "
+            f"study {study!r}: tune_widen: none of what is tuned lists two numbers or more, beyond which there are "
             "others; leave it out"
         )
     if widen and (most := widest(tune, widen)) > MOST_SETTINGS:
@@ -124,17 +119,28 @@ def read_tune(study: str, tree: Mapping[str, Any], budget: int | None, widen: in
     return tune
 
 
-def _sample(values: Mapping[str, Sequence[Any]], count: int) -> Iterable[tuple[int, ...]]:
-    """Return so many different combinations, as positions, from a scrambled Halton sequence."""
+def _grid(values: Mapping[str, Values]) -> Iterator[Setting]:
+    """Yield all combinations of listed values."""
+    for combination in product(*(listed for listed in values.values() if not isinstance(listed, Range))):
+        yield Setting(dict(zip(values, combination, strict=True)))
+
+
+def sampled(values: Mapping[str, Values]) -> Iterator[Setting]:
+    """Yield different combinations by a scrambled Halton sequence; it ends when hardly any is left."""
     from scipy.stats import qmc
 
-    sizes = [len(listed) for listed in values.values()]
-    points = qmc.Halton(len(sizes), rng=0)
-    found: dict[tuple[int, ...], None] = {}
-    while len(found) < count:
+    points = qmc.Halton(len(values), rng=0)
+    found: dict[str, Setting] = {}
+    for _ in range(_MOST_BATCHES):
         for point in points.random(_POINTS_AT_ONCE):
-            found[tuple(int(share * size) for share, size in zip(point, sizes, strict=True))] = None
-    return islice(found, count)
+            chosen = {
+                path: own.at(share) if isinstance(own, Range) else own[int(share * len(own))]
+                for (path, own), share in zip(values.items(), point.tolist(), strict=True)
+            }
+            setting = Setting(chosen)
+            if setting.label not in found:
+                found[setting.label] = setting
+                yield setting
 
 
 def widest(tune: Tune, times: int) -> int:
@@ -173,14 +179,14 @@ _ENDS: tuple[End, ...] = ("largest", "smallest")
 
 def wider_by(tune: Tune, path: str, end: End) -> tuple[Tune, float] | None:
     """Return what is tuned with a value more at an end, and the value: each setting there is tried with it, too."""
-    tried = numbers([setting.values[path] for setting in tune.settings])
+    stated, tried = tune.values[path], numbers([setting.values[path] for setting in tune.settings])
     value = beyond(tried, end)
-    if value is None:
+    if value is None or isinstance(stated, Range):
         return None
     outermost = max(tried) if end == "largest" else min(tried)
     at_end = (setting for setting in tune.settings if setting.values[path] == outermost)
     added = [attrs.evolve(setting, values={**setting.values, path: value}) for setting in at_end]
-    values = {**tune.values, path: tuple(sorted({*tune.values[path], value}))}
+    values = {**tune.values, path: tuple(sorted({*stated, value}))}
     return attrs.evolve(tune, values=values, settings=(*tune.settings, *added)), value
 
 
@@ -233,7 +239,7 @@ def _each_valid(study: Study, cell: tuple[int, ...], registry: Registry) -> Sequ
     """
     assert study.tune
     spec = study.spec(cell, registry)
-    for setting in study.tune.settings:
+    for setting in (*study.tune.settings, *_at_ends(study.tune)):
         try:
             tuned = setting.of(spec, registry)
         except ZooError as error:
@@ -248,3 +254,11 @@ def _each_valid(study: Study, cell: tuple[int, ...], registry: Registry) -> Sequ
                 "settings cannot be compared; tune what training does"
             )
     return study.tune.settings
+
+
+def _at_ends(tune: Tune) -> Iterator[Setting]:
+    """Yield settings at the ends of the ranges: what is valid there is valid between them."""
+    for path, stated in tune.values.items():
+        if isinstance(stated, Range):
+            for end in stated.ends:
+                yield attrs.evolve(tune.settings[0], values={**tune.settings[0].values, path: end})

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from zoo.study.ranges import Range
 from zoo.study.settings import End, Setting, numbers
 from zoo.train.run import Run
 
@@ -64,12 +65,14 @@ class Tuned:
         trials: every arm at every setting.
         missing: how many of their runs are not there; nothing is chosen while there are such.
         widenings: the values that were added to those that the study states, in order.
+        ranges: by path, what values were taken from, where they are not listed.
     """
 
     seeds: tuple[int, ...]
     trials: tuple[Trial, ...]
     missing: int = 0
     widenings: tuple[Widening, ...] = ()
+    ranges: Mapping[str, Range] = attrs.field(factory=dict)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -86,17 +89,28 @@ class Tuned:
 
     @property
     def edges(self) -> tuple[Edge, ...]:
-        """The chosen values that are the smallest or the largest that was tried; 0 is a bound of its own."""
+        """The chosen values that are the smallest or the largest that was tried; 0 is a bound of its own.
+
+        Of a range, only where they lie in the last tenth of it.
+        """
         found = []
         for arm in self.arms:
             if (choice := self.choice(arm)) is None:
                 continue
             for path, value in choice.setting.values.items():
                 tried = numbers([trial.setting.values[path] for trial in self.of(arm)])
-                if len(tried) < 2 or value not in tried:
+                if (
+                    len(tried) < 2
+                    or value not in tried
+                    or (path in self.ranges and _is_inside(self.ranges[path], value))
+                ):
                     continue
                 if value == max(tried):
                     found.append(Edge(arm, path, value, "largest"))
                 elif value == min(tried) and value != 0:
                     found.append(Edge(arm, path, value, "smallest"))
         return tuple(found)
+
+
+def _is_inside(stated: Range, value: float) -> bool:
+    return 0.1 < stated.share(value) < 0.9

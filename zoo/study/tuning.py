@@ -24,6 +24,7 @@ from zoo.study.confirm import fresh_seeds
 from zoo.study.definition import Cell, Study
 from zoo.study.images import Imaged
 from zoo.study.measure import counted_recall
+from zoo.study.ranges import Range
 from zoo.study.result import StudyResult
 from zoo.study.settings import End, Setting, check_tune, wider_by
 from zoo.study.trials import Trial, Tuned, Widening
@@ -191,6 +192,7 @@ def tune(
     Raises:
         BuildError: an arm can be trained at some of the settings and not at others.
     """
+    assert study.tune
     specs = tuned_specs(study, registry)
     distinct = {spec.identity: spec for own in specs.values() for spec in own}
     runs: dict[str, dict[int, Run]] = {identity: {} for identity in distinct}
@@ -216,7 +218,8 @@ def tune(
             tried[best] = attrs.evolve(tried[best], chosen=True)
             settings[cell] = tried[best].setting
         trials += tried
-    return Tuned(seeds=tuple(seeds), trials=tuple(trials), missing=missing), settings
+    ranges = {path: own for path, own in study.tune.values.items() if isinstance(own, Range)}
+    return Tuned(seeds=tuple(seeds), trials=tuple(trials), missing=missing, ranges=ranges), settings
 
 
 def _trial(study: Study, cell: Cell, position: int, runs: dict[int, Run], classes: int) -> Trial:
