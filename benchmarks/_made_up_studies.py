@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import attrs
@@ -20,7 +21,7 @@ from zoo.study.definition import Cell, Study, read_study
 from zoo.study.designs import Outcome, search
 from zoo.study.rivals import RivalArms
 from zoo.study.settings import Setting
-from zoo.study.tuning import tune_wider, tuned_specs, tuning_seeds
+from zoo.study.tuning import tune_further, tuned_specs, tuning_seeds
 from zoo.train.run import EpochRecord, Run, RunKey
 
 
@@ -100,6 +101,34 @@ def widening(tables: int, generator: np.random.Generator) -> Iterator[Row]:
     for case in BEYOND:
         for seeds in (5, 20):
             yield from widened_rows(case, seeds, tables, generator)
+
+
+def sampling(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Changes and a base, tuned over settings of which most are suggested; "otherwise" by what was chosen alone."""
+    for name, best in SAMPLED.items():
+        for seeds in (5, 20):
+            yield sampled_row(name, best, seeds, tables, generator)
+
+
+SAMPLED = {
+    "without effect": (0.03, 0.03, 0.03),
+    "that only move the best setting": (0.1, 0.005, 0.005),
+}
+"""The best learning rates of the base and of both changes, at which all are alike."""
+
+
+def sampled_row(name: str, best: Sequence[float], seeds: int, tables: int, generator: np.random.Generator) -> Row:
+    """Simulate studies that tune by suggestions, and count those with a claim that is false of the settings tried."""
+    made = MadeSampling(best, generator, budget=9)
+    judged = [made.judged(seeds) for _ in range(tables)]
+    found, alone = (np.mean([any(map(_is_false, each[side], each[2])) for each in judged]) for side in (0, 1))
+    return Row(
+        about=f"2 changes {name}; 9 settings, 6 of them suggested by optuna:tpe; 3 tuning seeds, {seeds} seeds",
+        figure='any "helps" or "hurts" that is false of the settings tried',
+        wanted="at most 0.05",
+        otherwise=float(alone),
+        zoo=float(found),
+    )
 
 
 @attrs.frozen
@@ -212,7 +241,7 @@ class MadeTuning:
         """
         self._blocks: dict[int, float] = {}
         registry = default_registry()
-        study, _, settings = tune_wider(
+        study, _, settings = tune_further(
             self.study, self._train, seeds=tuning_seeds(self.study, range(seeds)), classes=CLASSES, registry=registry
         )
         table = ArmTable(attrs.evolve(study, settings=settings), self._train, CLASSES, registry)
@@ -223,19 +252,23 @@ class MadeTuning:
             claims, _ = judge_pairs(table.study, pairs, table, range(seeds), None, [str(seeds)], RivalArms(table))
         step = table.image_step()
         alone = judge([estimate(table.differences(arm, base), step) for arm in changed], level=share(1))
-        best = [max(self._truth[spec.identity] for spec in own) for own in tuned_specs(study, registry).values()]
+        best = [max(map(self._mean, own)) for own in tuned_specs(study, registry).values()]
         return (
             [claim.comparison.verdict for claim in claims],
             [each.verdict for each in alone],
             [mean - best[0] for mean in best[1:]],
         )
 
+    def _mean(self, spec: Spec) -> float:
+        """Return a spec's true recall, less 0.9."""
+        return self._truth[spec.identity]
+
     def _train(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
         return [self._run(spec, identity, seed) for spec in specs for identity in [spec.identity] for seed in seeds]
 
     def _run(self, spec: Spec, identity: str, seed: int) -> Run:
         block = self._blocks.setdefault(seed, self._generator.normal(0, BLOCK))
-        recall = 0.9 + self._truth[identity] + block + self._generator.normal(0, OWN)
+        recall = 0.9 + self._mean(spec) + block + self._generator.normal(0, OWN)
         return Run(
             key=RunKey(identity, seed, "", "", "fp32"),
             name=spec.name,
@@ -244,6 +277,30 @@ class MadeTuning:
             status="finished",
             epochs=(EpochRecord(1, 0.1, 1.0, 0.1, {"validation": evaluation(recall)}),),
         )
+
+
+class MadeSampling(MadeTuning):
+    """The same over a range of learning rates, of which most are suggested; recall falls off beside each arm's best."""
+
+    def __init__(self, best: Sequence[float], generator: np.random.Generator, *, budget: int) -> None:
+        self._generator, registry = generator, default_registry()
+        tree = {
+            "base": "starter/default",
+            "changes": {name: {path: value} for name, path, value in CHANGES[:2]},
+            "tune": {"learning_rate": {"low": 0.001, "high": 0.3, "log": True}},
+            "tune_budget": budget,
+            "tune_sampler": "optuna:tpe",
+        }
+        read = read_study(tree, registry=registry, name="made-up")
+        self.study = KnownStudy(
+            name=read.name, base=read.base, factors=read.factors, design=read.design, tune=read.tune
+        )  # fmt: skip
+        self._best = dict(zip(("base", *(name for name, _, _ in CHANGES[:2])), best, strict=True))
+
+    def _mean(self, spec: Spec) -> float:
+        arm = spec.name.partition("[")[2][:1]
+        rate = spec.training.optimizer.values()["learning_rate"]
+        return -0.015 * abs(math.log10(rate / self._best[arm if arm in self._best else "base"]))
 
 
 @attrs.frozen

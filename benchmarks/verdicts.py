@@ -12,6 +12,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,7 +25,7 @@ from _harness import guarded, processor, write_json
 from _made_up import Row
 from _made_up_places import in_general, shared_seeds
 from _made_up_splits import splits
-from _made_up_studies import confirmations, tuning, widening
+from _made_up_studies import confirmations, sampling, tuning, widening
 from _made_up_tables import advice, agreement, choices, effects, losses, rank_intervals, skewed
 from tabulate import tabulate
 
@@ -42,6 +43,7 @@ SIMULATIONS: dict[str, Callable[[int, np.random.Generator], Iterator[Row]]] = {
     "general": in_general,
     "tuning": tuning,
     "widening": widening,
+    "sampling": sampling,
     "shared": shared_seeds,
     "splits": splits,
 }
@@ -72,8 +74,12 @@ def main(tables: int, only: tuple[str, ...], processes: int, json_path: Path | N
         "tables": tables,
     }
     asked = [name for name in SIMULATIONS if not only or name in only]
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        rows = [row for found in pool.map(_rows, asked, [tables] * len(asked)) for row in found]
+    with ExitStack() as stack:
+        carry_out = map
+        if processes > 1:
+            pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+            carry_out = stack.enter_context(pool).map
+        rows = [row for found in carry_out(_rows, asked, [tables] * len(asked)) for row in found]
     click.echo(", ".join(f"{name} {value}" for name, value in surroundings.items()) + "\n")
     click.echo(tabulate([_texts(row) for row in rows], headers="keys", tablefmt="github", disable_numparse=True))
     write_json(json_path, surroundings, {"rows": [attrs.asdict(row) for row in rows]})

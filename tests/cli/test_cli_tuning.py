@@ -35,7 +35,7 @@ def test_plan_then_run_then_report(zoo: Zoo, folder: Path) -> None:
     as_json = json.loads(zoo("study", "plan", *TUNED, "--json").stdout)
     assert as_json["tuning"] == {
         "arms": 2, "settings": 2, "most_settings": 2, "seeds": [100000], "runs": 4, "most_added_runs": 0, "missing": 4,
-        "stored": 0, "other_arms": 2,
+        "stored": 0, "other_arms": 2, "sampler": None,
     }  # fmt: skip
 
     ran = zoo("study", "run", *TUNED, "--jobs", "1", "-o", "report.html")
@@ -110,6 +110,25 @@ def test_the_plan_says_how_many_runs_widening_may_add(zoo: Zoo) -> None:
 def test_show_says_what_is_tuned(zoo: Zoo) -> None:
     shown = zoo("study", "show", *TUNED, "--tune", "momentum=0.5,0.9", "--tune-budget", "3")
     assert "tunes learning_rate = 0.02, 0.05; momentum = 0.5, 0.9; 3 settings, 1 seed for each\n" in shown.stdout
+
+
+def test_what_is_suggested_is_found_again(zoo: Zoo, folder: Path) -> None:
+    sampled = (*STUDY[:-1], "sampled.sqlite", "--tune", "learning_rate={low=0.01,high=0.1,log=true}",
+               "--tune-seeds", "1", "--tune-budget", "3", "--tune-sampler", "optuna:tpe")  # fmt: skip
+    planned = zoo("study", "plan", *sampled)
+    assert (
+        "Tuning: each of 2 arms at 2 settings with 1 seed of its own (100000), 2 runs for each: 4 runs; 0 are in "
+        "sampled.sqlite already. Then optuna:tpe suggests some to each arm in turn, and all are trained at them, up to "
+        "3 settings each: 4 runs to 6."
+    ) in " ".join(planned.stdout.split())
+    assert json.loads(zoo("study", "plan", *sampled, "--json").stdout)["tuning"]["sampler"] == "optuna:tpe"
+    ran = zoo("study", "run", *sampled, "--jobs", "1")
+    assert ran.exit_code == 0, ran.stderr
+    words = " ".join(ran.stdout.split())
+    assert "What optuna:tpe suggested to one arm was tried by all. Each arm was trained at 3 settings" in words
+    assert "--tune 'learning_rate={low=0.01,high=0.1,log=true}'" in ran.stdout
+    assert "--tune-budget 3 --tune-sampler optuna:tpe" in ran.stdout
+    assert zoo("study", "report", *sampled).stdout == ran.stdout
 
 
 def test_a_range_is_a_table_of_its_ends(zoo: Zoo) -> None:

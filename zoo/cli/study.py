@@ -7,7 +7,7 @@ import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import attrs
 import click
@@ -32,6 +32,7 @@ from zoo.report.text import counted
 from zoo.spec.paths import parse_values
 from zoo.study.definition import Study, design_names, study_tree
 from zoo.study.places import PooledStudy, read_any
+from zoo.study.settings import Sampler
 
 if TYPE_CHECKING:
     from zoo.lab.lab import Lab
@@ -95,6 +96,8 @@ def _judged_by(command: Command) -> Command:
 def _described_by(command: Command) -> Command:
     """Add what describes a study."""
     for option in (
+        click.option("--tune-sampler", type=click.Choice(get_args(Sampler)), metavar="SAMPLER",
+                     help=f"Let it suggest settings by those that were tried: {' or '.join(get_args(Sampler))}."),
         click.option("--tune-widen", type=click.IntRange(min=0), metavar="N",
                      help="Up to N times, add a value for all arms where one chose the outermost.  [default: the "
                      "study's]"),
@@ -376,6 +379,7 @@ def _tuning(found: ShownStudyPlan) -> dict[str, Any] | None:
         "seeds": list(tuning.seeds),
         "runs": tuning.runs,
         "most_added_runs": tuning.most_added,
+        "sampler": tuning.sampler,
         "missing": len(tuning.plan.missing),
         "stored": tuning.plan.stored,
         "other_arms": tuning.others,
@@ -469,6 +473,7 @@ def _study(lab: Lab, options: dict[str, Any]) -> Study | PooledStudy:
         "tune_seeds",
         "tune_budget",
         "tune_widen",
+        "tune_sampler",
     ):
         if options[key] is not None:
             tree[key] = options[key]
@@ -629,6 +634,7 @@ def _command(plugins: Plugins, lab: Lab, study: Study | PooledStudy, options: di
         ("--tune-seeds", options["tune_seeds"]),
         ("--tune-budget", options["tune_budget"]),
         ("--tune-widen", options["tune_widen"]),
+        ("--tune-sampler", options["tune_sampler"]),
         ("--epochs", options["epochs"] or defaults.get("training.epochs")),
         *(("--data", dataset) for dataset in data),
         ("--seeds", options["seeds"] or told["seeds"] or study.design.seeds),

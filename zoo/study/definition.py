@@ -20,7 +20,7 @@ from zoo.spec.fields import WIDTH
 from zoo.spec.resolve import changed_name, resolve
 from zoo.statistics.fractions import most_changes
 from zoo.study.comparable import RECALLS, unlike
-from zoo.study.settings import Setting, Tune, check_tune, read_tune, widest
+from zoo.study.settings import Sampler, Setting, Tune, check_tune, read_tune, widest
 from zoo.train.run import Run, RunKey
 
 DesignName = Literal["one-at-a-time", "leave-one-out", "stepwise", "forward", "backward", "factorial", "fractional"]
@@ -74,6 +74,7 @@ class Design:
         tune_seeds: how many seeds the setting of each arm is chosen by, where the study tunes.
         tune_budget: how many settings each arm is trained at then; all combinations when None.
         tune_widen: how often values are added where an arm chose the outermost of those that were tried.
+        tune_sampler: what suggests settings by those that were tried; a quasi-random sample where None.
     """
 
     description: str = ""
@@ -88,6 +89,7 @@ class Design:
     tune_seeds: PositiveInt = 3
     tune_budget: PositiveInt | None = None
     tune_widen: NonNegativeInt = 0
+    tune_sampler: Sampler | None = None
 
 
 attrs.resolve_types(Design)
@@ -132,7 +134,11 @@ class Study:
     @property
     def most_settings(self) -> int:
         """How many settings each arm may be trained at in the end; 0 where nothing is tuned."""
-        return widest(self.tune, self.design.tune_widen) if self.tune else 0
+        if self.tune is None:
+            return 0
+        if self.design.tune_sampler:
+            return self.design.tune_budget or 0
+        return widest(self.tune, self.design.tune_widen)
 
     def single_changes(self) -> Iterator[Cell]:
         """Yield the combinations that change one thing: each factor's levels, the factors in order."""
@@ -279,7 +285,7 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
     notes: list[str] = []
     changes = _table(tree["changes"], f"study {name!r}: changes", "named changes")
     factors = tuple(_factor(name, key, change, base, registry, notes) for key, change in changes.items())
-    tune = read_tune(name, tree, design.tune_budget, design.tune_widen)
+    tune = read_tune(name, tree, design.tune_budget, design.tune_widen, design.tune_sampler)
     study = Study(name=name, base=base, factors=factors, design=design, notes=tuple(notes), tune=tune)
     check(study, registry)
     return study

@@ -24,6 +24,7 @@ from zoo.study.conduct import FIRST_SEEDS, MOST_SEEDS
 from zoo.study.confirm import most_confirming_runs
 from zoo.study.definition import DesignName, Study, check
 from zoo.study.measure import learned_recall, training_overlap
+from zoo.study.settings import Sampler
 from zoo.study.tuning import tuned_specs
 from zoo.train.run import Run
 
@@ -59,7 +60,8 @@ class TuningPlan:
         plan: of the runs that settings are chosen by.
         arms: how many are tuned.
         settings: how many each of them is trained at.
-        most_settings: how many there may be in the end, where an arm chooses the outermost.
+        most_settings: how many there may be in the end, where others are suggested, or an arm chooses the outermost.
+        sampler: what suggests them; None where nothing does.
         seeds: those that the settings are chosen by.
         others: how many arms at settings other than the shared one there are at most.
     """
@@ -70,6 +72,7 @@ class TuningPlan:
     most_settings: int
     seeds: tuple[int, ...]
     others: int
+    sampler: Sampler | None = None
 
     @property
     def runs(self) -> int:
@@ -96,6 +99,7 @@ def tuning_plan(study: Study, plan: Plan, seeds: Sequence[int], *, registry: Reg
         arms=len(specs),
         settings=len(study.tune.settings),
         most_settings=study.most_settings,
+        sampler=study.design.tune_sampler,
         seeds=tuple(seeds),
         others=sum(spec.identity != study.spec(cell, registry).identity for cell, own in specs.items() for spec in own)
         + len(specs) * (study.most_settings - len(study.tune.settings)),

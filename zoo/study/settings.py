@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 MOST_SETTINGS = 1000
 """Of a grid; more are a budget that nobody has."""
 _POINTS_AT_ONCE, _MOST_BATCHES = 256, 100
+_LEAST_SAMPLED = 3
 _PAIRED = ("one-at-a-time", "leave-one-out")
 
+Sampler = Literal["optuna:tpe", "optuna:gp"]
+"""Suggests settings: the tree-structured Parzen estimator, or Gaussian processes."""
 End = Literal["smallest", "largest"]
 """Of the values that were tried."""
 
@@ -63,7 +66,9 @@ class Tune:
     settings: tuple[Setting, ...]
 
 
-def read_tune(study: str, tree: Mapping[str, Any], budget: int | None, widen: int = 0) -> Tune | None:
+def read_tune(
+    study: str, tree: Mapping[str, Any], budget: int | None, widen: int = 0, sampler: Sampler | None = None
+) -> Tune | None:
     """Read what a study states under `tune`: all combinations of the values, or a sample of `budget` of them.
 
     The sample is quasi-random, so that each path's values come up about equally often, and ranges are covered evenly.
@@ -74,6 +79,7 @@ def read_tune(study: str, tree: Mapping[str, Any], budget: int | None, widen: in
         tree: what it states; `tune` is a table of paths and lists of values, or ranges.
         budget: how many settings each arm is trained at; all when None.
         widen: how often values will be added to them at most.
+        sampler: what will suggest most of the settings; those to begin with are of the sample.
 
     Returns:
         None where nothing is tuned.
@@ -84,7 +90,7 @@ def read_tune(study: str, tree: Mapping[str, Any], budget: int | None, widen: in
     where = f"study {study!r}: tune"
     stated = tree.get("tune")
     if stated is None:
-        for key in ("tune_seeds", "tune_budget", "tune_widen"):
+        for key in ("tune_seeds", "tune_budget", "tune_widen", "tune_sampler"):
             if key in tree:
                 raise SpecError(f"study {study!r}: {key}: nothing is tuned; state tune, too, or leave it out")
         return None
@@ -102,6 +108,9 @@ def read_tune(study: str, tree: Mapping[str, Any], budget: int | None, widen: in
             f"{where}: {wanted} settings for each arm are more than {MOST_SETTINGS}; state tune_budget, the number of "
             "settings that each arm is trained at"
         )
+    if sampler:
+        _check_sampler(study, budget, there_are, widen)
+        wanted = first_settings(int(wanted))
     settings = tuple(_grid(values) if wanted == there_are else islice(sampled(values), int(wanted)))
     if len(settings) < 2:
         raise SpecError(f"{where}: the range has a single value, rounded to three digits; state a wider one")
@@ -117,6 +126,28 @@ def read_tune(study: str, tree: Mapping[str, Any], budget: int | None, widen: in
             "are the most; widen less often"
         )
     return tune
+
+
+def first_settings(budget: int) -> int:
+    """Return how many settings are tried before a sampler suggests any: a third of them."""
+    return max(2, math.ceil(budget / 3))
+
+
+def _check_sampler(study: str, budget: int | None, there_are: float, widen: int) -> None:
+    """Refuse a sampler that would have nothing to suggest.
+
+    Raises:
+        SpecError: says why.
+    """
+    where = f"study {study!r}: tune_sampler"
+    if budget is None:
+        raise SpecError(f"{where}: state tune_budget, too: the number of settings that each arm is trained at")
+    if budget >= there_are:
+        raise SpecError(f"{where}: tune_budget = {budget} tries all {there_are} settings that there are; leave it out")
+    if budget < _LEAST_SAMPLED:
+        raise SpecError(f"{where}: it takes a tune_budget of {_LEAST_SAMPLED} or more, got {budget}")
+    if widen:
+        raise SpecError(f"{where}: it goes with ranges that are wide enough, and not with tune_widen; leave one out")
 
 
 def _grid(values: Mapping[str, Values]) -> Iterator[Setting]:

@@ -66,6 +66,7 @@ class Tuned:
         missing: how many of their runs are not there; nothing is chosen while there are such.
         widenings: the values that were added to those that the study states, in order.
         ranges: by path, what values were taken from, where they are not listed.
+        sampler: what suggested settings; "" where nothing did.
     """
 
     seeds: tuple[int, ...]
@@ -73,6 +74,7 @@ class Tuned:
     missing: int = 0
     widenings: tuple[Widening, ...] = ()
     ranges: Mapping[str, Range] = attrs.field(factory=dict)
+    sampler: str = ""
 
     @property
     def arms(self) -> tuple[str, ...]:

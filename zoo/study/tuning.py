@@ -26,6 +26,7 @@ from zoo.study.images import Imaged
 from zoo.study.measure import counted_recall
 from zoo.study.ranges import Range
 from zoo.study.result import StudyResult
+from zoo.study.samplers import suggested
 from zoo.study.settings import End, Setting, check_tune, wider_by
 from zoo.study.trials import Trial, Tuned, Widening
 from zoo.train.run import Run
@@ -88,7 +89,7 @@ def conduct_tuned(
             waiting=waiting, confirms=confirms, shown=shown,
         )  # fmt: skip
 
-    study, tuned, settings = tune_wider(
+    study, tuned, settings = tune_further(
         study, train, seeds=tuning_seeds(study, seeds), classes=len(dataset.classes), registry=registry, fits=fits
     )
     shared = conducted(study, waiting=tuned.missing, confirms=False)
@@ -98,7 +99,7 @@ def conduct_tuned(
     return attrs.evolve(result, tuned=tuned, shared=shared.claims, notes=(*result.notes, *_notes(tuned)))
 
 
-def tune_wider(
+def tune_further(
     study: Study,
     train: Train,
     *,
@@ -107,7 +108,7 @@ def tune_wider(
     registry: Registry,
     fits: Callable[[Spec], bool] = lambda spec: True,
 ) -> tuple[Study, Tuned, dict[Cell, Setting]]:
-    """Tune every arm, and add values where an arm chose the outermost, as often as the study says.
+    """Tune every arm, and go on: with what a sampler suggests, or beyond the outermost values, as the study says.
 
     Args:
         study: what is tuned.
@@ -125,6 +126,15 @@ def tune_wider(
     """
     again = partial(tune, train=train, seeds=seeds, classes=classes, registry=registry, fits=fits)
     tuned, settings = again(study)
+    if sampler := study.design.tune_sampler:
+        assert study.tune
+        while not tuned.missing and (left := study.most_settings - len(study.tune.settings)) > 0:
+            more = suggested(tuned, study.tune.values, sampler, left)
+            if not more:
+                break
+            study = attrs.evolve(study, tune=attrs.evolve(study.tune, settings=(*study.tune.settings, *more)))
+            tuned, settings = again(study)
+        return study, attrs.evolve(tuned, sampler=sampler), settings
     widenings: tuple[Widening, ...] = ()
     for _ in range(study.design.tune_widen):
         if tuned.missing:

@@ -157,8 +157,9 @@ def _explained(tuned: Tuned) -> Iterator[str]:
     shared = next((trial.setting.label for trial in tuned.of(tuned.arms[0]) if trial.shared), None)
     yield f"The shared setting is the base's own, {shared or 'which is none of those that were tried'}."
     each = len(tuned.of(tuned.arms[0]))
+    by = f"What {tuned.sampler} suggested to one arm was tried by all. E" if tuned.sampler else "E"
     yield (
-        f"Each arm was trained at {each} settings with {counted(len(tuned.seeds), 'seed')} of its own "
+        f"{by}ach arm was trained at {each} settings with {counted(len(tuned.seeds), 'seed')} of its own "
         f"({seed_span(tuned.seeds)}), {counted(each * len(tuned.seeds), 'run')} for each, and is judged at the best by "
         "other seeds. After tuning, a claim is about both sides at their best setting: it holds beside each that the "
         "other side was tried at."
