@@ -156,6 +156,11 @@ def test_a_range_is_covered_evenly_and_the_same_each_time(registry: Registry) ->
             'choose nothing; take select = "validation", or leave tune out',
         ),
         (
+            {"tune": RATES, "folds": 5},
+            "tune: with folds, claims are about other images than those at hand, which settings would be chosen on, "
+            "and would suit too well; leave one of the two out",
+        ),
+        (
             {"tune": RATES, "design": "factorial"},
             "tune: it goes with the designs one-at-a-time and leave-one-out, whose claims are about pairs of arms, and "
             "not with factorial: that another setting might have been chosen is not in the error of its claims",

@@ -218,7 +218,16 @@ def wider_by(tune: Tune, path: str, end: End) -> tuple[Tune, float] | None:
     at_end = (setting for setting in tune.settings if setting.values[path] == outermost)
     added = [attrs.evolve(setting, values={**setting.values, path: value}) for setting in at_end]
     values = {**tune.values, path: tuple(sorted({*stated, value}))}
-    return attrs.evolve(tune, values=values, settings=(*tune.settings, *added)), value
+    return attrs.evolve(tune, values=values, settings=tuple(_in_order((*tune.settings, *added), values))), value
+
+
+def _in_order(settings: Iterable[Setting], values: Mapping[str, Values]) -> list[Setting]:
+    """Return settings as the values are stated, those of a range by size."""
+
+    def place(setting: Setting) -> list[Any]:
+        return [own if isinstance(s := values[path], Range) else s.index(own) for path, own in setting.values.items()]
+
+    return sorted(settings, key=place)
 
 
 def numbers(values: Sequence[object]) -> set[float]:
@@ -241,6 +250,11 @@ def check_tune(study: Study, registry: Registry) -> None:
         raise SpecError(
             f"{where}: settings are chosen by recall on the validation part, and this study selects on test, which "
             'must choose nothing; take select = "validation", or leave tune out'
+        )
+    if study.base.data.resplit:
+        raise SpecError(
+            f"{where}: with {'folds' if design.folds else 'resplit'}, claims are about other images than those at "
+            "hand, which settings would be chosen on, and would suit too well; leave one of the two out"
         )
     if design.design not in _PAIRED:
         raise SpecError(
