@@ -123,6 +123,8 @@ def test_a_value_that_no_arm_can_take_is_not_added(registry: Registry, digits: D
         ((-2.0, -1.0), -0.5, -4.0),
         ((7, 8), 9, 6),
         ((0.1,), None, None),
+        ((1, 10**300), None, 0),
+        ((1e300, 1e308), None, 1e292),
         ((), None, None),
     ],
 )

@@ -12,6 +12,8 @@ from zoo.errors import SpecError
 
 _DIGITS = 3
 """To which values within a range are rounded: settings have names that people can type."""
+_MOST = 1e100
+"""Of an end of a range; with larger ones cannot be reckoned."""
 
 
 @attrs.frozen(kw_only=True)
@@ -84,7 +86,7 @@ def _range(where: str, stated: Any) -> Range:
         raise SpecError(f"{where}: unknown key {unknown[0]!r}; a range has low, high and log")
     low, high, log = stated.get("low"), stated.get("high"), stated.get("log", False)
     for name, value in (("low", low), ("high", high)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MOST:
             raise SpecError(f"{where}.{name}: expected a number, got {value!r}")
     if not isinstance(log, bool):
         raise SpecError(f"{where}.log: expected true or false, got {log!r}")

@@ -194,15 +194,19 @@ def beyond(tried: Iterable[float], end: End) -> float | None:
     """Return the next value after the largest, or the smallest: as far off as the last two are from each other.
 
     Values of one sign are apart by a ratio, others by a difference. None where there is no other: of fewer than two, or
-    of whole numbers that are too close.
+    of numbers that are too close, or too large.
     """
     ordered = sorted(set(tried), reverse=end == "smallest")
     if len(ordered) < 2:
         return None
     before, last = ordered[-2:]
-    value = last * last / before if before and last / before > 0 else 2 * last - before
-    value = round(value) if all(isinstance(number, int) for number in ordered) else float(f"{value:.3g}")
-    return None if value in ordered or (value > last) != (end == "largest") else value
+    try:
+        value = last * (last / before) if before and last / before > 0 else 2 * last - before
+        value = round(value) if all(isinstance(number, int) for number in ordered) else float(f"{value:.3g}")
+    except OverflowError:
+        return None
+    is_other = math.isfinite(value) and value not in ordered and (value > last) == (end == "largest")
+    return value if is_other else None
 
 
 _ENDS: tuple[End, ...] = ("largest", "smallest")
