@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+import zoo.statistics.paired
+import zoo.statistics.verdicts
 from zoo.spec import Spec
 from zoo.train.run import Evaluation
 
@@ -52,6 +58,16 @@ def drawn(generator: np.random.Generator, tables: int, truth: list[float], seeds
 
 def by_seed(recalls: Recalls, start: int = 0) -> dict[int, float]:
     return dict(enumerate(recalls.tolist(), start))
+
+
+@contextmanager
+def judged_alone() -> Iterator[None]:
+    """Leave out what a verdict does not depend on and takes most of the time: more seeds, and the test of signs."""
+    with (
+        patch.object(zoo.statistics.verdicts, "more_seeds", return_value=None),
+        patch.object(zoo.statistics.paired, "_p_of_signs", return_value=None),
+    ):
+        yield
 
 
 def evaluation(recall: float) -> Evaluation:

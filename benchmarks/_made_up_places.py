@@ -5,14 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from functools import cache, partial
-from unittest.mock import patch
 
 import numpy as np
 import scipy
-from _made_up import BLOCK, CHANGES, OWN, Recalls, Row, evaluation
+from _made_up import BLOCK, CHANGES, OWN, Recalls, Row, evaluation, judged_alone
 from statsmodels.stats.meta_analysis import combine_effects
 
-import zoo.statistics.verdicts
 from zoo.registry import default_registry
 from zoo.statistics.paired import compare
 from zoo.statistics.sequential import share
@@ -111,8 +109,7 @@ def _pooled(recalls: Recalls) -> PooledResult:
                 Claim(change=arm.name, treatment=arm.name, control="base", comparison=_NOTHING) for arm in arms[1:]
             ),
         )
-    # How many more seeds would decide takes most of the time, and is not counted.
-    with patch.object(zoo.statistics.verdicts, "more_seeds", return_value=None):
+    with judged_alone():
         return summarize_places(study, found, seeds=recalls.shape[2])
 
 

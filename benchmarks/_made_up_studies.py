@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import attrs
 import numpy as np
-from _made_up import BLOCK, BY_NAME, CHANGES, CLASSES, OWN, Recalls, Row, evaluation
+from _made_up import BLOCK, BY_NAME, CHANGES, CLASSES, OWN, Recalls, Row, evaluation, judged_alone
 
 from zoo.registry import Registry, default_registry
 from zoo.spec import Spec
 from zoo.statistics.paired import compare, estimate
 from zoo.statistics.sequential import share
-from zoo.statistics.verdicts import judge
+from zoo.statistics.verdicts import ROUNDING, judge
 from zoo.study.arms import ArmTable, TrainedArm
 from zoo.study.conduct import ArmPair, judge_pairs
 from zoo.study.confirm import confirm
@@ -20,7 +21,7 @@ from zoo.study.definition import Cell, Study, read_study
 from zoo.study.designs import Outcome, search
 from zoo.study.rivals import RivalArms
 from zoo.study.settings import Setting
-from zoo.study.tuning import tune, tuned_specs, tuning_seeds
+from zoo.study.tuning import tune_further, tuned_specs, tuning_seeds
 from zoo.train.run import EpochRecord, Run, RunKey
 
 
@@ -95,6 +96,41 @@ def tuning(tables: int, generator: np.random.Generator) -> Iterator[Row]:
             yield tuned_row(case, seeds, tables, generator)
 
 
+def widening(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """The same over two settings, where the best of the base lies beyond them; "otherwise" nothing is added."""
+    for case in BEYOND:
+        for seeds in (5, 20):
+            yield from widened_rows(case, seeds, tables, generator)
+
+
+def sampling(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Changes and a base, tuned over settings of which most are suggested; "otherwise" by what was chosen alone."""
+    for name, best in SAMPLED.items():
+        for seeds in (5, 20):
+            yield sampled_row(name, best, seeds, tables, generator)
+
+
+SAMPLED = {
+    "without effect": (0.03, 0.03, 0.03),
+    "that only move the best setting": (0.1, 0.005, 0.005),
+}
+"""The best learning rates of the base and of both changes, at which all are alike."""
+
+
+def sampled_row(name: str, best: Sequence[float], seeds: int, tables: int, generator: np.random.Generator) -> Row:
+    """Simulate studies that tune by suggestions, and count those with a claim that is false of the settings tried."""
+    made = MadeSampling(best, generator, budget=9)
+    judged = [made.judged(seeds) for _ in range(tables)]
+    found, alone = (np.mean([any(map(_is_false, each[side], each[2])) for each in judged]) for side in (0, 1))
+    return Row(
+        about=f"2 changes {name}; 9 settings, 6 of them suggested by optuna:tpe; 3 tuning seeds, {seeds} seeds",
+        figure='any "helps" or "hurts" that is false of the settings tried',
+        wanted="at most 0.05",
+        otherwise=float(alone),
+        zoo=float(found),
+    )
+
+
 @attrs.frozen
 class TunedCase:
     """Two changes that are tuned, and the true recalls of base and changes at each setting, less 0.9."""
@@ -121,6 +157,35 @@ TUNED = (
 )
 
 
+WIDE = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)
+_RISING, _WITHIN = (-0.030, -0.024, -0.018, -0.012, -0.006, 0.0), (-0.012, -0.006, 0.0, -0.006, -0.012, -0.018)
+BEYOND = (
+    TunedCase("without effect, the best setting beyond the largest", _RISING, _RISING),
+    TunedCase("that only move the best setting from beyond the largest to the smallest", _RISING, _WITHIN),
+)
+
+
+def widened_rows(case: TunedCase, seeds: int, tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Simulate studies that tune over two settings of `WIDE`, with others added up to twice, and with none added."""
+    truth = np.array([case.base, case.change, case.change])
+    said, false = [], []
+    for widen in (2, 0):
+        made = MadeTuning(truth, generator, rates=WIDE, stated=(0.01, 0.02), widen=widen)
+        judged = [made.judged(seeds) for _ in range(tables)]
+        said.append(np.mean([any(v in ("helps", "hurts") for v in verdicts) for verdicts, _, _ in judged]))
+        false.append(np.mean([any(map(_is_false, verdicts, tried)) for verdicts, _, tried in judged]))
+    about = f"2 changes {case.name}; 3 tuning seeds, {seeds} seeds, widened up to 2 times"
+    for figure, wanted, (zoo, otherwise) in (
+        ('any "helps" or "hurts" that is false of the settings tried', "at most 0.05", false),
+        ('any "helps" or "hurts" of sides that are alike at their best', "seldom", said),
+    ):
+        yield Row(about=about, figure=figure, wanted=wanted, otherwise=float(otherwise), zoo=float(zoo))
+
+
+def _is_false(verdict: str, difference: float) -> bool:
+    return (verdict == "helps" and difference < ROUNDING) or (verdict == "hurts" and difference > -ROUNDING)
+
+
 def tuned_row(case: TunedCase, seeds: int, tables: int, generator: np.random.Generator) -> Row:
     """Simulate studies that tune, and count those in which a verdict of some kind is passed."""
     made = MadeTuning(np.array([case.base, case.change, case.change]), generator)
@@ -138,48 +203,72 @@ def tuned_row(case: TunedCase, seeds: int, tables: int, generator: np.random.Gen
 class MadeTuning:
     """A study that is tuned by made-up runs, of arms whose true recalls at each setting are given."""
 
-    def __init__(self, truth: Recalls, generator: np.random.Generator) -> None:
+    def __init__(
+        self,
+        truth: Recalls,
+        generator: np.random.Generator,
+        *,
+        rates: Sequence[float] = (0.01, 0.02, 0.04),
+        stated: Sequence[float] | None = None,
+        widen: int = 0,
+    ) -> None:
         self._generator, registry = generator, default_registry()
-        stated = {
+        tree = {
             "base": "starter/default",
             "changes": {name: {path: value} for name, path, value in CHANGES[:2]},
-            "tune": {"learning_rate": [0.01, 0.02, 0.04]},
+            "tune": {"learning_rate": list(stated or rates)},
+            "tune_widen": widen,
         }
-        read = read_study(stated, registry=registry, name="made-up")
+        read = read_study(tree, registry=registry, name="made-up")
         assert read.tune
         settings = tuple(KnownSetting(setting.values) for setting in read.tune.settings)
         self.study = KnownStudy(
             name=read.name, base=read.base, factors=read.factors, design=read.design,
             tune=attrs.evolve(read.tune, settings=settings),
         )  # fmt: skip
+        cells = (self.study.base_cell, *self.study.single_changes())
         self._truth = {
-            spec.identity: mean
-            for own, means in zip(tuned_specs(self.study, registry).values(), truth.tolist(), strict=True)
-            for spec, mean in zip(own, means, strict=True)
+            KnownSetting({"learning_rate": rate}).of(self.study.spec(cell, registry), registry).identity: mean
+            for cell, means in zip(cells, truth.tolist(), strict=True)
+            for rate, mean in zip(rates, means, strict=True)
         }
 
-    def judged(self, seeds: int) -> tuple[list[str], list[str]]:
-        """Return the verdicts on both changes after tuning, and those by what was chosen alone."""
+    def judged(self, seeds: int) -> tuple[list[str], list[str], list[float]]:
+        """Judge both changes after tuning.
+
+        Returns:
+            The verdicts, those by what was chosen alone, and the true differences at the best of the settings tried.
+        """
         self._blocks: dict[int, float] = {}
-        registry, study = default_registry(), self.study
-        _, settings = tune(
-            study, self._train, seeds=tuning_seeds(study, range(seeds)), classes=CLASSES, registry=registry
+        registry = default_registry()
+        study, _, settings = tune_further(
+            self.study, self._train, seeds=tuning_seeds(self.study, range(seeds)), classes=CLASSES, registry=registry
         )
         table = ArmTable(attrs.evolve(study, settings=settings), self._train, CLASSES, registry)
         table.add([study.base_cell, *study.single_changes()], range(seeds))
         base, *changed = table.all
         pairs = [ArmPair(arm.name, arm, base) for arm in changed]
-        claims, _ = judge_pairs(table.study, pairs, table, range(seeds), None, [str(seeds)], RivalArms(table))
+        with judged_alone():
+            claims, _ = judge_pairs(table.study, pairs, table, range(seeds), None, [str(seeds)], RivalArms(table))
         step = table.image_step()
         alone = judge([estimate(table.differences(arm, base), step) for arm in changed], level=share(1))
-        return [claim.comparison.verdict for claim in claims], [each.verdict for each in alone]
+        best = [max(map(self._mean, own)) for own in tuned_specs(study, registry).values()]
+        return (
+            [claim.comparison.verdict for claim in claims],
+            [each.verdict for each in alone],
+            [mean - best[0] for mean in best[1:]],
+        )
+
+    def _mean(self, spec: Spec) -> float:
+        """Return a spec's true recall, less 0.9."""
+        return self._truth[spec.identity]
 
     def _train(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
         return [self._run(spec, identity, seed) for spec in specs for identity in [spec.identity] for seed in seeds]
 
     def _run(self, spec: Spec, identity: str, seed: int) -> Run:
         block = self._blocks.setdefault(seed, self._generator.normal(0, BLOCK))
-        recall = 0.9 + self._truth[identity] + block + self._generator.normal(0, OWN)
+        recall = 0.9 + self._mean(spec) + block + self._generator.normal(0, OWN)
         return Run(
             key=RunKey(identity, seed, "", "", "fp32"),
             name=spec.name,
@@ -188,6 +277,30 @@ class MadeTuning:
             status="finished",
             epochs=(EpochRecord(1, 0.1, 1.0, 0.1, {"validation": evaluation(recall)}),),
         )
+
+
+class MadeSampling(MadeTuning):
+    """The same over a range of learning rates, of which most are suggested; recall falls off beside each arm's best."""
+
+    def __init__(self, best: Sequence[float], generator: np.random.Generator, *, budget: int) -> None:
+        self._generator, registry = generator, default_registry()
+        tree = {
+            "base": "starter/default",
+            "changes": {name: {path: value} for name, path, value in CHANGES[:2]},
+            "tune": {"learning_rate": {"low": 0.001, "high": 0.3, "log": True}},
+            "tune_budget": budget,
+            "tune_sampler": "optuna:tpe",
+        }
+        read = read_study(tree, registry=registry, name="made-up")
+        self.study = KnownStudy(
+            name=read.name, base=read.base, factors=read.factors, design=read.design, tune=read.tune
+        )  # fmt: skip
+        self._best = dict(zip(("base", *(name for name, _, _ in CHANGES[:2])), best, strict=True))
+
+    def _mean(self, spec: Spec) -> float:
+        arm = spec.name.partition("[")[2][:1]
+        rate = spec.training.optimizer.values()["learning_rate"]
+        return -0.015 * abs(math.log10(rate / self._best[arm if arm in self._best else "base"]))
 
 
 @attrs.frozen

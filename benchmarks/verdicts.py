@@ -9,8 +9,12 @@ methods, which zoo had before, say of the same recalls.
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 
 import attrs
@@ -20,7 +24,8 @@ import scipy
 from _harness import guarded, processor, write_json
 from _made_up import Row
 from _made_up_places import in_general, shared_seeds
-from _made_up_studies import confirmations, tuning
+from _made_up_splits import splits
+from _made_up_studies import confirmations, sampling, tuning, widening
 from _made_up_tables import advice, agreement, choices, effects, losses, rank_intervals, skewed
 from tabulate import tabulate
 
@@ -37,16 +42,26 @@ SIMULATIONS: dict[str, Callable[[int, np.random.Generator], Iterator[Row]]] = {
     "skewed": skewed,
     "general": in_general,
     "tuning": tuning,
+    "widening": widening,
+    "sampling": sampling,
     "shared": shared_seeds,
+    "splits": splits,
 }
 
 
 @click.command()
 @click.option("--tables", default=2000, show_default=True, type=click.IntRange(min=1), help="Simulated for each row.")
 @click.option("--only", type=click.Choice(list(SIMULATIONS)), multiple=True, help="Carry out these only.")
+@click.option(
+    "--processes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How many simulations are carried out at once; the figures do not depend on it.",
+)
 @click.option("--json", "json_path", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
               help="Write the figures and the versions to FILE.")  # fmt: skip
-def main(tables: int, only: tuple[str, ...], json_path: Path | None) -> None:
+def main(tables: int, only: tuple[str, ...], processes: int, json_path: Path | None) -> None:
     """Count how often what zoo says of simulated studies is false."""
     surroundings = {
         "zoo": zoo.__version__,
@@ -55,17 +70,24 @@ def main(tables: int, only: tuple[str, ...], json_path: Path | None) -> None:
         "python": platform.python_version(),
         "processor": processor(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["python", *sys.argv]),
         "tables": tables,
     }
-    rows = [
-        row
-        for name, simulate in SIMULATIONS.items()
-        if not only or name in only
-        for row in simulate(tables, np.random.default_rng(list(name.encode())))
-    ]
+    asked = [name for name in SIMULATIONS if not only or name in only]
+    with ExitStack() as stack:
+        carry_out = map
+        if processes > 1:
+            pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+            carry_out = stack.enter_context(pool).map
+        rows = [row for found in carry_out(_rows, asked, [tables] * len(asked)) for row in found]
     click.echo(", ".join(f"{name} {value}" for name, value in surroundings.items()) + "\n")
     click.echo(tabulate([_texts(row) for row in rows], headers="keys", tablefmt="github", disable_numparse=True))
     write_json(json_path, surroundings, {"rows": [attrs.asdict(row) for row in rows]})
+
+
+def _rows(name: str, tables: int) -> list[Row]:
+    """Carry out a simulation, with random numbers of its own."""
+    return list(SIMULATIONS[name](tables, np.random.default_rng(list(name.encode()))))
 
 
 def _texts(row: Row) -> dict[str, str]:

@@ -31,9 +31,13 @@ class Trainer:
     """Makes runs whose recall is the truth of their arm at their rate, and a little of each seed's own."""
 
     def __init__(
-        self, truth: Truth, noise: float = 0.002, spoil: Callable[[Run], Run | None] = lambda run: run
+        self,
+        truth: Truth,
+        noise: float = 0.002,
+        spoil: Callable[[Run], Run | None] = lambda run: run,
+        rates: Sequence[float] = RATES,
     ) -> None:
-        self.truth, self.noise, self.spoil = truth, noise, spoil
+        self.truth, self.noise, self.spoil, self.rates = truth, noise, spoil, rates
         self.trained: dict[tuple[str, int], Run] = {}
         self._like: dict[str, Run] = {}
 
@@ -45,7 +49,7 @@ class Trainer:
         changes = set(spec.name.partition("[")[2].rstrip("]").split(", "))
         arm = next((name for name in ("leaky", "bn") if name in changes), "base")
         rate = spec.training.optimizer.values()["learning_rate"]
-        recall = self.truth[arm][RATES.index(rate)]
+        recall = self.truth[arm][self.rates.index(rate)]
         own = np.random.default_rng([seed, *map(ord, spec.name)]).normal(0, self.noise)
         common = np.random.default_rng(seed).normal(0, 0.01)
         run = self.spoil(self._made(spec, seed, recall + own + common))

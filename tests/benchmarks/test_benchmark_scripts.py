@@ -9,6 +9,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import by_seed
 import executors
 import gpu
 import overhead
@@ -59,6 +60,7 @@ def carry_out(script, tmp_path, *arguments):
         "ray_overhead",
         "times",
         "scatter",
+        "by_seed",
     ],
 )
 def test_help(name, monkeypatch, capsys):
@@ -95,6 +97,18 @@ def test_precision(tmp_path):
         assert written["verdicts"][name]["difference"] == pytest.approx(mean)
         assert name in output
     assert "margin 0.005; bf16 minus fp32" in output
+
+
+def test_by_seed(tmp_path):
+    changes = ("--change", "elu:activation=elu", "--change", "mixed:training.shuffle=true")
+    output, written = carry_out(
+        by_seed, tmp_path, "starter/4e", *changes, "--images", "300", "--epochs", "3", "--seeds", "3"
+    )
+    assert [row["effect"] for row in written["rows"]] == ["elu", "mixed", "elu x mixed"]
+    first = written["rows"][0]
+    assert (first["freedom_one_variance"], first["freedom_by_seed"]) == (4 * 3 - 3 - 3, 2)
+    assert f"| elu | {first['difference']:+.4f} | {first['error_one_variance']:.4f} |" in spaced(output)
+    assert f"| {first['error_by_seed']:.4f} |" in spaced(output)
 
 
 def test_scatter(tmp_path):

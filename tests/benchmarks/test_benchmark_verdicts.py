@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import verdicts
 from _made_up import Row
-from _made_up_studies import TUNED, tuned_row
+from _made_up_splits import MadeSplits, drawn_images, nearest_neighbour
+from _made_up_studies import BEYOND, SAMPLED, TUNED, sampled_row, tuned_row, widened_rows
 from click.testing import CliRunner
 from scipy.stats import binomtest
 
@@ -96,12 +97,36 @@ def test_tuned_claims_are_not_made_of_luck_in_tuning() -> None:
     assert tuned_row(gain, 20, 10, np.random.default_rng(0)).zoo > 0.7
 
 
+def test_claims_over_settings_that_were_added_are_true_of_what_was_tried() -> None:
+    of_tried, anywhere = widened_rows(BEYOND[1], 20, 20, np.random.default_rng(0))
+    assert may_be_at_most(0.05, of_tried.zoo, 20), of_tried
+    assert anywhere.otherwise is not None
+    assert anywhere.zoo < anywhere.otherwise
+
+
+def test_claims_over_settings_that_were_suggested_are_true_of_what_was_tried() -> None:
+    name, best = list(SAMPLED.items())[1]
+    row = sampled_row(name, best, 20, 10, np.random.default_rng(0))
+    assert may_be_at_most(0.05, row.zoo, 10), row
+
+
 def test_of_changes_without_effect_in_general_few_are_claimed_to_have_one() -> None:
     found = [*rows("general", 15), *rows("shared", 15)]
     for row in found:
         assert may_be_at_most(0.04, row.zoo if row.wanted.startswith("at most") else 1 - row.zoo, 15), row
     false = [row for row in found if row.wanted.startswith("at most")]
     assert sum(row.otherwise or 0 for row in false) > sum(row.zoo for row in false)
+
+
+def test_seeds_that_share_training_images_make_few_claims_about_images_like_these() -> None:
+    generator, made = np.random.default_rng(0), MadeSplits.read(folds=4)
+    said = []
+    for _ in range(40):
+        made.train(nearest_neighbour, made.dealt(drawn_images(generator), 20))
+        said.append(made.verdicts(20))
+    false, otherwise = (sum(verdict in ("helps", "hurts") for verdict in side) for side in zip(*said, strict=True))
+    assert may_be_at_most(0.04, false / 40, 40)
+    assert otherwise > 10, "as if seeds shared no images"
 
 
 def test_the_table_is_printed_and_written(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_splits_of_each_seeds_own_are_said_and_repeated(zoo: Zoo, folder: Path) 
     one = ("--base", "starter/default", *CHANGES[:2], "--epochs", "1", "--seeds", "1", "--jobs", "1")
     result = zoo("study", "run", *one, "--resplit", "--ledger", "own.sqlite")
     assert result.exit_code == 0, result.stderr
-    assert "splits of them that hold 25% of training out" in " ".join(result.stdout.split())
+    assert "images like these, of which 25% are held out anew with each seed" in " ".join(result.stdout.split())
     assert "digits, split anew with each seed, 25% of training held out" in " ".join(result.stdout.split())
     assert result.stdout.rstrip().endswith("--resplit")
     table = zoo("results", "--ledger", "own.sqlite")

@@ -34,7 +34,8 @@ def test_plan_then_run_then_report(zoo: Zoo, folder: Path) -> None:
     assert "The same changes by each design" not in planned.stdout
     as_json = json.loads(zoo("study", "plan", *TUNED, "--json").stdout)
     assert as_json["tuning"] == {
-        "arms": 2, "settings": 2, "seeds": [100000], "runs": 4, "missing": 4, "stored": 0, "other_arms": 2,
+        "arms": 2, "settings": 2, "most_settings": 2, "seeds": [100000], "runs": 4, "most_added_runs": 0, "missing": 4,
+        "stored": 0, "other_arms": 2, "sampler": None,
     }  # fmt: skip
 
     ran = zoo("study", "run", *TUNED, "--jobs", "1", "-o", "report.html")
@@ -100,9 +101,48 @@ def test_what_cannot_be_tuned_is_said(zoo: Zoo, options: list[str], message: str
     assert message in result.stderr
 
 
+def test_the_plan_says_how_many_runs_widening_may_add(zoo: Zoo) -> None:
+    planned = zoo("study", "plan", *TUNED, "--tune-widen", "2")
+    text = "Where an arm chooses the outermost value, one beyond is added for all, up to 6 settings each: 4 runs to 12."
+    assert text in " ".join(planned.stdout.split()), planned.stdout
+
+
 def test_show_says_what_is_tuned(zoo: Zoo) -> None:
     shown = zoo("study", "show", *TUNED, "--tune", "momentum=0.5,0.9", "--tune-budget", "3")
     assert "tunes learning_rate = 0.02, 0.05; momentum = 0.5, 0.9; 3 settings, 1 seed for each\n" in shown.stdout
+
+
+def test_what_is_suggested_is_found_again(zoo: Zoo, folder: Path) -> None:
+    sampled = (*STUDY[:-1], "sampled.sqlite", "--tune", "learning_rate={low=0.01,high=0.1,log=true}",
+               "--tune-seeds", "1", "--tune-budget", "3", "--tune-sampler", "optuna:tpe")  # fmt: skip
+    planned = zoo("study", "plan", *sampled)
+    assert (
+        "Tuning: each of 2 arms at 2 settings with 1 seed of its own (100000), 2 runs for each: 4 runs; 0 are in "
+        "sampled.sqlite already. Then optuna:tpe suggests some to each arm in turn, and all are trained at them, up to "
+        "3 settings each: 4 runs to 6."
+    ) in " ".join(planned.stdout.split())
+    assert json.loads(zoo("study", "plan", *sampled, "--json").stdout)["tuning"]["sampler"] == "optuna:tpe"
+    ran = zoo("study", "run", *sampled, "--jobs", "1")
+    assert ran.exit_code == 0, ran.stderr
+    words = " ".join(ran.stdout.split())
+    assert "What optuna:tpe suggested to one arm was tried by all. Each arm was trained at 3 settings" in words
+    assert "--tune 'learning_rate={low=0.01,high=0.1,log=true}'" in ran.stdout
+    assert "--tune-budget 3 --tune-sampler optuna:tpe" in ran.stdout
+    assert zoo("study", "report", *sampled).stdout == ran.stdout
+
+
+def test_a_range_is_a_table_of_its_ends(zoo: Zoo) -> None:
+    ranged = (*STUDY, "--tune", "learning_rate={low=0.01,high=0.1,log=true}", "--tune-seeds", "1")
+    shown = zoo("study", "show", *ranged, "--tune-budget", "3")
+    assert "tunes learning_rate = 0.01 to 0.1 (log); 3 settings, 1 seed for each\n" in shown.stdout
+    unbounded = zoo("study", "show", *ranged)
+    assert "tune: a range has no last value; state tune_budget, the number of settings to try" in unbounded.stderr
+    lab = Lab("own.sqlite", jobs=1)
+    stated = {"base": "starter/default", "changes": {"bn": {"network.features.*.normalization": "batch"}}}
+    tune = {"learning_rate": {"low": 0.01, "high": 0.1, "log": True}}
+    with lab.open_study({**stated, "tune_budget": 3}, tune=tune) as work:
+        assert work.study.tune is not None
+        assert len(work.study.tune.settings) == 3
 
 
 def test_a_budget_that_tuning_does_not_fit_is_refused(zoo: Zoo) -> None:

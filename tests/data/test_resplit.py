@@ -11,6 +11,7 @@ from zoo.data import Dataset, Options, as_trained_on, load
 from zoo.errors import DataError
 from zoo.registry import Registry
 from zoo.spec import DataSpec
+from zoo.spec.fields import Resplit
 from zoo.train.execute import execute
 from zoo.train.training import Training
 
@@ -49,6 +50,41 @@ def test_classes_have_equal_shares_and_images_keep_their_order(digits: Dataset) 
     assert places == sorted(places)
 
 
+def test_folds_are_held_out_in_turn_and_then_those_of_another_partition(digits: Dataset) -> None:
+    stated = DataSpec(dataset="digits", validation=0.2, resplit="folds")
+
+    def held_out(seed: int) -> tuple[set[int], list[int]]:
+        dealt = as_trained_on(digits, stated, seed)
+        assert dealt.validation is not None
+        assert len(dealt.validation) + len(dealt.train) == len(digits.train)
+        places = {image.numpy().tobytes() for image in dealt.validation.images}
+        classes = np.bincount(dealt.validation.labels.numpy()).tolist()
+        return {position for position, image in enumerate(images) if image in places}, classes
+
+    images = [image.numpy().tobytes() for image in digits.train.images]
+    folds = [held_out(seed) for seed in range(5)]
+    assert sorted(position for fold, _ in folds for position in fold) == list(range(len(images)))
+    assert all(np.ptp([classes[label] for _, classes in folds]) <= 1 for label in range(10))
+    assert held_out(0) == folds[0]
+    others = [held_out(seed)[0] for seed in range(5, 10)]
+    assert sorted(position for fold in others for position in fold) == list(range(len(images)))
+    assert not any(fold in others for fold, _ in folds)
+
+
+def test_a_share_that_makes_no_whole_folds_is_refused(registry: Registry) -> None:
+    for share in (0.5, 0.3333, 0.25, 0.2, 0.1):
+        Options(validation=share, resplit="folds")
+    for share in (0.3, 0.6, 0.99):
+        with pytest.raises(DataError) as error:
+            Options(validation=share, resplit="folds")
+        assert str(error.value) == (
+            f'data.resplit = "folds" holds out one of k folds of one size, and data.validation = {share} is no share '
+            "1/k; set it to 0.5, 0.3333, 0.25, 0.2 or 0.1, say"
+        )
+    with pytest.raises(DataError, match=r"a validation share of 0\.002 cannot be held out: the class"):
+        load("digits", registry, Options(validation=0.002, resplit="folds"))
+
+
 def test_without_it_all_seeds_have_the_same(registry: Registry) -> None:
     stated = DataSpec(dataset="digits", validation=0.25)
     once = load("digits", registry, Options.of(stated))
@@ -62,14 +98,15 @@ def test_the_digest_is_of_the_images_that_are_dealt(digits: Dataset, registry: R
     assert as_trained_on(digits, ANEW, 1).digest == whole.digest
 
 
-def test_groups_stay_whole(fake: FakeSource, registry: Registry) -> None:
+@pytest.mark.parametrize("how", [True, "folds"])
+def test_groups_stay_whole(how: Resplit, fake: FakeSource, registry: Registry) -> None:
     groups = tuple(f"g{i // 2}" for i in range(120))
     fake.content = arrays(
         train_images=np.arange(120, dtype=np.uint8).repeat(20).reshape(120, 1, 4, 5),
         train_labels=np.arange(120) // 2 % 3,
         groups={"train": groups, "test": ("t",) * 6},
     )
-    stated = DataSpec(dataset="fake", validation=0.25, resplit=True, group_by="g")
+    stated = DataSpec(dataset="fake", validation=0.25, resplit=how, group_by="g")
     dataset = load("fake", registry, Options.of(stated))
     parts = set()
     for seed in range(4):

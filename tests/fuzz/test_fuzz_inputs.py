@@ -108,6 +108,14 @@ TUNED: dict[str, Any] = {
     "tune": {"learning_rate": [0.01, 0.1], "momentum": [0.0, 0.9]},
     "tune_seeds": 2,
     "tune_budget": 3,
+    "tune_widen": 1,
+    "changes": {"a": {"activation": "elu"}},
+}
+SUGGESTED: dict[str, Any] = {
+    "base": "starter/default",
+    "tune": {"learning_rate": {"low": 0.001, "high": 0.3, "log": True}, "momentum": {"low": 0, "high": 0.9}},
+    "tune_budget": 5,
+    "tune_sampler": "optuna:tpe",
     "changes": {"a": {"activation": "elu"}},
 }
 
@@ -134,7 +142,7 @@ def test_mappings_are_specs_or_one_error(data: st.DataObject, whole_spec: dict[s
 @fuzzed
 def test_mappings_are_studies_or_one_error(data: st.DataObject, registry: Registry) -> None:
     with suppress(ZooError):
-        study = read_study(data.draw(mutated(STUDY) | mutated(TUNED)), registry=registry)
+        study = read_study(data.draw(mutated(STUDY) | mutated(TUNED) | mutated(SUGGESTED)), registry=registry)
         assert all(factor.levels for factor in study.factors)
 
 

@@ -50,7 +50,7 @@ def test_few_bases_are_no_sample_of_others(registry: Registry) -> None:
 def test_claims_about_splits_say_so(registry: Registry) -> None:
     result = pooled(registry, resplit=True)
     assert claim_lines(result)[-1].endswith("; on digits, splits of it.")
-    assert "splits of them that hold 25% of training out" in by_place(result)[0].below[-1]
+    assert "images like these, of which 25% are held out anew with each seed" in by_place(result)[0].below[-1]
     assert "split anew with each seed, 25% of training held out" in render(result)
 
 

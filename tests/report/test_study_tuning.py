@@ -53,7 +53,7 @@ def test_what_was_chosen_and_what_lies_beyond_is_said(result: StudyResult) -> No
     words = " ".join(render(result, width=100).split())
     assert (
         "learning_rate=0.01, chosen by base, is the smallest that was tried: a smaller one may be better. Add some to "
-        "the values that are tuned."
+        "the values that are tuned, or let tune_widen do it."
     ) in words
     assert "learning_rate=0.1, chosen by bn, is the largest that was tried: a larger one may be better." in words
     assert "chosen by leaky" not in words

@@ -12,15 +12,18 @@ from zoo.registry import default_registry
 from zoo.report.verdict import judged, verdicts
 from zoo.spec.resolve import resolve, vary
 from zoo.statistics.paired import compare
-from zoo.study.measure import measured
+from zoo.study.measure import image_step, measured
 from zoo.train.run import Run
 
 FIRST, SECOND = "starter/default[activation=relu]", "starter/default[activation=mish]"
 
 
-def runs(gain: float, *, seeds: int = 8, validation: float = 0.0, seconds: float = 2.0) -> list[Run]:
+def runs(
+    gain: float, *, seeds: int = 8, validation: float = 0.0, seconds: float = 2.0, resplit: bool | str = False
+) -> list[Run]:
     registry = default_registry()
-    sets = {"data.validation": validation} if validation else {}
+    sets: dict[str, object] = {"data.validation": validation} if validation else {}
+    sets |= {"data.resplit": resplit} if resplit else {}
     base = resolve({"base": "starter/default", "set": sets}, registry=registry)
     base = attrs.evolve(base, name="starter/default")
     relu, mish = vary([base], {"activation": ["relu", "mish"]}, registry=registry)
@@ -50,6 +53,22 @@ def test_images_held_out_are_used() -> None:
     by = {(run.name, run.key.seed): measured(run, "validation") for run in made}
     mean = sum(by[SECOND, s] - by[FIRST, s] for s in range(8)) / 8
     assert f": {mean:+.4f} [" in line
+
+
+@pytest.mark.parametrize("resplit", [True, "folds"])
+def test_where_seeds_split_anew_it_is_about_images_like_these(resplit: bool | str) -> None:
+    made = runs(0.05, validation=0.2, resplit=resplit)
+    note, line = verdicts(judged(made, [[FIRST, SECOND]]))
+    assert note == (
+        "Paired by seed, about images like these, split anew with each seed, difference in validation recall [96% "
+        "interval]:"
+    )
+    by = {(run.name, run.key.seed): measured(run, "validation") for run in made}
+    differences = [by[SECOND, s] - by[FIRST, s] for s in range(8)]
+    (expected,) = compare(
+        {"": differences}, level=0.04, overlap=0.2 / 0.8, step=image_step(made, "validation")
+    ).values()
+    assert f"{expected.difference:+.4f} [{expected.low:+.4f}, {expected.high:+.4f}]" in line
 
 
 def test_times_of_runs_that_shared_the_machine_are_not_compared() -> None:

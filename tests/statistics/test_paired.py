@@ -42,6 +42,34 @@ def test_figures_of_a_pair_are_those_of_scipy_and_statsmodels(values: list[float
     assert compared.effect_size == close(np.mean(values) / np.std(values, ddof=1), abs=1e-9)
 
 
+def test_seeds_that_share_training_images_are_judged_by_the_corrected_t_test() -> None:
+    values = table(1, 6, deviation=0.02)["change 0"]
+    compared = compare({"a": values}, overlap=0.25)["a"]
+    error = np.std(values, ddof=1) * math.sqrt(1 / 6 + 0.25)
+    assert compared.p == close(2 * stats.t.sf(abs(np.mean(values)) / error, 5))
+    reach = stats.t.isf(0.025, 5) * error
+    assert (compared.low, compared.high) == close((np.mean(values) - reach, np.mean(values) + reach))
+    plain = compare({"a": values})["a"]
+    assert compared.effect_size == close(plain.effect_size), "of the differences, and not of their mean"
+    assert plain.p_signs is not None
+    assert compared.p_signs is None, "the test of signs takes them for independent"
+    assert estimate([0.01] * 4, 0.002, 0.25).error == close(0.002 * math.sqrt(0.5))
+
+
+def test_more_seeds_of_the_same_images_say_no_more_about_others_than_these_images_do() -> None:
+    for deviation, overlap in ((0.01, 0.0), (0.01, 0.25)):
+        found = detectable(10, claims=1, deviation=deviation, overlap=overlap)
+        least = math.sqrt(1 / 10 + overlap) * deviation
+        assert 2.5 * least < found < 4 * least
+    few, many = (detectable(seeds, claims=1, deviation=0.01, overlap=0.25) for seeds in (10, 1000))
+    assert many > 0.01 * math.sqrt(0.25) * 2.8 > 0.7 * few
+    judged = compare({"a": [0.004, 0.010, -0.002, 0.006, 0.003]}, overlap=1 / 3)["a"]
+    assert judged.verdict == "undecided"
+    assert judged.more_seeds is None
+    assert compare({"a": [0.004, 0.010, -0.002, 0.006, 0.003]})["a"].more_seeds
+    assert power_of_equivalence(50, claims=1, deviation=0.01, margin=0.005, overlap=0.25) == 0.0
+
+
 def test_a_table_is_that_of_paired_t_tests_and_holm() -> None:
     base = np.random.default_rng(1).normal(0.6, 0.01, size=6)
     arms = {name: base + values for name, values in table(5, 6).items()}

@@ -145,3 +145,17 @@ def test_a_split_of_each_seeds_own_is_set_in_the_base(registry: Registry) -> Non
     changed = {**tree, "changes": {"anew": {"data.resplit": True}}}
     with pytest.raises(SpecError, match="held out 25% and 25%, anew with each seed"):
         read_study(changed, registry=registry)
+
+
+def test_folds_are_set_in_the_base(registry: Registry) -> None:
+    tree = {"base": "starter/default", "changes": {"bn": BN}}
+    data = read_study({**tree, "folds": 5}, registry=registry).base.data
+    assert (data.validation, data.resplit) == (0.2, "folds")
+    with pytest.raises(SpecError, match="and folds takes each fold in turn; leave one of the two out"):
+        read_study({**tree, "folds": 5, "resplit": True}, registry=registry)
+    with pytest.raises(
+        SpecError, match="folds draws the validation part anew with each seed, and the study selects on"
+    ):
+        read_study({**tree, "folds": 5, "select": "test"}, registry=registry)
+    with pytest.raises(SpecError, match="folds: expected a number of folds, 2 or more, got 1"):
+        read_study({**tree, "folds": 1}, registry=registry)

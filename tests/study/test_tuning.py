@@ -14,7 +14,9 @@ from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.study.conduct import Auto, proofs
 from zoo.study.definition import Study
+from zoo.study.ranges import Range
 from zoo.study.result import StudyResult
+from zoo.study.settings import beyond
 from zoo.study.tuning import conduct_tuned, tuned_specs, tuning_seeds
 from zoo.train.execute import dataset
 from zoo.train.run import Run
@@ -65,6 +67,69 @@ def test_each_arm_is_judged_at_its_best_setting_and_at_the_shared_one(moved: tup
         LOW, "starter/default[leaky]", "starter/default[bn, learning_rate=0.1]",
     ]  # fmt: skip
     assert (result.missing, result.unconfirmed) == (0, 0)
+
+
+WIDE = (0.002, 0.01, 0.05, 0.1, 0.2, 0.4)
+RISING = {"base": (0.6, 0.7, 0.9, 0.8, 0.7, 0.6), "leaky": (0.6, 0.7, 0.8, 0.7, 0.6, 0.5),
+          "bn": (0.5, 0.6, 0.7, 0.8, 0.9, 0.8)}  # fmt: skip
+
+
+def test_a_value_beyond_what_was_chosen_is_added_for_all_arms(registry: Registry, digits: Dataset) -> None:
+    train = Trainer(RISING, rates=WIDE)
+    result = conducted(tuned_study(registry, tune_widen=3, margin=0.02), train, digits, registry)
+    tuned = result.tuned
+    assert tuned is not None
+    assert [(added.path, added.value, added.arms) for added in tuned.widenings] == [
+        ("learning_rate", 0.2, ("bn",)), ("learning_rate", 0.4, ("bn",)),
+    ]  # fmt: skip
+    assert {arm: [trial.setting.values["learning_rate"] for trial in tuned.of(arm)] for arm in tuned.arms} == (
+        {arm: [0.01, 0.05, 0.1, 0.2, 0.4] for arm in ("base", "leaky", "bn")}
+    ), "the budget is the same for all"
+    assert tuned.edges == ()
+    assert verdicts(result.claims) == {"leaky": "hurts", "bn": "no practical difference"}
+    rivals = {trial.setting.label for trial in result.rivals if trial.arm == "base"}
+    assert rivals == {f"learning_rate={rate}" for rate in (0.01, 0.1, 0.2, 0.4)}, "what was added counts among them"
+
+
+def test_it_is_widened_as_often_as_stated_and_what_is_left_is_said(registry: Registry, digits: Dataset) -> None:
+    study = tuned_study(registry, tune_widen=1, margin=0.02)
+    result = conducted(study, Trainer(RISING, rates=WIDE), digits, registry)
+    assert result.tuned is not None
+    assert [added.value for added in result.tuned.widenings] == [0.2]
+    assert [(edge.arm, edge.value) for edge in result.tuned.edges] == [("bn", 0.2)]
+    assert study.most_settings == 5, "as if both ends were chosen"
+
+
+def test_a_value_that_no_arm_can_take_is_not_added(registry: Registry, digits: Dataset) -> None:
+    class ByMomentum(Trainer):
+        def _run(self, spec: Spec, seed: int) -> Run | None:
+            return self._made(spec, seed, spec.training.optimizer.values()["momentum"])
+
+    study = tuned_study(registry, tune={"momentum": [0.5, 0.8]}, tune_widen=2)
+    result = conducted(study, ByMomentum(RISING), digits, registry)
+    assert result.tuned is not None
+    assert result.tuned.widenings == (), "1.28 is no momentum"
+    assert {edge.value for edge in result.tuned.edges} == {0.8}
+
+
+@pytest.mark.parametrize(
+    ("tried", "largest", "smallest"),
+    [
+        ((0.01, 0.1), 1.0, 0.001),
+        ((0.01, 0.03, 0.1), 0.333, 0.00333),
+        ((16, 32), 64, 8),
+        ((1, 2), 4, 0),
+        ((0.0, 0.1, 0.2), 0.4, -0.1),
+        ((-2.0, -1.0), -0.5, -4.0),
+        ((7, 8), 9, 6),
+        ((0.1,), None, None),
+        ((1, 10**300), None, 0),
+        ((1e300, 1e308), None, 1e292),
+        ((), None, None),
+    ],
+)
+def test_the_next_value_is_as_far_off_as_the_last(tried: Any, largest: float | None, smallest: float | None) -> None:
+    assert (beyond(tried, "largest"), beyond(tried, "smallest")) == (largest, smallest)
 
 
 def test_seeds_of_tuning_are_those_of_no_verdict(moved: tuple[StudyResult, Trainer]) -> None:
@@ -141,13 +206,16 @@ def test_zero_is_a_bound_and_words_have_none(registry: Registry, moved: tuple[St
     from zoo.study.settings import Setting
     from zoo.study.trials import Trial, Tuned
 
-    def edges(path: str, *values: Any) -> tuple[Any, ...]:
+    def edges(path: str, *values: Any, **more: Any) -> tuple[Any, ...]:
         trials = [
             Trial(arm="base", setting=Setting({path: value}), part="validation", runs=(), recalls={}, chosen=not i)
             for i, value in enumerate(values)
         ]
-        return Tuned(seeds=(), trials=tuple(trials)).edges
+        return Tuned(seeds=(), trials=tuple(trials), **more).edges
 
+    near, inside = (Range(low=0.01, high=high, log=True) for high in (0.2, 1.0))
+    assert len(edges("rate", 0.18, 0.02, ranges={"rate": near})) == 1
+    assert edges("rate", 0.18, 0.02, ranges={"rate": inside}) == (), "the range goes on"
     assert edges("momentum", 0.0, 0.5) == ()
     assert len(edges("momentum", 0.5, 0.0)) == 1
     assert edges("training.optimizer", "adam", "sgd") == ()

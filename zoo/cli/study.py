@@ -7,7 +7,7 @@ import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import attrs
 import click
@@ -33,6 +33,7 @@ from zoo.report.text import counted
 from zoo.spec.paths import parse_values
 from zoo.study.definition import Study, design_names, study_tree
 from zoo.study.places import PooledStudy, read_any
+from zoo.study.settings import Sampler
 
 if TYPE_CHECKING:
     from zoo.lab.lab import Lab
@@ -96,6 +97,11 @@ def _judged_by(command: Command) -> Command:
 def _described_by(command: Command) -> Command:
     """Add what describes a study."""
     for option in (
+        click.option("--tune-sampler", type=click.Choice(get_args(Sampler)), metavar="SAMPLER",
+                     help=f"Let it suggest settings by those that were tried: {' or '.join(get_args(Sampler))}."),
+        click.option("--tune-widen", type=click.IntRange(min=0), metavar="N",
+                     help="Up to N times, add a value for all arms where one chose the outermost.  [default: the "
+                     "study's]"),
         click.option("--tune-budget", type=click.IntRange(min=1), metavar="N",
                      help="Train each arm at so many of the combinations of --tune.  [default: at all]"),
         click.option("--tune-seeds", type=click.IntRange(min=1), metavar="N",
@@ -105,8 +111,12 @@ def _described_by(command: Command) -> Command:
                      "own."),
         click.option("--match", type=click.Choice(["parameters", "flops"]),
                      help="Compare each change that makes the network larger with a base widened to its size, too."),
+        click.option("--folds", type=click.IntRange(min=2), metavar="K",
+                     help="Hold out each of K folds of the training images in turn, one with each seed, for claims "
+                     "about images like these."),
         click.option("--resplit", is_flag=True,
-                     help="Draw the validation part anew with each seed, for claims about splits and not about one."),
+                     help="Draw the validation part anew with each seed, for claims about images like these and not "
+                     "about one split."),
         click.option("--margin", type=click.FloatRange(min=0, min_open=True),
                      help="A difference in recall that makes no practical difference.  [default: the study's]"),
         click.option("--select", type=click.Choice(["validation", "test"]),
@@ -200,7 +210,10 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
         )
         click.echo(layout.paragraph(about))
         if own.tune:
-            values = "; ".join(f"{path} = {', '.join(map(str, tried))}" for path, tried in own.tune.values.items())
+            values = "; ".join(
+                f"{path} = {', '.join(map(str, tried)) if isinstance(tried, tuple) else tried}"
+                for path, tried in own.tune.values.items()
+            )
             tunes = (
                 f"tunes {values}; {counted(len(own.tune.settings), 'setting')}, "
                 f"{counted(own.design.tune_seeds, 'seed')} for each"
@@ -363,8 +376,11 @@ def _tuning(found: ShownStudyPlan) -> dict[str, Any] | None:
     return {
         "arms": tuning.arms,
         "settings": tuning.settings,
+        "most_settings": tuning.most_settings,
         "seeds": list(tuning.seeds),
         "runs": tuning.runs,
+        "most_added_runs": tuning.most_added,
+        "sampler": tuning.sampler,
         "missing": len(tuning.plan.missing),
         "stored": tuning.plan.stored,
         "other_arms": tuning.others,
@@ -460,7 +476,18 @@ def _study(lab: Lab, options: dict[str, Any]) -> Study | PooledStudy:
         raise click.UsageError("name a study (`zoo study list`), a TOML file, or describe one by --base and --change")
     registry = lab.registry
     tree: dict[str, Any] = dict(study_tree(name, registry=registry)) if name else {}
-    for key in ("design", "select", "margin", "match", "resolution", "tune_seeds", "tune_budget"):
+    for key in (
+        "design",
+        "select",
+        "margin",
+        "match",
+        "resolution",
+        "folds",
+        "tune_seeds",
+        "tune_budget",
+        "tune_widen",
+        "tune_sampler",
+    ):
         if options[key] is not None:
             tree[key] = options[key]
     if options["resplit"]:
@@ -606,8 +633,11 @@ def _command(plugins: Plugins, lab: Lab, study: Study | PooledStudy, options: di
         ("--select", options["select"]),
         ("--margin", options["margin"]),
         ("--match", options["match"]),
+        ("--folds", options["folds"]),
         ("--tune-seeds", options["tune_seeds"]),
         ("--tune-budget", options["tune_budget"]),
+        ("--tune-widen", options["tune_widen"]),
+        ("--tune-sampler", options["tune_sampler"]),
         ("--epochs", options["epochs"] or defaults.get("training.epochs")),
         *(("--data", dataset) for dataset in data),
         ("--seeds", options["seeds"] or told["seeds"] or study.design.seeds),

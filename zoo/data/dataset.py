@@ -116,7 +116,7 @@ def load(name: str, registry: Registry, options: Options = _AS_IT_IS, *, device:
         prepared = cached(key, lambda: _with_leaks(splits.split(whole, parts, origin.title)), name=name)
         prepared = attrs.evolve(prepared, was_damaged=prepared.was_damaged or whole.was_damaged)
     if options.resplit:
-        splits.require_drawable(prepared, options.validation, origin.title)
+        splits.require_drawable(prepared, options, origin.title)
     return on_device(_with_damaged(prepared, key), name, origin.title, device)
 
 

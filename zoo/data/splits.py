@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 
@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.options import Options
+from zoo.data.options import Options, fold_count
 from zoo.data.prepare import LEAK, Prepared, content_digest
 from zoo.data.sources import Labels
 from zoo.errors import DataError, setting
@@ -48,7 +48,7 @@ def split(prepared: Prepared, options: Options, title: str) -> Prepared:
     if options.limit is not None:
         prepared = limited(prepared, options.limit, title)
     if options.resplit:
-        require_drawable(prepared, options.validation, title)
+        require_drawable(prepared, options, title)
         return prepared
     return split_off(prepared, options.validation, "validation", title) if options.validation else prepared
 
@@ -94,14 +94,62 @@ def drawn(
         raise too_few(int(counts.argmin())) from error
     taken = np.zeros(len(labels), bool)
     taken[chosen] = True
-    for indices in (np.flatnonzero(~taken), np.flatnonzero(taken)):
-        empty = np.flatnonzero(np.bincount(labels[indices], minlength=len(counts)) == 0)
-        if len(empty):
-            raise too_few(int(empty[0]))
+    _require_all(labels, taken, len(classes), too_few)
     return taken
 
 
-def require_drawable(prepared: Prepared, share: float, title: str) -> None:
+def _require_all(labels: Labels, taken: NDArray[np.bool_], classes: int, too_few: Callable[[int], DataError]) -> None:
+    """Refuse a split without an image of each class on both sides.
+
+    Raises:
+        DataError: what `too_few` makes of the class.
+    """
+    for side in (labels[~taken], labels[taken]):
+        empty = np.flatnonzero(np.bincount(side, minlength=classes) == 0)
+        if len(empty):
+            raise too_few(int(empty[0]))
+
+
+def folds(
+    labels: Labels,
+    classes: Sequence[str],
+    groups: tuple[str, ...] | None,
+    share: float,
+    title: str,
+    *,
+    seed: int = _SEED,
+) -> list[NDArray[np.bool_]]:
+    """Deal the training images to folds of a share each, and tell of each image whether it is in the fold.
+
+    All folds have about equal shares of the classes (scikit-learn's `StratifiedKFold`), and groups stay whole
+    (`StratifiedGroupKFold`).
+
+    Raises:
+        DataError: a class would have no image in a fold, or none outside of one.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    counts = np.bincount(labels, minlength=len(classes))
+    too_few = partial(_too_few, labels, classes, groups, counts, share, "validation", title)
+    dealer = (StratifiedKFold if groups is None else StratifiedGroupKFold)(
+        fold_count(share), shuffle=True, random_state=seed
+    )
+    dealt = []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that a class has fewer images than there are folds
+            parts = [test for _, test in dealer.split(labels, labels, groups)]
+    except ValueError as error:
+        raise too_few(int(counts.argmin())) from error
+    for part in parts:
+        taken = np.zeros(len(labels), bool)
+        taken[part] = True
+        _require_all(labels, taken, len(classes), too_few)
+        dealt.append(taken)
+    return dealt
+
+
+def require_drawable(prepared: Prepared, options: Options, title: str) -> None:
     """Refuse data of which no validation part can be drawn with each seed.
 
     Raises:
@@ -112,8 +160,11 @@ def require_drawable(prepared: Prepared, share: float, title: str) -> None:
             f"{title}: it has a validation part of its own, of {len(prepared.parts['validation'][1])} images, which is "
             "not drawn anew with each seed; leave out data.resplit"
         )
-    groups = prepared.groups.get("train")
-    drawn(prepared.parts["train"][1], prepared.classes, groups, share, "validation", title)
+    labels, groups = prepared.parts["train"][1], prepared.groups.get("train")
+    if options.resplit == "folds":
+        folds(labels, prepared.classes, groups, options.validation, title)
+    else:
+        drawn(labels, prepared.classes, groups, options.validation, "validation", title)
 
 
 def limited(prepared: Prepared, limit: int, title: str) -> Prepared:

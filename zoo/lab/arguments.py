@@ -107,6 +107,8 @@ def variations(given: object, what: str = "vary") -> dict[str, list[Any]]:
         raise ZooError(f"{what}: expected lists by path, such as {{'activation': ['relu', 'mish']}}, got {given!r}")
     found = {}
     for path, values in given.items():
+        if what == "tune" and isinstance(values, Mapping):  # a range
+            values = [values]
         listed = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
         path = _path(path, "vary")
         found[path] = [_value(value, f"vary: {path}") for value in values] if listed else []

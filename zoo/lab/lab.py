@@ -608,7 +608,7 @@ class Lab:
         epochs: int | None = None,
         data: str | Sequence[str] | None = None,
         sets: Mapping[str, Any] | None = None,
-        tune: Mapping[str, Sequence[Any]] | None = None,
+        tune: Mapping[str, Sequence[Any] | Mapping[str, Any]] | None = None,
         create: bool = True,
         command: str = "",
     ) -> StudyWork | PooledWork:
@@ -623,7 +623,7 @@ class Lab:
             epochs: train so many.
             data: train on this data set, or on each of several.
             sets: values to set in its base, by path.
-            tune: values to tune over, by path, in place of those that it states.
+            tune: values, or ranges, to tune over, by path, in place of those that it states.
             create: make the ledger if there is none, once there is something to store.
             command: what repeats it.
         """
@@ -655,7 +655,7 @@ class Lab:
         epochs: int | None = None,
         data: str | Sequence[str] | None = None,
         sets: Mapping[str, Any] | None = None,
-        tune: Mapping[str, Sequence[Any]] | None = None,
+        tune: Mapping[str, Sequence[Any] | Mapping[str, Any]] | None = None,
         budget: Duration | None = None,
         command: str = "",
     ) -> Findings | PooledFindings:
@@ -668,7 +668,7 @@ class Lab:
             epochs: train so many.
             data: train on this data set, or on each of several.
             sets: values to set in its base, by path.
-            tune: values to tune over, by path, in place of those that it states.
+            tune: values, or ranges, to tune over, by path, in place of those that it states.
             budget: seconds, or a text such as "30m"; seeds are cut down to what fits.
             command: what repeats it.
 

@@ -22,6 +22,7 @@ from zoo.ledger import Ledger
 from zoo.report.study.plan import lines
 from zoo.report.text import counted, rough_duration
 from zoo.spec import Spec
+from zoo.study import samplers
 from zoo.study.arms import Train
 from zoo.study.conduct import FIRST_SEEDS, MOST_SEEDS, SEED_BATCH, Auto, check_auto, conduct
 from zoo.study.definition import Study
@@ -150,9 +151,12 @@ class StudyWork:
 
         Raises:
             BuildError: an arm can be trained at some of the settings only.
+            ZooError: what suggests settings is not installed.
         """
         if self.study.tune is None:
             return None
+        if self.study.design.tune_sampler:
+            samplers.require(self.study.design.tune_sampler)
         registry = self._lab.registry
         specs = tuned_specs(self.study, registry)
         tuned_by = tuning_seeds(self.study, seeds)

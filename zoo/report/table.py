@@ -113,7 +113,7 @@ def _preparation(data: Mapping[str, Any]) -> str:
         "test": f"{data.get('test', 0.0):.0%} split off for test",
         "limit": f"{data.get('limit') or 0:,} training images",
         "group_by": f"split by {data.get('group_by')}",
-        "resplit": "split anew with each seed",
+        "resplit": "each fold held out in turn" if data.get("resplit") == "folds" else "split anew with each seed",
     }
     default = {"fit": "stretch", "test": 0.0, "limit": None, "group_by": None, "resplit": False}
     return ", ".join(text for name, text in texts.items() if data.get(name, default[name]) != default[name])

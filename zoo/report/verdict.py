@@ -18,7 +18,7 @@ from zoo.statistics.sequential import share
 from zoo.statistics.verdicts import LEAST_SEEDS
 from zoo.study.comparable import RECALLS, TIMES, VERSIONS, at_once, unlike
 from zoo.study.looks import looks_until
-from zoo.study.measure import image_step, is_lost, learned_recall
+from zoo.study.measure import image_step, is_lost, learned_recall, training_overlap
 from zoo.train.run import Run
 
 
@@ -36,7 +36,7 @@ class Judged:
         unlike: what differs between the runs, so that their recalls are not compared; else "".
         versions: of zoo and torch, where the runs are of several; else "".
         unlike_times: what differs between the runs, so that their times are not compared; else "".
-        resplit: whether the validation part was drawn anew with each seed.
+        resplit: whether each seed had a validation part of its own, so that the verdict is about images like these.
         where: " on" which data set and device, where there are comparisons on several; else "".
     """
 
@@ -118,7 +118,14 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
     others = {other for _, other in pairs.values()}
     most = max(len(own) for own in by_name.values())
     taken = len(looks_until((run for run in runs if run.name in others), str(most)))
-    found = compare(claims, step=image_step(runs, part), level=share(taken), next_level=share(taken + 1))
+    overlaps = {
+        text: training_overlap(by_name[first][min(by_name[first])].spec["data"], part) if first in by_name else 0.0
+        for text, (first, _) in pairs.items()
+        if text in claims
+    }
+    found = compare(
+        claims, step=image_step(runs, part), overlap=overlaps, level=share(taken), next_level=share(taken + 1)
+    )
     compared = {**found, **compare(nothing)}
     return [
         _judged(
@@ -199,7 +206,7 @@ def _judged(
         unlike=reason,
         versions=unlike(runs, VERSIONS),
         unlike_times=times,
-        resplit=part == "validation" and all(run.spec["data"].get("resplit", False) for run in runs),
+        resplit=part == "validation" and all(bool(run.spec["data"].get("resplit")) for run in runs),
     )
 
 
@@ -228,8 +235,9 @@ def about(found: Sequence[Judged]) -> str:
         if len(counting) > 1
         else f"{100 * (1 - counting[0].comparison.level):.4g}% interval"
     )
-    split = "splits of them, anew with each seed" if all(one.resplit for one in counting) else "this split"
-    return f"Paired by seed, on these images and {split}, difference in {found[0].part} recall [{interval}]"
+    anew = all(one.resplit for one in counting)
+    population = "about images like these, split anew with each seed" if anew else "on these images and this split"
+    return f"Paired by seed, {population}, difference in {found[0].part} recall [{interval}]"
 
 
 def advice(found: Sequence[Judged]) -> list[str]:

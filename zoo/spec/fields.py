@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
 import attrs
@@ -169,6 +170,10 @@ class TrainingSpec:
     augmentation: tuple[Annotated[Choice, Kind("augmentation")], ...] = ()
 
 
+Resplit = bool | Literal["folds"]
+"""Whether the validation part is drawn anew with each seed; "folds" takes the folds of a partition in turn."""
+
+
 @attrs.frozen(kw_only=True)
 class DataSpec:
     """What the network is trained on.
@@ -176,9 +181,9 @@ class DataSpec:
     `resize` is the side in pixels that images are brought to, and `fit` says what becomes of another shape;
     `skip_damaged` leaves out files that cannot be read. `test` is the share that is split off where a data set has no
     test part, `limit` how many training images are used, and `validation` the share of them that is held out: the same
-    for every run, or drawn anew with each seed where `resplit` is true. No value of `group_by`, a column or a pattern
-    of file names, stands on both sides of a split. Pixels p in [0, 1] become (p - mean) / std, where "train" means each
-    channel's own over the training set.
+    for every run, or, where `resplit` is true, drawn anew with each seed, or, where it is "folds", one fold of a
+    partition after another. No value of `group_by`, a column or a pattern of file names, stands on both sides of a
+    split. Pixels p in [0, 1] become (p - mean) / std, where "train" means each channel's own over the training set.
     """
 
     dataset: str
@@ -189,7 +194,7 @@ class DataSpec:
     group_by: str | None = later(None)
     limit: PositiveInt | None = later(None)
     validation: Fraction = 0.0
-    resplit: bool = later(False)
+    resplit: Resplit = later(False)
     mean: Float | Literal["train"] = 0.5
     std: PositiveFloat | Literal["train"] = 1.0
 
@@ -234,7 +239,7 @@ class Spec:
     evaluation: EvaluationSpec = EvaluationSpec()
     reference: Reference | None = None
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """The SHA-256 of all that decides the figures except the data set, which has a digest of its own.
 

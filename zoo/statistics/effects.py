@@ -42,6 +42,7 @@ def factorial_effects(
     groups: Aliases | None = None,
     judge: Judge | None = None,
     step: float = 0.0,
+    overlap: float = 0.0,
     next_level: float | None = None,
 ) -> list[Effect]:
     """Estimate and judge all main effects and two-way interactions.
@@ -64,6 +65,7 @@ def factorial_effects(
             from it (`zoo.statistics.fractions.aliases`).
         judge: what judges in place of `verdicts.judge` at this level: the `look` of a `Sequential`.
         step: what a single image changes in a recall; see `zoo.statistics.paired.estimate`.
+        overlap: of training images; see the same.
         next_level: that further seeds will be judged at; the same when left out.
 
     Returns:
@@ -77,7 +79,9 @@ def factorial_effects(
     found = dict(enumerate(_by_seed(model, step)))
     estimated = {str(position): values for position, (values, _) in found.items()}
     steps = {str(position): own for position, (_, own) in found.items()}
-    compared = compare(estimated, margin=margin, level=level, judge=judge, step=steps, next_level=next_level)
+    compared = compare(
+        estimated, margin=margin, level=level, judge=judge, step=steps, overlap=overlap, next_level=next_level
+    )
     return [
         Effect(
             levels={model.names[factor]: model.level(factor, index) for factor, index in term.items()},
@@ -86,7 +90,7 @@ def factorial_effects(
                 f"{_weight(weight)} {' x '.join(model.label(f, 1) for f in alias)}"
                 for alias, weight in (groups or {}).get(tuple(term), {}).items()
             ),
-            sentence=_main(comparison) if len(term) == 1 else _interaction(model, term, comparison, step),
+            sentence=_main(comparison) if len(term) == 1 else _interaction(model, term, comparison, step, overlap),
         )
         for term, comparison in zip(model.terms, compared.values(), strict=True)
     ]
@@ -225,14 +229,14 @@ def _main(comparison: Comparison) -> str:
     return f"{comparison.verdict}: {comparison.difference:+.4f} on average over all combinations"
 
 
-def _interaction(model: _Model, term: Term, comparison: Comparison, step: float) -> str:
+def _interaction(model: _Model, term: Term, comparison: Comparison, step: float, overlap: float) -> str:
     """Say how the first factor's effect depends on the second; "" where it is not shown to."""
     if comparison.verdict not in ("helps", "hurts"):
         return ""
     (first, index), (second, other) = term.items()
     a, b = model.label(first, index), model.label(second, other)
     contrasts = [model.simple_effect(first, index, {second: at}) for at in (0, other)]
-    estimates = [estimate(model.estimates(each), step * model.share_of_image(each)) for each in contrasts]
+    estimates = [estimate(model.estimates(each), step * model.share_of_image(each), overlap) for each in contrasts]
     without, with_ = (verdicts.interval(estimated, comparison.level) for estimated in estimates)
     figures = f"without: {_figures(estimates[0], without)}; with: {_figures(estimates[1], with_)}"
     return f"{a} {_dependence(_sign(without), _sign(with_), comparison.difference > 0, b)} ({figures})"

@@ -34,13 +34,17 @@ class Rivals:
 _NO_RIVALS = Rivals()
 
 
-def estimate(differences: Sequence[float], step: float = 0.0) -> Estimate:
+def estimate(differences: Sequence[float], step: float = 0.0, overlap: float = 0.0) -> Estimate:
     """Estimate the mean of differences, one for each pair of runs with one seed.
 
     Args:
         differences: recall with the change minus recall without it.
         step: what a single image changes in a recall, below which the standard deviation is not believed: recalls of
             few images agree by rounding. By simulation, less than a whole step does not hold the rates of error.
+        overlap: where each seed has a validation part of its own, the number of images in it over that of those trained
+            on. Seeds then share training images, so that their differences are not independent draws of what other
+            images would show: the variance of their mean is taken to be s^2 (1/n + overlap) in place of s^2 / n (the
+            corrected resampled t test: Nadeau and Bengio, 2003). 0 for a claim about these images as they are split.
 
     Raises:
         ValueError: one of them is not finite.
@@ -53,14 +57,15 @@ def estimate(differences: Sequence[float], step: float = 0.0) -> Estimate:
     if abs(mean) <= ROUNDING:
         mean = 0.0
     if seeds < LEAST_SEEDS:
-        return Estimate(seeds=seeds, difference=mean, error=None, freedom=0)
+        return Estimate(seeds=seeds, difference=mean, error=None, freedom=0, overlap=overlap)
     # As scipy.stats.sem, which takes half a millisecond.
-    error = 0.0 if np.ptp(values) <= ROUNDING else float(values.std(ddof=1)) / math.sqrt(seeds)
+    deviation = 0.0 if np.ptp(values) <= ROUNDING else float(values.std(ddof=1))
     return Estimate(
         seeds=seeds,
         difference=mean,
-        error=max(error, step / math.sqrt(seeds)),
+        error=max(deviation, step) * verdicts.error_of_mean(seeds, overlap),
         freedom=seeds - 1,
+        overlap=overlap,
     )
 
 
@@ -71,6 +76,7 @@ def compare(
     level: float = LEVEL,
     judge: Judge | None = None,
     step: float | Mapping[str, float] = 0.0,
+    overlap: float | Mapping[str, float] = 0.0,
     next_level: float | None = None,
     rivals: Mapping[str, Rivals] | None = None,
 ) -> dict[str, Comparison]:
@@ -83,15 +89,20 @@ def compare(
         judge: what judges in place of `verdicts.judge` at this level: the `look` of a `Sequential`. Of a claim that it
             decided earlier, the seeds that it was decided by stand.
         step: what a single image changes in a difference, for all claims or by claim; see `estimate`.
+        overlap: of training images, for all claims or by claim; see `estimate`.
         next_level: that further seeds will be judged at; the same when left out.
         rivals: by claim whose sides were tuned, the settings that it has to hold against, too.
 
     Raises:
         ValueError: a difference is not finite.
     """
-    steps = step if isinstance(step, Mapping) else dict.fromkeys(differences, step)
+    steps, overlaps = (
+        each if isinstance(each, Mapping) else dict.fromkeys(differences, each) for each in (step, overlap)
+    )
     rivals = rivals or {}
-    estimates = [_with_rivals(values, rivals.get(name), steps[name]) for name, values in differences.items()]
+    estimates = [
+        _with_rivals(values, rivals.get(name), steps[name], overlaps[name]) for name, values in differences.items()
+    ]
     judge = judge or partial(verdicts.judge, margin=margin, level=level)
     compared = {}
     for (name, values), estimated, comparison in zip(differences.items(), estimates, judge(estimates), strict=True):
@@ -100,18 +111,17 @@ def compare(
         if comparison.verdict == "undecided" and closest.difference * estimated.difference >= 0:
             held = next_level or comparison.held
             further = verdicts.more_seeds(closest, claims=len(estimates), margin=margin, level=held)
-        compared[name] = attrs.evolve(
-            comparison, p_signs=_p_of_signs(hardest[: comparison.n]), more_seeds=further, rival=rival
-        )
+        signs = None if overlaps[name] else _p_of_signs(hardest[: comparison.n])  # it asks for independent ones
+        compared[name] = attrs.evolve(comparison, p_signs=signs, more_seeds=further, rival=rival)
     return compared
 
 
-def _with_rivals(values: Sequence[float], rivals: Rivals | None, step: float) -> Estimate:
-    found = estimate(values, step)
+def _with_rivals(values: Sequence[float], rivals: Rivals | None, step: float, overlap: float) -> Estimate:
+    found = estimate(values, step, overlap)
     if rivals is None:
         return found
     controls, treatments = (
-        tuple(estimate(own, step) for own in side.values()) for side in (rivals.controls, rivals.treatments)
+        tuple(estimate(own, step, overlap) for own in side.values()) for side in (rivals.controls, rivals.treatments)
     )
     return attrs.evolve(found, controls=controls, treatments=treatments)
 
@@ -126,7 +136,14 @@ def _hardest(values: Sequence[float], estimated: Estimate, rivals: Rivals) -> tu
 
 
 def detectable(
-    pairs: int, *, claims: int, deviation: float, margin: float = 0.0, level: float = LEVEL, power: float = POWER
+    pairs: int,
+    *,
+    claims: int,
+    deviation: float,
+    margin: float = 0.0,
+    level: float = LEVEL,
+    power: float = POWER,
+    overlap: float = 0.0,
 ) -> float:
     """Return the smallest true difference of which so many pairs say, with a given power, that it helps.
 
@@ -139,10 +156,11 @@ def detectable(
         margin: a difference that makes no practical difference; 0 where it is not known how it compares.
         level: the rate of error that is held.
         power: how often the difference is found.
+        overlap: of training images; see `estimate`.
     """
     if pairs < LEAST_SEEDS:
         return math.inf
-    true_error, errors = _errors(pairs, deviation)
+    true_error, errors = _errors(pairs, deviation, overlap)
     differs, equals = (scipy.stats.t.isf(level / claims / sides, pairs - 1) * errors for sides in (2, 1))
     least = np.maximum(differs, np.where(margin > equals, margin - equals, 0.0))
 
@@ -152,18 +170,20 @@ def detectable(
     return float(scipy.optimize.brentq(lacking, 0.0, margin + 2 * float(differs.max()) + 9 * true_error))
 
 
-def power_of_equivalence(pairs: int, *, claims: int, deviation: float, margin: float, level: float = LEVEL) -> float:
+def power_of_equivalence(
+    pairs: int, *, claims: int, deviation: float, margin: float, level: float = LEVEL, overlap: float = 0.0
+) -> float:
     """Return how often a change without effect is said to make no practical difference; see `detectable`."""
     if pairs < LEAST_SEEDS:
         return 0.0
-    true_error, errors = _errors(pairs, deviation)
+    true_error, errors = _errors(pairs, deviation, overlap)
     room = margin - scipy.stats.t.isf(level / claims, pairs - 1) * errors
     return float((2 * scipy.stats.norm.cdf(np.maximum(room, 0.0) / true_error) - 1).mean())
 
 
-def _errors(pairs: int, deviation: float) -> tuple[float, NDArray[np.float64]]:
+def _errors(pairs: int, deviation: float, overlap: float) -> tuple[float, NDArray[np.float64]]:
     """Return the true standard error of a mean, and 2,000 equally likely estimates of it."""
-    true_error = deviation / math.sqrt(pairs)
+    true_error = deviation * verdicts.error_of_mean(pairs, overlap)
     quantiles = (np.arange(2000) + 0.5) / 2000
     return true_error, true_error * np.sqrt(scipy.stats.chi2.ppf(quantiles, pairs - 1) / (pairs - 1))
 

@@ -41,7 +41,9 @@ def blocked_means(recalls: Mapping[str, Mapping[int, float]]) -> dict[str, float
     return none | dict(zip(held, means.round(_DIGITS).tolist(), strict=True))
 
 
-def ranks(recalls: Mapping[str, Mapping[int, float]], *, step: float = 0.0, level: float = LEVEL) -> list[Rank]:
+def ranks(
+    recalls: Mapping[str, Mapping[int, float]], *, step: float = 0.0, overlap: float = 0.0, level: float = LEVEL
+) -> list[Rank]:
     """Rank arms by their mean recall (`blocked_means`), the best first; arms of equal mean share their mean rank.
 
     Two arms are tied where a paired t test over the seeds that both have does not tell them apart, with p corrected
@@ -52,6 +54,7 @@ def ranks(recalls: Mapping[str, Mapping[int, float]], *, step: float = 0.0, leve
     Args:
         recalls: by arm and seed.
         step: what a single image changes in a recall; see `zoo.statistics.paired.estimate`.
+        overlap: of training images; see the same.
         level: of all intervals together.
 
     Raises:
@@ -65,7 +68,7 @@ def ranks(recalls: Mapping[str, Mapping[int, float]], *, step: float = 0.0, leve
     means = blocked_means(recalls)
     arms = list(recalls)
     places = dict(zip(arms, scipy.stats.rankdata([-round(means[arm], _DIGITS) for arm in arms]).tolist(), strict=True))
-    beaten_by, tested = _told_apart(recalls, step, level)
+    beaten_by, tested = _told_apart(recalls, step, overlap, level)
     order = sorted(arms, key=lambda arm: places[arm])
     found = []
     for arm in order:
@@ -107,13 +110,14 @@ def pareto(points: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
 
 
 def _told_apart(
-    recalls: Mapping[str, Mapping[int, float]], step: float, level: float
+    recalls: Mapping[str, Mapping[int, float]], step: float, overlap: float, level: float
 ) -> tuple[dict[str, set[str]], set[str]]:
     """Return, for each arm, those that are shown to be better, and the arms of which a difference could be tested."""
     pairs = list(combinations(recalls, 2))
     estimates = [
-        estimate([recalls[a][seed] - recalls[b][seed] for seed in sorted(recalls[a].keys() & recalls[b].keys())], step)
+        estimate([recalls[a][seed] - recalls[b][seed] for seed in sorted(common)], step, overlap)
         for a, b in pairs
+        for common in [recalls[a].keys() & recalls[b].keys()]
     ]
     beaten_by: dict[str, set[str]] = {arm: set() for arm in recalls}
     tested: set[str] = set()

@@ -36,6 +36,8 @@ class Estimate:
         difference: the estimate; NaN for no seeds.
         error: its standard error; 0 where all seeds agree, None where it cannot be had.
         freedom: the standard error's degrees of freedom.
+        overlap: by how much the variance of the mean is larger than that of independent differences, as a share of the
+            variance of one; see `zoo.statistics.paired.estimate`.
         controls: of the same treatment against other settings of its control, any of which may be the control's best.
         treatments: of other settings of the treatment against the same control.
     """
@@ -44,13 +46,25 @@ class Estimate:
     difference: float
     error: float | None
     freedom: int
+    overlap: float = 0.0
     controls: tuple[Estimate, ...] = ()
     treatments: tuple[Estimate, ...] = ()
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of a difference."""
+        assert self.error is not None
+        return self.error / error_of_mean(self.seeds, self.overlap)
 
     @property
     def rivals(self) -> tuple[Estimate, ...]:
         """Those that a claim in the direction of the difference has to hold against, too."""
         return self.controls if self.difference > 0 else self.treatments
+
+
+def error_of_mean(seeds: int, overlap: float) -> float:
+    """Return the standard error of a mean of differences of standard deviation 1."""
+    return math.sqrt(1 / seeds + overlap)
 
 
 Judge = Callable[[Sequence[Estimate]], Sequence[Comparison]]
@@ -141,11 +155,12 @@ def more_seeds(estimate: Estimate, *, claims: int, margin: float, level: float) 
     from statsmodels.stats.power import TTestPower  # half a second, which the tables of most commands do without
 
     difference = abs(estimate.difference)
-    deviation = estimate.error * math.sqrt(estimate.seeds)
+    deviation = estimate.deviation
 
     def power(distance: float, seeds: int, level: float) -> float:
         freedom = estimate.freedom + seeds - estimate.seeds
-        found = float(TTestPower().power(distance / deviation, seeds, level, freedom, alternative="larger"))
+        distance /= deviation * error_of_mean(seeds, estimate.overlap) * math.sqrt(seeds)
+        found = float(TTestPower().power(distance, seeds, level, freedom, alternative="larger"))
         return 1.0 if math.isnan(found) else found  # the noncentral t fails where it is almost 1
 
     def decides(seeds: int) -> float:
@@ -250,7 +265,7 @@ def _comparison(
         p_adjusted=adjusted[0],
         p_equivalent=test[1],
         p_equivalent_adjusted=adjusted[1],
-        effect_size=estimate.difference / (estimate.error * math.sqrt(estimate.seeds)) if estimate.error else None,
+        effect_size=estimate.difference / estimate.deviation if estimate.error else None,
         verdict=_verdict(estimate.difference, *adjusted, held),
     )
 

@@ -11,7 +11,7 @@ from zoo.spec import Spec
 from zoo.statistics.losses import Counted
 from zoo.statistics.ranking import blocked_means
 from zoo.study.definition import Cell, Part, Study
-from zoo.study.measure import counted_recall, image_step, is_lost, learned_recall
+from zoo.study.measure import counted_recall, image_step, is_lost, learned_recall, training_overlap
 from zoo.train.run import Run
 
 Train = Callable[[Sequence[Spec], Sequence[int]], list[Run]]
@@ -119,6 +119,10 @@ class ArmTable:
         """Return what a single image changes in recall, on the part that is selected on unless another is named."""
         runs = (run for arm in self.all for run in arm.runs.values())
         return image_step(runs, part or self.study.design.select)
+
+    def overlap(self, part: Part | None = None) -> float:
+        """Return how much seeds share of training images, on the part that is selected on unless another is named."""
+        return training_overlap(attrs.asdict(self.study.base.data), part or self.study.design.select)
 
     def differences(
         self,

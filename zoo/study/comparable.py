@@ -23,7 +23,8 @@ def at_once(run: Run) -> int:
 def held_out(data: Mapping[str, Any]) -> str:
     """Say of a spec's `data` what is held out for validation: "25%", "25%, anew with each seed"."""
     # Runs of earlier versions do not say `resplit`.
-    return f"{data['validation']:.0%}" + (", anew with each seed" if data.get("resplit") else "")
+    how = {True: ", anew with each seed", "folds": ", each fold in turn"}
+    return f"{data['validation']:.0%}" + how.get(data.get("resplit", False), "")
 
 
 def _of(key: str) -> Callable[[Run], tuple[object, str]]:
@@ -41,7 +42,7 @@ def _twice(value: object) -> tuple[object, str]:
 _CONDITIONS: Mapping[str, Callable[[Run], tuple[object, str]]] = {
     "data": lambda run: (run.key.dataset, run.dataset),
     "held out": lambda run: (
-        (run.spec["data"]["validation"], bool(run.spec["data"].get("resplit"))),
+        (run.spec["data"]["validation"], run.spec["data"].get("resplit", False)),
         held_out(run.spec["data"]),
     ),
     "measure": lambda run: _twice(run.spec["evaluation"]["measure"]),

@@ -295,8 +295,15 @@ def judge_pairs(
         if study.settings:
             sides = {name: (p.treatment, p.control) for name, p in zip(names, pairs, strict=True)}
             held_against = rivals.against(sides, found, None if count is None else seeds[:count])
-        step = table.image_step()
-        return compare(found, margin=margin, judge=judge, step=step, next_level=next_level, rivals=held_against)
+        return compare(
+            found,
+            margin=margin,
+            judge=judge,
+            step=table.image_step(),
+            overlap=table.overlap(),
+            next_level=next_level,
+            rivals=held_against,
+        )
 
     if auto is None:
         judge, counts = _repeated(taken, margin)
@@ -360,6 +367,7 @@ def _judge_effects(
             groups=groups,
             judge=judge,
             step=table.image_step(),
+            overlap=table.overlap(),
             next_level=next_level,
         )
 

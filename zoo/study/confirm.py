@@ -60,7 +60,7 @@ def most_confirming_runs(study: Study, count: int) -> int:
     """Return how many runs with fresh seeds there are at most, after a selection by so many seeds."""
     if study.design.select == "test":
         return 0
-    others = 2 * (len(study.tune.settings) - 1) if study.tune else 0
+    others = 2 * (study.most_settings - 1) if study.tune else 0
     return len(fresh_seeds(count)) * (2 + _DETOURS * (study.design.design == "factorial") + others)
 
 
@@ -93,7 +93,7 @@ def confirm(table: ArmTable, outcome: Outcome, asked: str) -> Confirmation:
         return confirmed
     others = {arm.name: table.differences(arm, chosen, fresh=True) for arm in arrivals.values() if arm is not chosen}
     margin = study.design.margin
-    compared = compare(others, margin=margin, step=table.image_step())
+    compared = compare(others, margin=margin, step=table.image_step(), overlap=table.overlap())
     differences = {"": table.differences(chosen, base, "test", fresh=True)}
     held_against, rivals = {}, RivalArms(table, "test", fresh=True)
     if study.settings and chosen is not base:

@@ -14,13 +14,13 @@ from zoo.characters import not_in_a_name
 from zoo.data import has_validation
 from zoo.errors import SpecError, UnknownNameError, ZooError, near_misses
 from zoo.registry import Registry
-from zoo.registry.options import Constraint, PositiveFloat, PositiveInt
+from zoo.registry.options import Constraint, NonNegativeInt, PositiveFloat, PositiveInt
 from zoo.spec import Spec, paths, read_as, read_toml, unstructure
 from zoo.spec.fields import WIDTH
 from zoo.spec.resolve import changed_name, resolve
 from zoo.statistics.fractions import most_changes
 from zoo.study.comparable import RECALLS, unlike
-from zoo.study.settings import Setting, Tune, check_tune, read_tune
+from zoo.study.settings import Sampler, Setting, Tune, check_tune, read_tune, widest
 from zoo.train.run import Run, RunKey
 
 DesignName = Literal["one-at-a-time", "leave-one-out", "stepwise", "forward", "backward", "factorial", "fractional"]
@@ -32,6 +32,7 @@ Cell = tuple[int, ...]
 VALIDATION = 0.25
 """Share of the training set that changes are chosen on, where the base holds none out."""
 _RESOLUTION = Constraint("3, 4 or 5", lambda number: number in (3, 4, 5))
+_FOLDS = Constraint("a number of folds, 2 or more", lambda number: number >= 2)
 
 
 @attrs.frozen
@@ -66,10 +67,14 @@ class Design:
             publication's own choice selects on "test".
         margin: a difference in recall that makes no practical difference.
         resolution: of a fractional design.
-        resplit: the validation part is drawn anew with each seed, so that claims are about splits and not about one.
+        resplit: the validation part is drawn anew with each seed, so that claims are about images like these and not
+            about one split of them.
+        folds: so many folds of the training images are held out in turn, one with each seed; likewise.
         match: adds, to each change that makes the network larger, a comparison with a base widened to its size.
         tune_seeds: how many seeds the setting of each arm is chosen by, where the study tunes.
         tune_budget: how many settings each arm is trained at then; all combinations when None.
+        tune_widen: how often values are added where an arm chose the outermost of those that were tried.
+        tune_sampler: what suggests settings by those that were tried; a quasi-random sample where None.
     """
 
     description: str = ""
@@ -79,9 +84,12 @@ class Design:
     margin: PositiveFloat = 0.005
     resolution: Annotated[int, _RESOLUTION] = 4
     resplit: bool = False
+    folds: Annotated[int, _FOLDS] | None = None
     match: Matched | None = None
     tune_seeds: PositiveInt = 3
     tune_budget: PositiveInt | None = None
+    tune_widen: NonNegativeInt = 0
+    tune_sampler: Sampler | None = None
 
 
 attrs.resolve_types(Design)
@@ -122,6 +130,15 @@ class Study:
     def untuned(self) -> Study:
         """The same, with nothing chosen."""
         return attrs.evolve(self, settings={})
+
+    @property
+    def most_settings(self) -> int:
+        """How many settings each arm may be trained at in the end; 0 where nothing is tuned."""
+        if self.tune is None:
+            return 0
+        if self.design.tune_sampler:
+            return self.design.tune_budget or 0
+        return widest(self.tune, self.design.tune_widen)
 
     def single_changes(self) -> Iterator[Cell]:
         """Yield the combinations that change one thing: each factor's levels, the factors in order."""
@@ -252,11 +269,11 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
         base = resolve(tree["base"], registry=registry)
         sets = _table(tree.get("set", {}), f"study {name!r}: set", "paths and values")
         base = paths.apply(base, sets, registry)
-        for path, value in overrides.items():
-            with suppress(paths.NoChangeError):
-                base = paths.apply(base, {path: value}, registry)
-        if design.resplit:
-            _require_split(base, design.select, registry)
+        base = _set(base, overrides, registry)
+        if design.resplit or design.folds:
+            _require_split(base, design, registry)
+        if design.folds:
+            base = _set(base, {"data.validation": 1 / design.folds, "data.resplit": "folds"}, registry)
         if design.select == "validation" and not (base.data.validation or has_validation(base.data.dataset, registry)):
             base = paths.apply(base, {"data.validation": VALIDATION}, registry)
         if design.resplit and not base.data.resplit:
@@ -268,28 +285,37 @@ def _study(name: str, tree: Mapping[str, Any], registry: Registry, overrides: Ma
     notes: list[str] = []
     changes = _table(tree["changes"], f"study {name!r}: changes", "named changes")
     factors = tuple(_factor(name, key, change, base, registry, notes) for key, change in changes.items())
-    tune = read_tune(name, tree, design.tune_budget)
+    tune = read_tune(name, tree, design.tune_budget, design.tune_widen, design.tune_sampler)
     study = Study(name=name, base=base, factors=factors, design=design, notes=tuple(notes), tune=tune)
     check(study, registry)
     return study
 
 
-def _require_split(base: Spec, select: Part, registry: Registry) -> None:
+def _set(spec: Spec, values: Mapping[str, Any], registry: Registry) -> Spec:
+    """Return a spec with values set; one that it has already is left as it is."""
+    for path, value in values.items():
+        with suppress(paths.NoChangeError):
+            spec = paths.apply(spec, {path: value}, registry)
+    return spec
+
+
+def _require_split(base: Spec, design: Design, registry: Registry) -> None:
     """Refuse to draw the validation part anew where claims are not about one that is split off.
 
     Raises:
-        SpecError: they are about test images, or the data has a validation part of its own.
+        SpecError: they are about test images, the data has a validation part of its own, or it is drawn in two ways.
     """
-    if select == "test":
+    if design.resplit and design.folds:
         raise SpecError(
-            "resplit draws the validation part anew with each seed, and the study selects on test; leave one of the "
-            "two out"
+            "resplit draws the validation part anew with each seed, and folds takes each fold in turn; leave one of "
+            "the two out"
         )
+    key = "folds" if design.folds else "resplit"
+    what = f"{key} draws the validation part anew with each seed"
+    if design.select == "test":
+        raise SpecError(f"{what}, and the study selects on test; leave one of the two out")
     if has_validation(base.data.dataset, registry):
-        raise SpecError(
-            f"resplit draws the validation part anew with each seed, and {base.data.dataset} has one of its own; leave "
-            "resplit out"
-        )
+        raise SpecError(f"{what}, and {base.data.dataset} has one of its own; leave {key} out")
 
 
 def _factor(study: str, name: str, change: object, base: Spec, registry: Registry, notes: list[str]) -> Factor:

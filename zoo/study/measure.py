@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from zoo.statistics.verdicts import ROUNDING
 from zoo.train import metrics
@@ -37,6 +38,19 @@ def image_step(runs: Iterable[Run], part: str) -> float:
     if evaluation is None:
         return 0.0
     return 1 / (len(evaluation.confusion) * max(sum(row) for row in evaluation.confusion))
+
+
+def training_overlap(data: Mapping[str, Any], part: str) -> float:
+    """Return how much seeds share of training images where each has a validation part of its own; else 0.
+
+    It is the number of images held out over that of those trained on; see `zoo.statistics.paired.estimate`.
+
+    Args:
+        data: of a spec, as plain values; runs of earlier versions do not say `resplit`.
+        part: of the data, that is measured on. A test part is the same for all seeds.
+    """
+    share: float = data["validation"]
+    return share / (1 - share) if part == "validation" and data.get("resplit") else 0.0
 
 
 def is_lost(run: Run, part: str) -> bool:

@@ -23,7 +23,8 @@ from zoo.study import designs
 from zoo.study.conduct import FIRST_SEEDS, MOST_SEEDS
 from zoo.study.confirm import most_confirming_runs
 from zoo.study.definition import DesignName, Study, check
-from zoo.study.measure import learned_recall
+from zoo.study.measure import learned_recall, training_overlap
+from zoo.study.settings import Sampler
 from zoo.study.tuning import tuned_specs
 from zoo.train.run import Run
 
@@ -59,20 +60,29 @@ class TuningPlan:
         plan: of the runs that settings are chosen by.
         arms: how many are tuned.
         settings: how many each of them is trained at.
+        most_settings: how many there may be in the end, where others are suggested, or an arm chooses the outermost.
+        sampler: what suggests them; None where nothing does.
         seeds: those that the settings are chosen by.
-        others: how many arms at settings other than the shared one there are.
+        others: how many arms at settings other than the shared one there are at most.
     """
 
     plan: Plan
     arms: int
     settings: int
+    most_settings: int
     seeds: tuple[int, ...]
     others: int
+    sampler: Sampler | None = None
 
     @property
     def runs(self) -> int:
         """How many runs settings are chosen by, those that the ledger holds included."""
         return self.arms * self.settings * len(self.seeds)
+
+    @property
+    def most_added(self) -> int:
+        """How many runs there may be besides, at settings that are added."""
+        return self.arms * (self.most_settings - self.settings) * len(self.seeds)
 
     def judged(self, seeds: int) -> int:
         """Return how many runs verdicts from so many seeds take at most, besides those at the shared setting."""
@@ -88,8 +98,11 @@ def tuning_plan(study: Study, plan: Plan, seeds: Sequence[int], *, registry: Reg
         plan=plan,
         arms=len(specs),
         settings=len(study.tune.settings),
+        most_settings=study.most_settings,
+        sampler=study.design.tune_sampler,
         seeds=tuple(seeds),
-        others=sum(spec.identity != study.spec(cell, registry).identity for cell, own in specs.items() for spec in own),
+        others=sum(spec.identity != study.spec(cell, registry).identity for cell, own in specs.items() for spec in own)
+        + len(specs) * (study.most_settings - len(study.tune.settings)),
     )
 
 
@@ -183,7 +196,12 @@ def study_plan(
         detectable=_detectable(study, len(seeds), claims=claims, deviation=found),
         equivalence={
             what: power_of_equivalence(
-                len(seeds), claims=claims, deviation=found * scale, margin=study.design.margin, level=share(1)
+                len(seeds),
+                claims=claims,
+                deviation=found * scale,
+                margin=study.design.margin,
+                level=share(1),
+                overlap=_overlap(study),
             )
             for what, scale in _judged(study, claims).items()
             if found
@@ -231,7 +249,7 @@ def seconds_with(
     further = max(designs.most_cells(study) - known, 0) * len(seeds)
     further += most_confirming_runs(study, len(seeds)) if confirms else 0
     costs = [*plan.costs.values(), *(tuning.plan.costs.values() if tuning else ())]
-    further += tuning.judged(len(seeds)) if tuning else 0
+    further += tuning.judged(len(seeds)) + tuning.most_added if tuning else 0
     known_seconds = plan.estimate_of(run for run in plan.missing if run.key.seed in seeds)
     return known_seconds + (tuning.plan.estimate if tuning else 0.0) + further * max(costs, default=0.0) / plan.at_once
 
@@ -266,9 +284,14 @@ def _detectable(study: Study, seeds: int, *, claims: int, deviation: float | Non
             deviation=(deviation or 1.0) * scale,
             margin=study.design.margin if deviation else 0.0,
             level=share(1),
+            overlap=_overlap(study),
         )
         for what, scale in _judged(study, claims).items()
     }
+
+
+def _overlap(study: Study) -> float:
+    return training_overlap(attrs.asdict(study.base.data), study.design.select)
 
 
 def _judged(study: Study, claims: int) -> dict[str, float]:

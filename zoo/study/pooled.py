@@ -15,7 +15,7 @@ from zoo.statistics.paired import compare
 from zoo.statistics.pooling import Pooled, WinRate, pool, win_rates
 from zoo.statistics.results import Comparison, Verdict
 from zoo.statistics.sequential import share
-from zoo.study.measure import image_step, learned_recall
+from zoo.study.measure import image_step, learned_recall, training_overlap
 from zoo.study.places import Place, PooledStudy
 from zoo.study.result import Arm, StudyResult
 
@@ -138,6 +138,10 @@ def _claims(study: PooledStudy, results: Sequence[tuple[Place, StudyResult]], le
         margin=margin,
         level=level,
         step={key: by_place[place.key][change][1] for key, (place, change) in keys.items()},
+        overlap={
+            key: training_overlap(attrs.asdict(place.study.base.data), study.design.select)
+            for key, (place, _) in keys.items()
+        },
         next_level=next_level,
     )
     pooled = [

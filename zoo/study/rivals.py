@@ -84,7 +84,7 @@ class RivalArms:
 
     def _asked_for(self, differences: Sequence[float]) -> tuple[bool, bool]:
         """Say whether the settings of the control, and of the treatment, can decide about a claim."""
-        found = estimate(differences, self._table.image_step(self._part))
+        found = estimate(differences, self._table.image_step(self._part), self._table.overlap(self._part))
         differs, equivalent = p_values(found, self._table.study.design.margin)
         if differs is None or equivalent is None:
             return False, False

@@ -79,7 +79,7 @@ def summarize(
         confirmation=confirmed.comparison if confirmed else None,
         fresh_seeds=confirmed.seeds if confirmed else (),
         unconfirmed=confirmed.missing if confirmed else 0,
-        ranks=() if missing else tuple(ranks(learned, step=table.image_step())),
+        ranks=() if missing else tuple(ranks(learned, step=table.image_step(), overlap=table.overlap())),
         pareto=dict.fromkeys(fronts, ()) if missing else fronts,
         per_class=_per_class(table, base, study.design.select),
         found_by=confirmed.found_by if confirmed else (),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Mapping
 
 import attrs
 
-from zoo.study.settings import Setting
+from zoo.study.ranges import Range
+from zoo.study.settings import End, Setting, numbers
 from zoo.train.run import Run
 
 
@@ -44,7 +44,16 @@ class Edge:
     arm: str
     path: str
     value: float
-    end: Literal["smallest", "largest"]
+    end: End
+
+
+@attrs.frozen(kw_only=True)
+class Widening:
+    """A value that was added beyond those that were tried, for every arm, and the arms that chose the outermost."""
+
+    path: str
+    value: float
+    arms: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -55,11 +64,17 @@ class Tuned:
         seeds: those that they were chosen by, which no verdict is about.
         trials: every arm at every setting.
         missing: how many of their runs are not there; nothing is chosen while there are such.
+        widenings: the values that were added to those that the study states, in order.
+        ranges: by path, what values were taken from, where they are not listed.
+        sampler: what suggested settings; "" where nothing did.
     """
 
     seeds: tuple[int, ...]
     trials: tuple[Trial, ...]
     missing: int = 0
+    widenings: tuple[Widening, ...] = ()
+    ranges: Mapping[str, Range] = attrs.field(factory=dict)
+    sampler: str = ""
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -76,14 +91,21 @@ class Tuned:
 
     @property
     def edges(self) -> tuple[Edge, ...]:
-        """The chosen values that are the smallest or the largest that was tried; 0 is a bound of its own."""
+        """The chosen values that are the smallest or the largest that was tried; 0 is a bound of its own.
+
+        Of a range, only where they lie in the last tenth of it.
+        """
         found = []
         for arm in self.arms:
             if (choice := self.choice(arm)) is None:
                 continue
             for path, value in choice.setting.values.items():
-                tried = _numbers([trial.setting.values[path] for trial in self.of(arm)])
-                if len(tried) < 2 or value not in tried:
+                tried = numbers([trial.setting.values[path] for trial in self.of(arm)])
+                if (
+                    len(tried) < 2
+                    or value not in tried
+                    or (path in self.ranges and _is_inside(self.ranges[path], value))
+                ):
                     continue
                 if value == max(tried):
                     found.append(Edge(arm, path, value, "largest"))
@@ -92,7 +114,5 @@ class Tuned:
         return tuple(found)
 
 
-def _numbers(values: Sequence[object]) -> set[float]:
-    """Return the values, where all are numbers."""
-    numbers = {value for value in values if isinstance(value, int | float) and not isinstance(value, bool)}
-    return numbers if len(numbers) == len({repr(value) for value in values}) else set()
+def _is_inside(stated: Range, value: float) -> bool:
+    return 0.1 < stated.share(value) < 0.9

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import attrs
 
-from zoo.errors import BuildError
+from zoo.errors import BuildError, ZooError
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.statistics.ranking import blocked_means
@@ -23,9 +24,11 @@ from zoo.study.confirm import fresh_seeds
 from zoo.study.definition import Cell, Study
 from zoo.study.images import Imaged
 from zoo.study.measure import counted_recall
+from zoo.study.ranges import Range
 from zoo.study.result import StudyResult
-from zoo.study.settings import Setting
-from zoo.study.trials import Trial, Tuned
+from zoo.study.samplers import suggested
+from zoo.study.settings import End, Setting, check_tune, wider_by
+from zoo.study.trials import Trial, Tuned, Widening
 from zoo.train.run import Run
 
 FIRST_TUNING = 100_000
@@ -86,7 +89,7 @@ def conduct_tuned(
             waiting=waiting, confirms=confirms, shown=shown,
         )  # fmt: skip
 
-    tuned, settings = tune(
+    study, tuned, settings = tune_further(
         study, train, seeds=tuning_seeds(study, seeds), classes=len(dataset.classes), registry=registry, fits=fits
     )
     shared = conducted(study, waiting=tuned.missing, confirms=False)
@@ -94,6 +97,82 @@ def conduct_tuned(
         return attrs.evolve(shared, tuned=tuned)
     result = conducted(attrs.evolve(study, settings=settings), waiting=shared.missing, confirms=True)
     return attrs.evolve(result, tuned=tuned, shared=shared.claims, notes=(*result.notes, *_notes(tuned)))
+
+
+def tune_further(
+    study: Study,
+    train: Train,
+    *,
+    seeds: Sequence[int],
+    classes: int,
+    registry: Registry,
+    fits: Callable[[Spec], bool] = lambda spec: True,
+) -> tuple[Study, Tuned, dict[Cell, Setting]]:
+    """Tune every arm, and go on: with what a sampler suggests, or beyond the outermost values, as the study says.
+
+    Args:
+        study: what is tuned.
+        train: as for `tune`, like all others.
+        seeds: to choose by.
+        classes: how many there are.
+        registry: where variants are looked up.
+        fits: says of a spec that has no run whether it could be trained.
+
+    Returns:
+        The study with all settings that were tried, and what `tune` returns.
+
+    Raises:
+        BuildError: an arm can be trained at some of the settings that the study states and not at others.
+    """
+    again = partial(tune, train=train, seeds=seeds, classes=classes, registry=registry, fits=fits)
+    tuned, settings = again(study)
+    if sampler := study.design.tune_sampler:
+        assert study.tune
+        while not tuned.missing and (left := study.most_settings - len(study.tune.settings)) > 0:
+            more = suggested(tuned, study.tune.values, sampler, left)
+            if not more:
+                break
+            study = attrs.evolve(study, tune=attrs.evolve(study.tune, settings=(*study.tune.settings, *more)))
+            tuned, settings = again(study)
+        return study, attrs.evolve(tuned, sampler=sampler), settings
+    widenings: tuple[Widening, ...] = ()
+    for _ in range(study.design.tune_widen):
+        if tuned.missing:
+            break
+        wider, added = widened(study, tuned, registry)
+        if not added:
+            break
+        try:
+            tuned, settings = again(wider)
+        except BuildError:  # an arm cannot be trained with what was added; that it lies beyond is said
+            break
+        study, widenings = wider, (*widenings, *added)
+    return study, attrs.evolve(tuned, widenings=widenings), settings
+
+
+def widened(study: Study, tuned: Tuned, registry: Registry) -> tuple[Study, tuple[Widening, ...]]:
+    """Return a study with a value more at each end that was chosen, for all arms, and what was added.
+
+    A value that an arm cannot take is not added.
+    """
+    arms: dict[tuple[str, End], list[str]] = {}
+    for edge in tuned.edges:
+        arms.setdefault((edge.path, edge.end), []).append(edge.arm)
+    added = []
+    for (path, end), choosers in arms.items():
+        assert study.tune
+        found = wider_by(study.tune, path, end)
+        if found is None:
+            continue
+        tune, value = found
+        wider = attrs.evolve(study, tune=tune)
+        try:
+            check_tune(wider, registry)
+        except ZooError:
+            continue
+        study = wider
+        added.append(Widening(path=path, value=value, arms=tuple(choosers)))
+    return study, tuple(added)
 
 
 def tune(
@@ -123,6 +202,7 @@ def tune(
     Raises:
         BuildError: an arm can be trained at some of the settings and not at others.
     """
+    assert study.tune
     specs = tuned_specs(study, registry)
     distinct = {spec.identity: spec for own in specs.values() for spec in own}
     runs: dict[str, dict[int, Run]] = {identity: {} for identity in distinct}
@@ -148,7 +228,8 @@ def tune(
             tried[best] = attrs.evolve(tried[best], chosen=True)
             settings[cell] = tried[best].setting
         trials += tried
-    return Tuned(seeds=tuple(seeds), trials=tuple(trials), missing=missing), settings
+    ranges = {path: own for path, own in study.tune.values.items() if isinstance(own, Range)}
+    return Tuned(seeds=tuple(seeds), trials=tuple(trials), missing=missing, ranges=ranges), settings
 
 
 def _trial(study: Study, cell: Cell, position: int, runs: dict[int, Run], classes: int) -> Trial:

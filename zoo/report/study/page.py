@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import attrs
+
 from zoo.report.drawing import Plot, file_name, pictures
 from zoo.report.methods import of_study
 from zoo.report.page import provenance as of_runs
@@ -13,6 +15,7 @@ from zoo.report.study import arms, plots, tables
 from zoo.report.study.tuning import tuning_tables
 from zoo.report.text import seed_span
 from zoo.statistics.results import Effect
+from zoo.study.comparable import held_out
 from zoo.study.result import StudyResult
 
 _MOST_PAIRS = 4
@@ -49,10 +52,11 @@ def page(result: StudyResult) -> str:
 def provenance(result: StudyResult) -> dict[str, str]:
     """Return what the figures depend on besides the specs, each with all values that occur."""
     data = result.study.base.data
-    anew = ", anew with each seed" if data.resplit else ""
     return of_runs(
         [run for arm in result.arms for run in arm.runs],
-        held_out_for_validation=[f"{data.validation:.0%} of the training set{anew}" if data.validation else ""],
+        held_out_for_validation=[
+            held_out(attrs.asdict(data)).replace("%", "% of the training set", 1) if data.validation else ""
+        ],
         seeds=[seed_span(result.seeds)],
         fresh_seeds=[seed_span(result.fresh_seeds)],
         seeds_of_tuning=[seed_span(result.tuned.seeds) if result.tuned else ""],

@@ -9,7 +9,7 @@ from zoo.report import layout
 from zoo.report.text import counted, estimated, quantity, rough_duration, seed_span
 from zoo.statistics.verdicts import LEAST_SEEDS
 from zoo.study.definition import Study
-from zoo.study.plan import StudyPlan
+from zoo.study.plan import StudyPlan, TuningPlan
 
 
 def lines(study: Study, found: StudyPlan, ledger: Path, *, seeds: int) -> list[str]:
@@ -53,9 +53,20 @@ def _tuning(found: StudyPlan, seeds: int, ledger: Path) -> list[str]:
         f"Tuning: each of {counted(tuning.arms, 'arm')} at {tuning.settings} settings with "
         f"{counted(len(tuning.seeds), 'seed')} of its own ({seed_span(tuning.seeds)}), {counted(each, 'run')} for "
         f"each: {counted(tuning.runs, 'run')}; {stored} {'is' if stored == 1 else 'are'} in {ledger} already.",
+        *_added(tuning),
         f"Then at most {counted(tuning.judged(seeds), 'run')} at settings other than the shared one: at what was "
         "chosen, and, where a claim comes out, at what was not.",
     ]
+
+
+def _added(tuning: TuningPlan) -> list[str]:
+    """Say how many settings may come to those that are known."""
+    if tuning.most_settings == tuning.settings:
+        return []
+    runs = f"{tuning.most_settings} settings each: {counted(tuning.runs, 'run')} to {tuning.runs + tuning.most_added}."
+    if tuning.sampler:
+        return [f"Then {tuning.sampler} suggests some to each arm in turn, and all are trained at them, up to {runs}"]
+    return [f"Where an arm chooses the outermost value, one beyond is added for all, up to {runs}"]
 
 
 def _within_reach(study: Study, found: StudyPlan, seeds: int) -> list[str]:

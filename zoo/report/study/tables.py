@@ -401,9 +401,13 @@ def _explained(result: StudyResult, count: int, what: str) -> str:
 def population(study: Study) -> str:
     """Say of which images and splits a study's verdicts are."""
     data = study.base.data
-    if data.resplit:
-        return f"these images, splits of them that hold {data.validation:.0%} of training out"
-    return "these images, this split"
+    if data.resplit and study.design.select == "validation":
+        how = "each fold in turn" if data.resplit == "folds" else "anew with each seed"
+        return (
+            f"images like these, of which {data.validation:.0%} are held out {how} (corrected for the training images "
+            "that seeds share)"
+        )
+    return "these test images, trained on other images with each seed" if data.resplit else "these images, this split"
 
 
 def sentences(result: StudyResult) -> list[str]:
@@ -489,7 +493,8 @@ def selection(result: StudyResult) -> list[str]:
         p = f", p {p if p.startswith('<') else f'= {p}'}" if p else ""
         lines.append(
             f"On test, with fresh seeds ({seed_span(result.fresh_seeds)}): {ours} against {theirs} of {base.name}; "
-            f"difference {difference(confirmed.difference, confirmed.low, confirmed.high)}{p}: {said(confirmed)}."
+            f"difference {difference(confirmed.difference, confirmed.low, confirmed.high)}{p}: {said(confirmed)}"
+            + (", on these test images." if result.study.base.data.resplit else ".")
         )
     if result.unconfirmed:
         lines.append(

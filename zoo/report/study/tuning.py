@@ -157,8 +157,9 @@ def _explained(tuned: Tuned) -> Iterator[str]:
     shared = next((trial.setting.label for trial in tuned.of(tuned.arms[0]) if trial.shared), None)
     yield f"The shared setting is the base's own, {shared or 'which is none of those that were tried'}."
     each = len(tuned.of(tuned.arms[0]))
+    by = f"What {tuned.sampler} suggested to one arm was tried by all. E" if tuned.sampler else "E"
     yield (
-        f"Each arm was trained at {each} settings with {counted(len(tuned.seeds), 'seed')} of its own "
+        f"{by}ach arm was trained at {each} settings with {counted(len(tuned.seeds), 'seed')} of its own "
         f"({seed_span(tuned.seeds)}), {counted(each * len(tuned.seeds), 'run')} for each, and is judged at the best by "
         "other seeds. After tuning, a claim is about both sides at their best setting: it holds beside each that the "
         "other side was tried at."
@@ -168,12 +169,16 @@ def _explained(tuned: Tuned) -> Iterator[str]:
 def _beyond(tuned: Tuned) -> Iterator[str]:
     """Say which choices lie at an end of what was tried, and what to do."""
     by_end: dict[tuple[str, float, str], list[Edge]] = {}
+    for added in tuned.widenings:
+        chosen_by = ", ".join(added.arms)
+        yield f"{added.path}={added.value:g} was added for all arms, as {chosen_by} chose the value next to it."
     for edge in tuned.edges:
         by_end.setdefault((edge.path, edge.value, edge.end), []).append(edge)
     for (path, value, end), edges in by_end.items():
         yield (
             f"{path}={value:g}, chosen by {', '.join(edge.arm for edge in edges)}, is the {end} that was tried: a "
-            f"{'larger' if end == 'largest' else 'smaller'} one may be better. Add some to the values that are tuned."
+            f"{'larger' if end == 'largest' else 'smaller'} one may be better. Add some to the values that are tuned, "
+            "or let tune_widen do it."
         )
 
 
