@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from zoo.report.text import counted, seed_span
 from zoo.report.verdict import Judged
 from zoo.statistics.verdicts import LEAST_SEEDS, MARGIN
+from zoo.study.comparable import held_out
 from zoo.study.designs import is_adaptive, is_factorial
 from zoo.study.result import StudyResult
 from zoo.train.run import Run
@@ -75,18 +76,15 @@ def _trained(runs: Sequence[Run]) -> list[str]:
     """Say what was trained, on what, how often, with what, and what the figures are."""
     epochs = sorted({run.spec["training"]["epochs"] for run in runs})
     span = counted(epochs[0], "epoch") if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]} epochs"
-    shares = sorted({run.spec["data"]["validation"] for run in runs})
-    held_out = ""
-    if any(shares):
-        told_shares = " or ".join(f"{share:.0%}" for share in shares)
-        held_out = f", with {told_shares} of the training images held out for validation"
+    parts = dict.fromkeys(held_out(run.spec["data"]) for run in runs if run.spec["data"]["validation"])
+    part = f", with {' or '.join(parts)} of the training images held out for validation" if parts else ""
     seeds = sorted({run.key.seed for run in runs})
     lost = {status: sum(run.status == status for run in runs) for status in ("diverged", "failed")}
     told = " and ".join(f"{number} {status}" for status, number in lost.items() if number)
     measures = {_MEASURES[run.spec["evaluation"]["measure"]]: None for run in runs}
     return [
         f"We trained {counted(len({run.key.spec for run in runs}), 'network')} on {_all('dataset', runs)}"
-        f"{held_out}, for {span} with {counted(len(seeds), 'seed')} ({seed_span(seeds)}); a "
+        f"{part}, for {span} with {counted(len(seeds), 'seed')} ({seed_span(seeds)}); a "
         "seed decides the starting weights, the order of the images, augmentation and dropout.",
         *([f"Of {counted(len(runs), 'run')} {told}."] if told else []),
         f"The figure of a run is {' or '.join(measures)}; means are given with Student's 95% interval over seeds.",
