@@ -59,6 +59,15 @@ def fitted(input_shape, classes, load, *, how: str = "sound"):
     return net
 
 
+def moved(input_shape, classes, load):
+    '''One that puts layers elsewhere after it has loaded them.'''
+    net = Net(input_shape[0], classes, 6)
+    if load is not None:
+        load(net)
+    net.norm = nn.Sequential(net.norm, nn.Identity())
+    return net
+
+
 def lazy(input_shape, classes):
     '''One whose sizes are known when it is used.'''
     return nn.Sequential(nn.Flatten(), nn.LazyLinear(5), nn.ReLU(), nn.LazyLinear(classes))
@@ -79,6 +88,7 @@ def zoo_register_architectures(register):
     register("plain", plain)
     register("fitted", fitted, weights=partial(known, "fitted"))
     register("lazy", lazy)
+    register("moved", moved)
     for name in ("raises", "wrong", "damaged"):
         register(name, partial_of(name), weights=partial(known, name))
 
@@ -172,6 +182,13 @@ def test_an_architecture_that_fits_layers_to_the_images_loads_before(registry: R
     forgets = spec(registry, {"name": "fitted", "how": "forgets"}, f"file:{file}")
     with pytest.raises(PluginError, match="the architecture's factory asked for `load`, and did not call it"):
         construct(forgets, SMALL, 10, seed=0, registry=registry)
+
+
+def test_layers_that_were_put_elsewhere_are_the_file_s_still(registry: Registry, file: Path) -> None:
+    built = construct(spec(registry, "moved", f"file:{file}"), SMALL, 4, seed=0, registry=registry)
+    assert built.starting is not None
+    assert "norm.0.running_var" in built.starting.equal
+    assert (len(built.starting.equal), built.starting.adapted) == (9, ())
 
 
 def test_layers_whose_sizes_are_known_when_they_are_used(registry: Registry, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class Starting:
     def __str__(self) -> str:
         digest = (self.weights.digest or "")[:12]
         left = f"; not loaded, for another number of classes: {', '.join(self.left)}" if self.left else ""
-        adapted = f"; adapted to the images: {', '.join(self.adapted)}" if self.adapted else ""
+        adapted = f"; adapted to the images: {_few(self.adapted)}" if self.adapted else ""
         return f"{self.weights} (SHA-256 {digest}), {len(self.equal)} tensors{left}{adapted}"
 
 
@@ -113,6 +113,7 @@ class Loading:
                 raise
             raise BuildError(f"{self._what}: {file} cannot be read: {described(error)}") from error
         self._left: tuple[str, ...] = ()
+        self._put: dict[int, str] = {}
 
     def __call__(self, network: nn.Module) -> None:
         """Put the weights in.
@@ -134,6 +135,7 @@ class Loading:
         now = _tensors(network)
         if lost := [name for name in put if not _same(now[name], self._tensors[name])]:
             raise BuildError(f"{self._what}: what the network calls {_few(lost)} cannot be set")
+        self._put = {own[name].data_ptr(): name for name in put if own[name].numel()}
         self.done = True
 
     def starting(self, network: nn.Module) -> Starting:
@@ -146,7 +148,9 @@ class Loading:
             raise PluginError(f"{self._what}: the architecture's factory asked for `load`, and did not call it")
         every = _tensors(network)
         own = {name: tensor for name, tensor in every.items() if name not in self._left}
-        equal = tuple(name for name, t in own.items() if name in self._tensors and _same(t, self._tensors[name]))
+        # By where they are in memory: an architecture may have put its layers elsewhere after they were loaded.
+        names = {name: self._put.get(tensor.data_ptr(), name) for name, tensor in own.items()}
+        equal = tuple(n for n, t in own.items() if names[n] in self._tensors and _same(t, self._tensors[names[n]]))
         adapted = (name for name in own if name not in equal and not name.endswith(_COUNTED))
         left = tuple(name for name in self._left if name in every)
         return Starting(self._weights, equal, left, tuple(adapted))

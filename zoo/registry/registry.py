@@ -389,6 +389,8 @@ class _FatalError(PluginError):
 
 
 def _register_for(plugin: Plugin, kind: str, variants: dict[str, Variant]) -> hookspecs.RegisterArchitecture:
+    derived: dict[object, tuple[type, tuple[str, ...]]] = {}
+
     def register(
         name: str,
         factory: Callable[..., Any],
@@ -397,12 +399,29 @@ def _register_for(plugin: Plugin, kind: str, variants: dict[str, Variant]) -> ho
         _check_name(kind, name)
         if name in variants:
             raise _taken(kind, name, variants[name].plugin, plugin)
-        cls, given = options_class(f"{kind} {name!r}", factory, KINDS[kind].given)
+        # Of factories that are made in a loop, a thousand models say, the signature is read once.
+        key = _signature(factory)
+        found = derived.get(key) or options_class(f"{kind} {name!r}", factory, KINDS[kind].given)
+        if key is not None:
+            derived[key] = found
+        cls, given = found
         if weights is not None and kind != "architecture":
             raise PluginError(f"{kind} {name!r}: only an architecture has weights")
         variants[name] = Variant(kind, name, factory, cls, given, plugin, weights)
 
     return register
+
+
+def _signature(factory: object) -> object:
+    """Return what tells the signatures of functions apart that are made by one `def`; None for anything else."""
+    if not inspect.isfunction(factory) or vars(factory).keys() & {"__wrapped__", "__signature__"}:
+        return None
+    stated = (
+        *(factory.__defaults__ or ()),
+        *(factory.__kwdefaults__ or {}).values(),
+        *factory.__annotations__.values(),
+    )
+    return id(factory.__code__), tuple(map(id, stated))  # all of which live as long as the factory does
 
 
 def _register_tree_for(
