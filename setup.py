@@ -66,7 +66,14 @@ setup(
             "ray>=2.60",
         ],
         # For the plugins of their own under plugins/, and their tests.
-        "outside": ["alembic>=1.13", "mlflow-skinny>=3", "sqlalchemy>=2", "sqlparse>=0.4", "tensorboard>=2.16"],
+        "outside": [
+            "alembic>=1.13",
+            "mlflow-skinny>=3",
+            "sqlalchemy>=2",
+            "sqlparse>=0.4",
+            "tensorboard>=2.16",
+            "timm>=1.0.20",
+        ],
         # For docs/site.py.
         "site": SITE,
         "check": ["onnx", "onnxruntime", "onnxscript"],

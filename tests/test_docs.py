@@ -169,6 +169,7 @@ SPEC_TABLES = {
     "network.classifier": spec.Dense,
     "network.replace": spec.Replace,
     "network.replace.places": spec.Places,
+    "network.weights": spec.Weights,
     "training": spec.TrainingSpec,
     "data": spec.DataSpec,
     "evaluation": spec.EvaluationSpec,

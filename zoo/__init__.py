@@ -13,7 +13,14 @@ __version__ = "0.1.0"
 from zoo.errors import Stopped, ZooError
 from zoo.importing import interrupted_after
 from zoo.registry import Registry, default_registry
-from zoo.registry.hookspecs import Register, RegisterSpec, RegisterStudy, hookimpl
+from zoo.registry.hookspecs import (
+    PublishedWeights,
+    Register,
+    RegisterArchitecture,
+    RegisterSpec,
+    RegisterStudy,
+    hookimpl,
+)
 from zoo.registry.options import (
     LATER,
     BlockChoice,
@@ -73,7 +80,9 @@ __all__ = [
     "PositiveInt",
     "Prediction",
     "Probability",
+    "PublishedWeights",
     "Register",
+    "RegisterArchitecture",
     "RegisterSpec",
     "RegisterStudy",
     "Registry",

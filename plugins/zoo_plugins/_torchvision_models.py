@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 COLOURS = 3
+_AUXILIARY = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
+"""Outputs that are for training only, and that are left out; published weights have them."""
 _QUARTER = 4
 """The factor by which the first layers of most networks for ImageNet shrink an image before the first block."""
 
 
-def build(name: str, input_shape: tuple[int, int, int], classes: int, stem: str) -> nn.Module:
+def build(
+    name: str,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    stem: str,
+    load: Callable[[nn.Module], None] | None = None,
+) -> nn.Module:
     """Make a model with starting weights, for images of a shape.
+
+    Args:
+        name: of the model.
+        input_shape: channels, height, width.
+        classes: how many there are.
+        stem: "own" or "small".
+        load: puts the weights of a file into the model as torchvision has it, before it is fitted to the images.
 
     Raises:
         ValueError: the model cannot take such images, or has no stem that could be smaller.
@@ -22,13 +38,33 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, stem: str)
 
     enlarged = stem == "small" and name.startswith("vit_")
     size = _size(input_shape) * (_QUARTER if enlarged else 1)
-    network: Any = models.get_model(name, weights=None, num_classes=classes, **_options(name, size, input_shape))
+    options = _options(name, size, input_shape)
+    if load is None:
+        network: Any = models.get_model(name, weights=None, num_classes=classes, **options)
+    else:
+        network = _loaded(name, classes, options, load)
     if enlarged:  # the table of positions of a four times larger image, whose patches are four times larger, too
         network.image_size = _size(input_shape)
         network.patch_size //= _QUARTER
     if stem == "small":
         shrink_stem(network)
     set_channels(network, input_shape[0])
+    made: nn.Module = network
+    return made
+
+
+def _loaded(name: str, classes: int, options: dict[str, Any], load: Callable[[nn.Module], None]) -> nn.Module:
+    """Make a model that starts from a file; auxiliary outputs are in the published ones, and left out after that."""
+    from torchvision import models
+
+    auxiliary = _AUXILIARY.get(name, ())
+    with_them = {"aux_logits": True, "init_weights": False} if auxiliary else {}
+    network: Any = models.get_model(name, weights=None, num_classes=classes, **{**options, **with_them})
+    load(network)
+    for module in auxiliary:
+        setattr(network, module, None)
+    if auxiliary:
+        network.aux_logits = False
     made: nn.Module = network
     return made
 

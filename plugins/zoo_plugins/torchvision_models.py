@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from zoo import Register, hookimpl
+from zoo import PublishedWeights, RegisterArchitecture, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,10 +23,10 @@ _PAPER = re.compile(r"`([^`<]+?)\s*<http\S*?arxiv\.org/abs/([\d.]+)>`")
 
 
 @hookimpl
-def zoo_register_architectures(register: Register) -> None:
+def zoo_register_architectures(register: RegisterArchitecture) -> None:
     """Register the models."""
     for name, paper in models():
-        register(name, _factory(name, paper))
+        register(name, _factory(name, paper), weights=_weights(name))
 
 
 def models() -> Iterator[tuple[str, str]]:
@@ -41,11 +41,26 @@ def models() -> Iterator[tuple[str, str]]:
                     yield builder[1], f"{title} (arXiv:{paper[2]})." if paper else ""
 
 
+def _weights(name: str) -> Callable[[], Mapping[str, PublishedWeights]]:
+    def weights() -> Mapping[str, PublishedWeights]:
+        from zoo_plugins._torchvision_weights import published
+
+        return published(name)
+
+    return weights
+
+
 def _factory(name: str, paper: str) -> Callable[..., nn.Module]:
-    def model(input_shape: tuple[int, int, int], classes: int, *, stem: Literal["own", "small"] = "own") -> nn.Module:
+    def model(
+        input_shape: tuple[int, int, int],
+        classes: int,
+        load: Callable[[nn.Module], None] | None,
+        *,
+        stem: Literal["own", "small"] = "own",
+    ) -> nn.Module:
         from zoo_plugins._torchvision_models import build
 
-        return build(name, input_shape, classes, stem)
+        return build(name, input_shape, classes, stem, load)
 
     model.__name__ = model.__qualname__ = name
     model.__doc__ = f"torchvision's {name}.\n" + (f"\nPaper: {paper}\n" if paper else "")

@@ -87,6 +87,12 @@ def test_torchvision_models(tmp_path):
     assert line.split() == ["squeezenet1_1", "1,235,496", "equal", "0.698", "equal", "26", "none", "1", "26", "3"]
 
 
+def test_torchvision_models_start_from_files():
+    result = CliRunner().invoke(torchvision_models.main, ["squeezenet1_1", "--start"], catch_exceptions=False)
+    line = next(line for line in result.output.splitlines() if line.startswith("squeezenet1_1  "))
+    assert line.split() == ["squeezenet1_1", "26", "50", "50", "classifier.1.weight,", "classifier.1.bias"]
+
+
 def test_precision(tmp_path):
     output, written = carry_out(
         precision, tmp_path, "starter/4e", "starter/default", "--images", "150", "--epochs", "2", "--seeds", "3"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import Result
+from safetensors.torch import save_file
 
 from zoo.export.network import load_exported
+from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.spec.resolve import resolve
 from zoo.train.execute import dataset
@@ -97,3 +100,71 @@ def test_a_plan_a_study_and_layers_name_what_is_replaced(zoo: Zoo) -> None:
     refused = zoo("benchmark", "small/resnet", "--set", "pooling=max", "--plan", *TINY)
     assert refused.exit_code == 2
     assert "network.replace.pooling: max: cifar_resnet(depth=8) has no pooling" in refused.stderr
+
+
+STARTED = """
+from torch import nn
+import zoo
+
+
+def little(input_shape, classes):
+    "A convolution and a dense layer."
+    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, classes))
+
+
+@zoo.hookimpl
+def zoo_register_architectures(register):
+    register("little", little)
+
+
+@zoo.hookimpl
+def zoo_register_specs(register):
+    register("little", {
+        "network": {"architecture": "little", "weights": "file:w.safetensors"},
+        "training": {"epochs": 1, "batch_size": 512},
+        "data": {"dataset": "digits", "limit": 600},
+    })
+"""
+
+
+def test_runs_start_from_a_file_and_are_its_content_s(zoo: Zoo, plugin: Callable[[str, str], str]) -> None:
+    file = plugin("little.py", STARTED)
+
+    def run(*arguments: str) -> str:
+        result = zoo("--plugin", file, *arguments)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    def write(value: float) -> None:
+        network = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 3, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(108, 4)
+        )
+        save_file({name: torch.full_like(t, value) for name, t in network.state_dict().items()}, "w.safetensors")
+
+    said = "2 tensors; not loaded, for another number of classes: 3.weight, 3.bias"
+    write(0.25)
+    shown = " ".join(run("show", "little").split())
+    assert "starts from file:w.safetensors (SHA-256 " in shown
+    assert said in shown
+    assert said in json.loads(run("show", "little", "--json"))["starting_weights"]
+    in_processes = ("--seeds", "2", "--jobs", "2", "--device", "cpu", "--keep-state")
+    trained = run("benchmark", "little", *in_processes)
+    assert "little starts from file:w.safetensors" in trained
+    with Ledger(Path("zoo.sqlite"), create=False) as ledger:
+        first = ledger.runs()
+    assert all(said in run.provenance["starting_weights"] for run in first)
+    write(0.5)
+    run("benchmark", "little", *TINY)
+    with Ledger(Path("zoo.sqlite"), create=False) as ledger:
+        (second,) = {run.key.spec for run in ledger.runs()} - {run.key.spec for run in first}
+    edited = zoo("--plugin", file, "export", "little", "--identity", first[0].key.spec[:9], "-o", "edited")
+    assert "w.safetensors is not the file that the spec was read with" in edited.stderr
+    run("export", "little", "--identity", second[:9], "-o", "exported")
+    assert said in Path("exported/README.md").read_text().replace("\\", "")
+    Path("w.safetensors").unlink()
+    registry = Registry(files=[Path(file)])
+    network = load_exported(Path("exported"), registry=registry)
+    assert not torch.equal(network.network[0].weight, torch.full((3, 1, 3, 3), 0.5))
+    refused = zoo("--plugin", file, "benchmark", "little", *TINY)
+    assert refused.exit_code == 2
+    assert "little: network.weights: file:w.safetensors: there is no file w.safetensors" in refused.stderr

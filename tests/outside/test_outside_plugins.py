@@ -14,8 +14,12 @@ import pytest
 from snippets import ROOT
 
 DISTRIBUTIONS = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
-TOOLS = {"zoo-tensorboard": ("tensorboard",), "zoo-mlflow": ("mlflow", "sqlalchemy", "alembic")}
-"""What a distribution watches runs for, which zoo does not need."""
+TOOLS = {
+    "zoo-tensorboard": ("tensorboard",),
+    "zoo-mlflow": ("mlflow", "sqlalchemy", "alembic"),
+    "zoo-timm": ("timm",),
+}
+"""What a distribution needs and zoo does not."""
 
 each_distribution = pytest.mark.parametrize("source", DISTRIBUTIONS, ids=lambda path: path.name)
 
@@ -52,7 +56,9 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 def test_there_are_distributions() -> None:
-    assert {path.name for path in DISTRIBUTIONS} >= {"zoo-tensorboard", "zoo-mlflow", "zoo-dynamic-norms"}
+    assert {path.name for path in DISTRIBUTIONS} >= {
+        "zoo-tensorboard", "zoo-mlflow", "zoo-dynamic-norms", "zoo-timm"
+    }  # fmt: skip
 
 
 @each_distribution
@@ -71,7 +77,7 @@ def test_zoo_finds_it_and_imports_nothing_heavy(installed: Installed) -> None:
         "import sys\nfrom zoo.registry import Registry\nregistry = Registry().require_sound()\n"
         "assert not registry.failures, registry.failures\n"
         f"assert {installed.name!r} in {{plugin.distribution for plugin in registry.plugins.values()}}\n"
-        "heavy = {'torch', 'tensorboard', 'mlflow'}.intersection(sys.modules)\nassert not heavy, heavy\n"
+        "heavy = {'torch', 'tensorboard', 'mlflow', 'timm'}.intersection(sys.modules)\nassert not heavy, heavy\n"
     )
     ended = installed.run("-c", program)
     assert ended.returncode == 0, ended.stderr

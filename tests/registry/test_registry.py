@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 from click.testing import CliRunner
 from distributions import Install
@@ -456,3 +457,28 @@ def test_a_lambda_is_a_factory(tmp_path: Path) -> None:
     registry = Registry(files=[file]).require_sound()
     spec = resolve({"base": "starter/default", "set": {"activation": "short"}}, registry=registry)
     assert spec.network.features[0].activation.name == "short"
+
+
+IN_A_LOOP = """
+from typing import Literal
+import zoo
+
+def made(default, annotation):
+    def factory(*, option=default, shared: zoo.PositiveInt = 3):
+        "One of several."
+    factory.__annotations__["option"] = annotation
+    return factory
+
+@zoo.hookimpl
+def zoo_register_activations(register):
+    for name, default, annotation in (("a", 1, int), ("b", 2, int), ("c", 1, float), ("d", 1, int)):
+        register(f"loop_{name}", made(default, annotation))
+"""
+
+
+def test_options_of_factories_that_are_made_in_a_loop_are_their_own(tmp_path):
+    (tmp_path / "loop.py").write_text(IN_A_LOOP)
+    variants = Registry(files=[tmp_path / "loop.py"]).require_sound().variants("activation")
+    options = {name: attrs.fields_dict(variants[f"loop_{name}"].options)["option"] for name in "abcd"}
+    assert [(field.default, field.type) for field in options.values()] == [(1, int), (2, int), (1, float), (1, int)]
+    assert variants["loop_a"].options is variants["loop_d"].options, "read once"

@@ -495,6 +495,7 @@ OTHER_WHOLES: dict[str, Any] = {
     "network.replace.pooling": "max",
     'network.replace."layer4.*".activation': "mish",
     "network.replace.places": [{"at": "layer4.*", "filter": "conv"}],
+    "network.weights": "file:weights.safetensors",
 }
 NOT_IN_THE_IDENTITY = {"name", "description", "reference", "data.dataset"}
 

@@ -185,7 +185,9 @@ def seconds(
         return dict.fromkeys(keys, 0.0), ""
     epochs = spec.training.epochs
     costs = {key: estimate * (epochs - behind[key]) / epochs for key in keys}
-    return costs, _kept_note(training, behind, checkpoints)
+    notes = [f"{spec.name} starts from {training.starting}"] if training.starting else []
+    kept = _kept_note(training, behind, checkpoints)
+    return costs, "; ".join([*notes, *([kept] if kept else [])])
 
 
 def _epochs(count: int) -> str:

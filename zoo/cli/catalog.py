@@ -156,11 +156,14 @@ def _show_layers(spec: Spec, built: ShownNetwork, as_json: bool) -> None:
     if as_json:
         layers = [attrs.asdict(layer) for layer in built.layers]
         record = {"spec": spec.name, "input_shape": shape, "classes": classes, "parameters": built.parameters}
-        click.echo(json.dumps({**record, "flops": built.flops, "layers": layers}, indent=2))
+        starting = {"starting_weights": str(built.starting)} if built.starting else {}
+        click.echo(json.dumps({**record, "flops": built.flops, **starting, "layers": layers}, indent=2))
         return
     click.echo(layout.paragraph(f"{spec.name}: {spec.description}"))
     click.echo(f"input {sizes(shape)}, {classes} classes ({spec.data.dataset}); FLOPs of one image's forward pass\n")
     click.echo(layout.table(rows(built), headers=HEADERS, align=ALIGN, wrap=1))
+    if built.starting:
+        click.echo("\n" + layout.paragraph(f"starts from {built.starting}"))
     click.echo("\n" + layout.paragraph(_training_text(spec)))
 
 

@@ -173,6 +173,7 @@ def _training(chosen: Chosen, registry: Registry) -> str:
                 ("device", "device_name"),
                 ("engine", "engine"),
                 ("started", "started"),
+                ("starting weights", "starting_weights"),
             )
             if key in provenance
         },

@@ -218,6 +218,8 @@ def restored(description: Description, tensors: Mapping[str, Tensor], registry: 
     """
     try:
         spec = structure(description.spec, description.name, registry)
+        # The file has all weights: those that training started from need not be there any more.
+        spec = attrs.evolve(spec, network=attrs.evolve(spec.network, weights=None))
         built = construct(spec, description.input_shape, len(description.classes), seed=0, registry=registry)
     except ZooError as error:
         raise ZooError(f"{where}: its network cannot be built here: {error}") from error

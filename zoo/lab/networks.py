@@ -21,7 +21,7 @@ def shown_network(spec: Spec, registry: Registry) -> ShownNetwork:
     """
     shape, classes = _images(spec, registry)
     built = construct(spec, shape, classes, seed=0, registry=registry)
-    return ShownNetwork(built.network, built.layers, spec.name, shape, classes)
+    return ShownNetwork(built.network, built.layers, spec.name, shape, classes, starting=built.starting)
 
 
 def _images(spec: Spec, registry: Registry) -> tuple[tuple[int, int, int], int]:

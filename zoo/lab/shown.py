@@ -78,7 +78,7 @@ class ShownNetwork(Built):
         return f"Network({self.spec}, {quantity(self.parameters)} parameters, {quantity(self.flops)} FLOPs)"
 
     def __str__(self) -> str:
-        return f"{self.spec}\n\n{self._table('simple')}"
+        return f"{self.spec}\n\n{self._table('simple')}" + (f"\n\nstarts from {self.starting}" if self.starting else "")
 
     def _repr_markdown_(self) -> str:
         return f"{markup.markdown(self.spec)}\n\n{self._table('github')}"

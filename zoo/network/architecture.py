@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from zoo.errors import BuildError
 from zoo.network.layers import Built, Layer, Shape, blaming, describe, made, require_module, sizes, trainable
 from zoo.network.memory import MemoryLimit
 from zoo.network.places import evaluating
 from zoo.network.replacing import replace
+from zoo.network.starting import Loading, Starting
 from zoo.registry import Registry
 from zoo.registry.options import Choice
-from zoo.spec import Spec
+from zoo.spec import NetworkSpec, Spec
 from zoo.train import streams
 
 _STREAM = "architecture"
@@ -49,19 +51,45 @@ class Whole:
         plugin = self.registry.variant("architecture", self.choice.name).plugin
         memory = MemoryLimit(what)
         with memory, blaming(what, plugin, input_shape):
-            network = self._made(what, input_shape, classes)
+            load = self._loading(classes)
+            network = self._made(what, input_shape, classes, load)
             memory.hold(network)
             found = try_out(network, input_shape, classes)
+            starting = self._started(network, load)
             network, replaced = replace(network, self.spec, input_shape, seed=self.seed, registry=self.registry)
             layers = try_out(network, input_shape, classes) if replaced else found
         self._initialize(network)
-        return Built(network, layers, replaced=replaced)
+        return Built(network, layers, replaced=replaced, starting=starting)
 
-    def _made(self, what: str, input_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    def _loading(self, classes: int) -> Loading | None:
+        """Return what loads the starting weights that the spec names.
+
+        Raises:
+            BuildError: they cannot be had, or an initializer would fill them again.
+        """
+        network = self.spec.network
+        if network.weights is None:
+            return None
+        if str(network.initializer) != str(attrs.fields(NetworkSpec).initializer.default):
+            raise BuildError(
+                f"{self.spec.name}: network.initializer: {network.initializer} would fill what network.weights takes "
+                "from a file; leave out one of the two"
+            )
+        return Loading(self.spec, classes, self.registry)
+
+    def _made(self, what: str, input_shape: tuple[int, int, int], classes: int, load: Loading | None) -> nn.Module:
         variant = self.registry.variant("architecture", self.choice.name)
+        supplied = {"input_shape": input_shape, "classes": classes, "load": load}
         with streams.seeded(self.seed, "initialization", _STREAM):
-            network = made(what, variant, self.choice.values(), input_shape=input_shape, classes=classes)
+            network = made(what, variant, self.choice.values(), **supplied)
         return require_module(network)
+
+    def _started(self, network: nn.Module, load: Loading | None) -> Starting | None:
+        if load is None:
+            return None
+        if "load" not in self.registry.variant("architecture", self.choice.name).given:
+            load(network)
+        return load.starting(network)
 
     def _initialize(self, network: nn.Module) -> None:
         """Let the initializer fill what is called a weight; scales, tokens and tables of positions are not."""

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import torch
@@ -16,6 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from zoo import torch_settings
 from zoo.errors import BuildError, PluginError, ZooError, described, is_interruption, lacks_memory, text_of
 from zoo.registry import Plugin, Variant
+
+if TYPE_CHECKING:
+    from zoo.network.starting import Starting
 
 Shape = tuple[int, ...]
 """(channels, height, width) of feature maps, (units,) in the classifier; without the batch."""
@@ -64,6 +67,8 @@ class Built:
     layers: tuple[Layer, ...]
     replaced: tuple[Replaced, ...] = attrs.field(default=(), kw_only=True)
     """Every place of an architecture of the kinds of which layers are replaced."""
+    starting: Starting | None = attrs.field(default=None, kw_only=True)
+    """What it starts from where the spec names weights; else None."""
 
     @property
     def parameters(self) -> int:

@@ -22,7 +22,7 @@ from zoo.network.layers import Shape
 from zoo.network.whole_proof import exchanged, is_same, replaced
 from zoo.registry import Registry
 from zoo.registry.options import Choice
-from zoo.spec import SECTIONS, DensePart, Part, Spec, paths
+from zoo.spec import SECTIONS, DensePart, Part, Spec, Weights, paths
 from zoo.train import streams
 
 _PARTS = {*get_args(Part), *get_args(DensePart)}
@@ -30,7 +30,9 @@ _BUILT_BY = {"filters": "filter", "units": "linear"}
 """The part that a field of a block decides, where it is not called like it."""
 _WHOLE = ("block", "order")
 """Fields of a block that every layer in it depends on."""
-_BESIDE_AN_ARCHITECTURE = (("network", "replace"), ("network", "initializer"))
+_BESIDE_AN_ARCHITECTURE = (("network", "replace"), ("network", "initializer"), ("network", "weights"))
+_OF_THE_WHOLE = ("architecture", "replace", "weights")
+"""Fields of a network that decide what an architecture becomes."""
 
 
 def prove(
@@ -64,7 +66,7 @@ def prove(
     """
     differences = list(_differences(base, changed))
     _check_named(base, changed, sets, differences, registry)
-    if base.network.architecture != changed.network.architecture or base.network.replace != changed.network.replace:
+    if any(getattr(base.network, field) != getattr(changed.network, field) for field in _OF_THE_WHOLE):
         whole = [construct(s, input_shape, classes, seed=seed, registry=registry) for s in (base, changed)]
         others = [str(d) for d in differences if d.place[0] != "network"]
         if base.network.architecture == changed.network.architecture:
@@ -123,7 +125,7 @@ class _Difference:
     new: Any
 
     def __str__(self) -> str:
-        where = ".".join(map(str, self.place))
+        where = "starting weights" if self.place == ("network", "weights") else ".".join(map(str, self.place))
         if self.old is _ABSENT:
             return f"+ {where}: {_written(self.new)}"
         if self.new is _ABSENT:
@@ -160,7 +162,9 @@ def _differing(old: Any, new: Any, place: tuple[str | int, ...]) -> Iterator[_Di
 
 
 def _parts(value: Any) -> dict[str | int, Any] | None:
-    """Return what a part of a spec consists of; None for what is one value: a number, or the order of parts."""
+    """Return what a part of a spec consists of; None for what is one value: a number, a file, or the order of parts."""
+    if isinstance(value, Weights):
+        return None
     if isinstance(value, Choice):
         return dict(value.values().items())
     if attrs.has(type(value)):

@@ -13,7 +13,7 @@ from zoo.network.architecture import weights
 from zoo.network.compared import BATCH, equal, outcome, seen
 from zoo.network.layers import Built, Shape, alike
 from zoo.spec import Spec
-from zoo.spec.fields import OWN
+from zoo.spec.fields import NO_WEIGHTS, OWN
 from zoo.train import streams
 
 
@@ -48,7 +48,10 @@ def replaced(base: Spec, changed: Spec, whole: Sequence[Built]) -> Iterator[str]
     Raises:
         SpecError: other layers start otherwise.
     """
-    kept = _starting_values(base, changed, whole)
+    if base.network.weights != changed.network.weights:
+        kept = _from_files(whole)
+    else:
+        kept = _starting_values(base, changed, whole)
     before, after = ({done.path: done for done in built.replaced} for built in whole)
     uses = {done.origin for done in (*before.values(), *after.values())} - {""}
     places = {path: (before.get(path), after.get(path)) for path in {**after, **before} if path not in uses}
@@ -69,6 +72,17 @@ def replaced(base: Spec, changed: Spec, whole: Sequence[Built]) -> Iterator[str]
                 texts = [old.new if old else new.old if new else "", new.new if new else old.old if old else ""]
                 yield f"~ {path}: {texts[0]} -> {texts[1]}"
     yield from kept
+
+
+def _from_files(whole: Sequence[Built]) -> list[str]:
+    """Say what two networks start from, of which one starts from other weights."""
+    names = [NO_WEIGHTS if built.starting is None else str(built.starting.weights) for built in whole]
+    line = f"~ starting weights: {names[0]} -> {names[1]}"
+    if names[0] == names[1]:
+        digests = [str(built.starting.weights.digest)[:12] for built in whole if built.starting]
+        line += f" (its content: {digests[0]} -> {digests[1]})"
+    sides = zip(("before", "now"), whole, strict=True)
+    return [line, *(f"  {when} {built.starting}" for when, built in sides if built.starting)]
 
 
 def _starting_values(base: Spec, changed: Spec, whole: Sequence[Built]) -> list[str]:

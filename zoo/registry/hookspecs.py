@@ -14,6 +14,8 @@ import attrs
 import pluggy
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from zoo.train.run import EpochRecord, Run
 
 hookspec = pluggy.HookspecMarker("zoo")
@@ -29,6 +31,41 @@ class Register(Protocol):
         The factory's parameters that its kind supplies (see `KINDS`) are passed by name; all others are the
         variant's options, each with a type annotation and a default. The first line of its docstring is the
         variant's description; a line that begins with "Paper:" names where it comes from.
+        """
+
+
+@attrs.frozen
+class PublishedWeights:
+    """A file with weights that the makers of an architecture publish.
+
+    zoo downloads none: it says where the file can be had, and where it is looked for.
+
+    Attributes:
+        file: where it is looked for.
+        url: where it can be had.
+        read: returns what the file holds by the names that tensors have in the network; it is given the path.
+        sha256: how the SHA-256 of its content begins, as far as that is published.
+    """
+
+    file: Path
+    url: str
+    read: Callable[[Path], Mapping[str, Tensor]]
+    sha256: str = ""
+
+
+class RegisterArchitecture(Protocol):
+    """Registers one architecture: `register("resnet18", resnet18, weights=published)`."""
+
+    def __call__(
+        self,
+        name: str,
+        factory: Callable[..., Any],
+        weights: Callable[[], Mapping[str, PublishedWeights]] | None = None,
+    ) -> None:
+        """Register `factory` under `name`, as `Register` does.
+
+        `weights` returns the weights that are published for it, by name. It is called when a spec names one of them,
+        so it may import torch.
         """
 
 
@@ -70,7 +107,7 @@ _KINDS = [
     ),
     VariantKind("pooling", "zoo_register_poolings", ("shape",), "reduction of the spatial size"),
     VariantKind("block", "zoo_register_blocks", ("shape", "parts"), "how the parts of a feature block are connected"),
-    VariantKind("architecture", "zoo_register_architectures", ("input_shape", "classes"), "a whole network"),
+    VariantKind("architecture", "zoo_register_architectures", ("input_shape", "classes", "load"), "a whole network"),
     VariantKind("initializer", "zoo_register_initializers", ("weight",), "starting values of a weight, set in place"),
     VariantKind("optimizer", "zoo_register_optimizers", ("parameters",), "rule that updates the parameters"),
     VariantKind("schedule", "zoo_register_schedules", ("progress",), "factor on the learning rate over a run"),
@@ -129,10 +166,14 @@ def zoo_register_blocks(register: Register) -> None:
 
 
 @hookspec
-def zoo_register_architectures(register: Register) -> None:
+def zoo_register_architectures(register: RegisterArchitecture) -> None:
     """Register architectures: `factory(input_shape, classes, **options) -> nn.Module`, a whole network.
 
     The module maps images (batch, *input_shape) to logits (batch, classes), in training as in evaluation.
+
+    `load`, for factories that ask for it, puts starting weights into a network, `load(network)`; None where the spec
+    names none. A factory that changes layers to fit the images calls it before, when the network's tensors are those of
+    the file. For all others zoo loads them into the network that they return.
     """
 
 

@@ -77,6 +77,8 @@ class Variant:
     given: tuple[str, ...]
     """What the factory asks for of all that its kind supplies."""
     plugin: Plugin
+    weights: Callable[[], Mapping[str, hookspecs.PublishedWeights]] | None = None
+    """Tells which weights are published for an architecture."""
 
     @property
     def description(self) -> str:
@@ -276,6 +278,29 @@ class Registry:
                 known[kind] += layers
         return known
 
+    def published_weights(self, architecture: str) -> Mapping[str, hookspecs.PublishedWeights]:
+        """Return the weights that are published for an architecture, by name.
+
+        Raises:
+            UnknownNameError: there is no such architecture.
+            PluginError: its plugin raised, or returned something else; names it.
+        """
+        variant = self.variant("architecture", architecture)
+        if variant.weights is None:
+            return {}
+        what = f"plugin {variant.plugin}: what tells the weights of {architecture}"
+        try:
+            with torch_settings.kept():
+                told = variant.weights()
+        except BaseException as error:  # a plugin may also call sys.exit
+            if is_interruption(error):
+                raise
+            raise PluginError(f"{what} raised {described(error)}") from error
+        published = hookspecs.PublishedWeights
+        if not isinstance(told, Mapping) or not all(isinstance(file, published) for file in told.values()):
+            raise PluginError(f"{what} must return a mapping from names to zoo.PublishedWeights, not {told!r:.80}")
+        return told
+
     @property
     def specs(self) -> Mapping[str, Registered]:
         """All registered specs by name, each plugin's in the order in which it registered them."""
@@ -363,15 +388,40 @@ class _FatalError(PluginError):
     """A fault of a plugin that stops all work, because which of two meanings holds cannot be known."""
 
 
-def _register_for(plugin: Plugin, kind: str, variants: dict[str, Variant]) -> hookspecs.Register:
-    def register(name: str, factory: Callable[..., Any]) -> None:
+def _register_for(plugin: Plugin, kind: str, variants: dict[str, Variant]) -> hookspecs.RegisterArchitecture:
+    derived: dict[object, tuple[type, tuple[str, ...]]] = {}
+
+    def register(
+        name: str,
+        factory: Callable[..., Any],
+        weights: Callable[[], Mapping[str, hookspecs.PublishedWeights]] | None = None,
+    ) -> None:
         _check_name(kind, name)
         if name in variants:
             raise _taken(kind, name, variants[name].plugin, plugin)
-        cls, given = options_class(f"{kind} {name!r}", factory, KINDS[kind].given)
-        variants[name] = Variant(kind, name, factory, cls, given, plugin)
+        # Of factories that are made in a loop, a thousand models say, the signature is read once.
+        key = _signature(factory)
+        found = derived.get(key) or options_class(f"{kind} {name!r}", factory, KINDS[kind].given)
+        if key is not None:
+            derived[key] = found
+        cls, given = found
+        if weights is not None and kind != "architecture":
+            raise PluginError(f"{kind} {name!r}: only an architecture has weights")
+        variants[name] = Variant(kind, name, factory, cls, given, plugin, weights)
 
     return register
+
+
+def _signature(factory: object) -> object:
+    """Return what tells the signatures of functions apart that are made by one `def`; None for anything else."""
+    if not inspect.isfunction(factory) or vars(factory).keys() & {"__wrapped__", "__signature__"}:
+        return None
+    stated = (
+        *(factory.__defaults__ or ()),
+        *(factory.__kwdefaults__ or {}).values(),
+        *factory.__annotations__.values(),
+    )
+    return id(factory.__code__), tuple(map(id, stated))  # all of which live as long as the factory does
 
 
 def _register_tree_for(

@@ -77,7 +77,8 @@ def _trained(runs: Sequence[Run]) -> list[str]:
     epochs = sorted({run.spec["training"]["epochs"] for run in runs})
     span = counted(epochs[0], "epoch") if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]} epochs"
     parts = dict.fromkeys(held_out(run.spec["data"]) for run in runs if run.spec["data"]["validation"])
-    part = f", with {' or '.join(parts)} of the training images held out for validation" if parts else ""
+    told_parts = " or ".join(text.replace("%", "% of the training images", 1) for text in parts)
+    part = f" (held out for validation: {told_parts})" if parts else ""
     seeds = sorted({run.key.seed for run in runs})
     lost = {status: sum(run.status == status for run in runs) for status in ("diverged", "failed")}
     told = " and ".join(f"{number} {status}" for status, number in lost.items() if number)

@@ -126,6 +126,27 @@ class Replace:
         return found
 
 
+FROM_FILE = "file:"
+"""What stands before the path of a safetensors file with starting weights."""
+NO_WEIGHTS = "none"
+"""What is written where an architecture starts from weights that are drawn."""
+
+
+@attrs.frozen(kw_only=True)
+class Weights:
+    """Starting weights of an architecture; in a spec the source alone is written, `weights = "file:PATH"`.
+
+    `source` is the name under which the architecture's makers publish them, or `file:PATH`, a safetensors file.
+    `digest` is the SHA-256 of the file's content, found when the spec is read; null where the file is not there.
+    """
+
+    source: str
+    digest: str | None = None
+
+    def __str__(self) -> str:
+        return self.source
+
+
 WIDTH = "width"
 """The option of an architecture that makes all of its layers wider."""
 
@@ -143,6 +164,7 @@ class NetworkSpec:
     initializer: Annotated[Choice, Kind("initializer")] = chosen("default")
     architecture: Annotated[Choice, Kind("architecture")] | None = later(None)
     replace: Replace | None = later(None)
+    weights: Weights | None = later(None)
 
     @property
     def has_widths(self) -> bool:
@@ -249,6 +271,8 @@ class Spec:
         for name in ("name", "description", "reference"):
             del tree[name]
         del tree["data"]["dataset"]
+        if (weights := self.network.weights) is not None:  # what they are, and not where
+            tree["network"]["weights"] = weights.digest or weights.source
         return hashlib.sha256(canonical_json(tree).encode()).hexdigest()
 
     @property
@@ -274,7 +298,19 @@ class Spec:
         return found
 
 
-for _class in (Block, Dense, Places, Replace, NetworkSpec, TrainingSpec, DataSpec, EvaluationSpec, Reference, Spec):
+for _class in (
+    Block,
+    Dense,
+    Places,
+    Replace,
+    Weights,
+    NetworkSpec,
+    TrainingSpec,
+    DataSpec,
+    EvaluationSpec,
+    Reference,
+    Spec,
+):
     attrs.resolve_types(_class)
 
 LeaveOut = Callable[["attrs.Attribute[Any]", Any], bool]

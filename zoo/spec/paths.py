@@ -27,7 +27,7 @@ from zoo.errors import SpecError, near_misses
 from zoo.registry import Registry
 from zoo.registry.options import Choice
 from zoo.spec import SECTIONS, Places, Replace, Spec, merge, split_path, structure, unstructure
-from zoo.spec.fields import OWN
+from zoo.spec.fields import FROM_FILE, OWN
 from zoo.spec.reading import parse_toml
 
 Steps = tuple[str | int, ...]
@@ -107,7 +107,16 @@ def _set(spec: Spec, path: str, value: Any, registry: Registry) -> Spec:
             raise SpecError(
                 f"{spec.name}: the path {path!r} names places that lie in each other; name one of them"
             ) from None
+        if steps[:2] == ("network", "architecture"):
+            _forget_digest(tree)
     return structure(tree, spec.name, registry)
+
+
+def _forget_digest(tree: dict[str, Any]) -> None:
+    """Let the digest of published weights be found anew: another architecture has others under the same name."""
+    weights = tree["network"]["weights"]
+    if isinstance(weights, dict) and not weights["source"].startswith(FROM_FILE):
+        del weights["digest"]
 
 
 def _children(node: Any) -> dict[str | int, Any]:

@@ -23,7 +23,8 @@ from zoo.characters import control_in, not_in_a_name
 from zoo.errors import SpecError, near_misses
 from zoo.registry import Registry
 from zoo.registry.options import Choice, Constraint, Kind, is_union
-from zoo.spec.fields import ABOUT, EVERYWHERE, SECTIONS, Block, Replace, Spec, unstructure
+from zoo.spec.fields import ABOUT, EVERYWHERE, NO_WEIGHTS, SECTIONS, Block, Replace, Spec, Weights, unstructure
+from zoo.spec.weights import digest_at_hand
 
 
 def structure(tree: Mapping[str, Any], name: str, registry: Registry) -> Spec:
@@ -38,7 +39,9 @@ def structure(tree: Mapping[str, Any], name: str, registry: Registry) -> Spec:
         if network.get("architecture") is not None:
             # Written out where there is none, so that the path `activation` leads to it.
             network = {**network, "replace": _with_places({} if (r := network.get("replace")) is None else r, name)}
-            tree = {**tree, "network": network}
+        if "weights" in network:
+            network = {**network, "weights": _as_weights(network["weights"], name)}
+        tree = {**tree, "network": network}
     if isinstance(network, Mapping) and "defaults" in network:
         defaults = network["defaults"]
         # Alone first: what is wrong with them is said once, and not of each block.
@@ -46,7 +49,7 @@ def structure(tree: Mapping[str, Any], name: str, registry: Registry) -> Spec:
         _read(block, Block, "network.defaults", name, registry)
         tree = {**tree, "network": _with_defaults(network)}
     spec: Spec = _read({"description": "", **tree, "name": name}, Spec, "", name, registry)
-    return spec
+    return _with_digest(spec, registry)
 
 
 def _check_form(network: Mapping[str, Any], name: str) -> None:
@@ -56,6 +59,8 @@ def _check_form(network: Mapping[str, Any], name: str) -> None:
             raise SpecError(f"spec {name!r}: network.features: required, but not there")
         if network.get("replace") is not None:
             raise SpecError(f"spec {name!r}: network.replace: only the layers of an architecture are replaced")
+        if network.get("weights") not in (None, NO_WEIGHTS):
+            raise SpecError(f"spec {name!r}: network.weights: only an architecture starts from weights of a file")
         return
     blocks = [field for field in ("features", "classifier", "defaults") if network.get(field)]
     if blocks:
@@ -63,6 +68,32 @@ def _check_form(network: Mapping[str, Any], name: str) -> None:
             f"spec {name!r}: network: it has an architecture, and {' and '.join(blocks)} too; a network is one or the "
             "other: leave out one of them"
         )
+
+
+def _as_weights(value: Any, name: str) -> Any:
+    """Return starting weights that are written as their source alone as a table."""
+    if value is None or value == NO_WEIGHTS:
+        return None
+    if isinstance(value, str):
+        return {"source": value}
+    if isinstance(value, Mapping | Weights):
+        return value
+    raise SpecError(
+        f'spec {name!r}: network.weights: expected "file:PATH", the name of published weights, or "{NO_WEIGHTS}", got '
+        f"{json.dumps(value, default=repr)}"
+    )
+
+
+def _with_digest(spec: Spec, registry: Registry) -> Spec:
+    """Write down what the file of the starting weights holds, where that is not stated."""
+    weights, architecture = spec.network.weights, spec.network.architecture
+    if weights is None or architecture is None or weights.digest is not None:
+        return spec
+    try:
+        digest = digest_at_hand(weights, architecture.name, registry)
+    except SpecError as error:
+        raise SpecError(f"spec {spec.name!r}: network.weights: {error}") from None
+    return attrs.evolve(spec, network=attrs.evolve(spec.network, weights=attrs.evolve(weights, digest=digest)))
 
 
 def _with_places(replace: Any, name: str) -> Any:

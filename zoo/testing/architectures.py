@@ -72,7 +72,7 @@ def own_stream(subject: VariantSubject) -> None:
     with foreign_untouched("in building"):
         for seed in (0, 1):
             with streams.seeded(seed, "check"):
-                subject.make(input_shape=shape, classes=CLASSES)
+                subject.make(input_shape=shape, classes=CLASSES, load=None)
                 states.append(torch.get_rng_state())
     require(not torch.equal(*states), "it seeded torch's global generator")
 
@@ -118,7 +118,7 @@ def _accepted(subject: VariantSubject) -> tuple[tuple[int, int, int], nn.Module]
 
 def _made(subject: VariantSubject, shape: tuple[int, int, int]) -> nn.Module:
     with streams.seeded(0, "check"):
-        made = subject.make(input_shape=shape, classes=CLASSES)
+        made = subject.make(input_shape=shape, classes=CLASSES, load=None)
     if not isinstance(made, nn.Module):
         raise FailedError(f"its factory returned {made!r}, which is no torch.nn.Module")
     return made

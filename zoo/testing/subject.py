@@ -352,7 +352,7 @@ def supplied(kind: str) -> dict[str, Any]:
     """Return an example of what a kind supplies to the factories of its variants."""
     generator = torch.Generator().manual_seed(1)
     if kind == "architecture":
-        return {"input_shape": (3, 32, 32), "classes": CLASSES}
+        return {"input_shape": (3, 32, 32), "classes": CLASSES, "load": None}
     if kind == "initializer":
         return {"weight": torch.zeros(16, 8, 3, 3)}
     if kind == "optimizer":

@@ -103,6 +103,10 @@ def in_order(device: str, precision: Precision) -> Iterator[torch_settings.Value
         yield settings
 
 
+def _starting(training: Training) -> dict[str, str]:
+    return {"starting_weights": str(training.starting)} if training.starting else {}
+
+
 def _execute(
     run: Run,
     registry: Registry,
@@ -142,7 +146,7 @@ def _execute(
                     seconds_setup=training.seconds_setup,
                     parameters=training.parameters,
                     flops=training.flops,
-                    provenance={**run.provenance, **decision.provenance},
+                    provenance={**run.provenance, **decision.provenance, **_starting(training)},
                 )
                 for record in _epochs(training, saving, run.key):
                     if why := _what_was_changed(settings, spec, registry, alone):

@@ -45,6 +45,7 @@ class Training:
         network: the module that is trained.
         parameters: how many trainable numbers it has.
         flops: floating-point operations of one image's forward pass.
+        starting: the weights of a file that the network starts from; None where they are drawn.
         begun: how network and optimizer were built, by which it is told what training has changed.
         seconds_setup: what building took.
 
@@ -75,7 +76,7 @@ class Training:
             self.optimizer: torch.optim.Optimizer = _Bound(spec, "optimizer", spec.training.optimizer, registry)(
                 parameters=list(self.network.parameters())
             )
-        self.parameters, self.flops = built.parameters, built.flops
+        self.parameters, self.flops, self.starting = built.parameters, built.flops, built.starting
         self.begun = beginning(self.network, self.optimizer)
         self._schedule = _Bound(spec, "schedule", spec.training.schedule, registry)
         self._loss = _Bound(spec, "loss", spec.training.loss, registry)

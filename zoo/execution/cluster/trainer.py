@@ -22,6 +22,7 @@ from zoo.data.prepare import Prepared, content_digest
 from zoo.errors import DataError, PluginError, ZooError
 from zoo.execution.cluster.connection import Kind, import_ray
 from zoo.execution.shipping import Shipment, unpack, zoo_digest
+from zoo.network import starting
 from zoo.registry.source import plugins_used, source_digest
 from zoo.spec import Spec, structure
 from zoo.train.engines.choice import Wanted
@@ -112,7 +113,7 @@ class Trainer:
         yield from execute(run, self._registry, setup.kind, folder, engine=setup.engine, data=data)
 
     def _spec(self, run: Run) -> Spec:
-        """Return the run's spec, whose source here must be that which it was planned with."""
+        """Return the run's spec, whose source and starting weights here must be those that it was planned with."""
         failures = "".join(f"\n{failure}" for failure in self._registry.failures)
         try:
             spec = structure(run.spec, run.name, self._registry)
@@ -120,6 +121,8 @@ class Trainer:
             raise ZooError(f"{error}{failures}") from error
         digest = source_digest(spec, self._registry)
         if digest == run.key.source:
+            if spec.network.weights is not None:
+                starting.find(spec, self._registry)  # files with weights are not sent: each machine must have its own
             return spec
         used = {plugin.distribution for plugin in plugins_used(spec, self._registry)}
         sent = {distribution.name: distribution.version for distribution in self._setup.shipment.distributions}
