@@ -156,6 +156,9 @@ class TrainingSpec:
     The learning rate is the optimizer's option; it rises linearly over the share `warmup` of the steps, then follows
     the schedule. An epoch has as many images as the training set: with `sampling` "once" each of them once, with
     "balanced" drawn with replacement, a class as likely as each other and an image as each other of its class.
+
+    An update is made from the gradient of the mean loss over the images of `accumulate` batches of an epoch, of fewer
+    in the last one; a step is an update. A gradient of a larger norm than `clip_norm` is scaled down to it.
     """
 
     epochs: PositiveInt
@@ -167,6 +170,13 @@ class TrainingSpec:
     warmup: Fraction = 0.0
     loss: Annotated[Choice, Kind("loss")] = chosen("cross_entropy")
     augmentation: tuple[Annotated[Choice, Kind("augmentation")], ...] = ()
+    accumulate: PositiveInt = later(1)
+    clip_norm: PositiveFloat | None = later(None)
+
+    @property
+    def images_per_step(self) -> int:
+        """From how many images an update is made, where as many are left of the epoch."""
+        return self.batch_size * self.accumulate
 
 
 @attrs.frozen(kw_only=True)

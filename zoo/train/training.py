@@ -93,7 +93,7 @@ class Training:
                 "their order; set one of the two otherwise"
             )
         self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
-        self._steps_per_epoch = -(-len(dataset.train.labels) // spec.training.batch_size)
+        self._steps_per_epoch = -(-len(dataset.train.labels) // spec.training.images_per_step)
         self._steps = spec.training.epochs * self._steps_per_epoch
         # A mask of minus infinity is no divergence.
         self._infinite_from_the_start = frozenset(_not_finite(dict(self.network.named_buffers())))
@@ -143,11 +143,34 @@ class Training:
         return total.item() / len(self.dataset.train.labels)
 
     def step(self, images: Tensor, labels: Tensor, augmenting: torch.Generator) -> Tensor:
-        """Update the parameters from one batch of uint8 images; return its mean loss.
+        """Update the parameters from uint8 images, those of one batch or of several; return their mean loss.
 
         Raises:
             BuildError: an augmentation or the loss refuses its options, or a layer a batch of a single image.
         """
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._backward(images, labels, augmenting)
+        if self.spec.training.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.spec.training.clip_norm)
+        self.optimizer.step()
+        return loss
+
+    def _backward(self, images: Tensor, labels: Tensor, augmenting: torch.Generator) -> Tensor:
+        """Let each parameter have the gradient of the images' mean loss, batch by batch; return the loss."""
+        size = self.spec.training.batch_size
+        if len(labels) <= size:
+            loss = self._loss_of(images, labels, augmenting)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach()
+        total = torch.zeros((), device=self.device, dtype=self._dtype)
+        for some, of_some in zip(torch.split(images, size), torch.split(labels, size), strict=True):
+            loss = self._loss_of(some, of_some, augmenting) * (len(of_some) / len(labels))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+    def _loss_of(self, images: Tensor, labels: Tensor, augmenting: torch.Generator) -> Tensor:
+        """Return the mean loss of one batch of uint8 images."""
         pixels = self._pixels(images)
         for augment in self._augmentations:
             pixels = augment(images=pixels, generator=augmenting)
@@ -158,15 +181,12 @@ class Training:
                 raise
             raise self._single_image(error) from error
         loss: Tensor = self._loss(logits=logits, labels=labels, class_sizes=self._class_sizes)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        return loss.detach()
+        return loss
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the epoch's batches of uint8 images and labels; the last may be smaller."""
+        """Yield the uint8 images and labels of the epoch's steps, of one batch each or several; the last may be fewer."""
         images, labels = self.dataset.train.images, self.dataset.train.labels
-        size = self.spec.training.batch_size
+        size = self.spec.training.images_per_step
         if not self.spec.training.shuffle:
             yield from zip(torch.split(images, size), torch.split(labels, size), strict=True)
             return
@@ -245,8 +265,8 @@ class Training:
         return self._steps * step + evaluated * evaluation
 
     def _step_seconds(self, augmenting: torch.Generator) -> float:
-        """Time a step of a whole batch, which spoils the run."""
-        images, labels, size = self.dataset.train.images, self.dataset.train.labels, self.spec.training.batch_size
+        """Time a step of whole batches, which spoils the run."""
+        images, labels, size = self.dataset.train.images, self.dataset.train.labels, self.spec.training.images_per_step
         return self._seconds(lambda: self.step(images[:size], labels[:size], augmenting))
 
     def _seconds(self, work: Callable[[], object]) -> float:

@@ -60,7 +60,7 @@ class CapturedTraining(Training):
         on_cuda = self.device.type == "cuda"
         groups = len(self.optimizer.param_groups)
         self._order = torch.arange(len(self.dataset.train.labels), device=self.device)
-        self._counting = torch.arange(chain * spec.training.batch_size, device=self.device)
+        self._counting = torch.arange(chain * spec.training.images_per_step, device=self.device)
         self._images_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._steps_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
         # The CPU's optimizers take a rate as a Python number, which is float64.
@@ -77,7 +77,7 @@ class CapturedTraining(Training):
 
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch (from 1) and return the mean loss per image."""
-        images, size = len(self.dataset.train.labels), self.spec.training.batch_size
+        images, size = len(self.dataset.train.labels), self.spec.training.images_per_step
         whole, last = divmod(images, size)
         self.network.train()
         with self._on_stream():
@@ -92,7 +92,7 @@ class CapturedTraining(Training):
 
     def _step_seconds(self, augmenting: torch.Generator) -> float:
         """Time a step of a recording, or where an epoch has less than a chain of them, of one that is made."""
-        images, size = len(self.dataset.train.labels), self.spec.training.batch_size
+        images, size = len(self.dataset.train.labels), self.spec.training.images_per_step
         if images < self._chain * size:
             return super()._step_seconds(augmenting)
 

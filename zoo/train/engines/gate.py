@@ -45,7 +45,7 @@ def gate(
         OutOfMemoryError: the device's memory does not suffice.
         Whatever else `Training` raises for this spec.
     """
-    few = _few(as_trained_on(dataset, spec.data, 0), spec.training.batch_size)
+    few = _few(as_trained_on(dataset, spec.data, 0), spec.training.images_per_step)
     # The few are of a split already.
     data = attrs.evolve(spec.data, resplit=False)
     shortened = attrs.evolve(spec, data=data, training=attrs.evolve(spec.training, epochs=EPOCHS))
