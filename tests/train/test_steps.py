@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from zoo.data import Dataset, Split
 from zoo.registry import Registry
 from zoo.train import streams
+from zoo.train.checkpoint import restore, save
 from zoo.train.engines.captured import CapturedTraining
 from zoo.train.engines.gate import gate
+from zoo.train.kept import why_useless
 from zoo.train.training import Training
 
 REGISTRY = Registry(files=[PLUGIN]).require_sound()
@@ -141,3 +143,38 @@ def test_recorded_steps_pass_the_gate(sets):
 
 def test_an_estimate_is_of_whole_steps():
     assert make({"training.accumulate": 2, "training.clip_norm": 1.0}).estimate() > 0
+
+
+# Runs that end within an epoch
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("length", [{"training.epochs": 3.5}, {"training.steps": 13}], ids=str)
+def test_a_run_that_ends_within_an_epoch(length, accumulate):
+    """The schedule is that of all steps, and the last record that of the images which were seen."""
+    sets = {**length, "training.accumulate": accumulate, "training.schedule": "cosine", "evaluation.every": 0}
+    steps = make(sets).length.steps
+    assert steps == (13 if "training.steps" in length else {1: 18, 2: 11}[accumulate])
+
+    def cosine(optimizer, step):
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 + np.cos(np.pi * step / steps)) / 2
+
+    records = assert_by_hand(sets, steps=steps, set_rates=cosine)
+    assert [bool(record.evaluations) for record in records] == [*[False] * (len(records) - 1), True]
+
+
+def test_a_run_of_steps_goes_on_from_its_checkpoint(tmp_path):
+    whole, records = make({"training.steps": 13}), []
+    for record in whole.epochs():
+        records.append(record)
+        if record.epoch == 2:
+            save(tmp_path / "run", whole, records)
+    resumed = make({"training.steps": 13})
+    behind = restore(tmp_path / "run", resumed)
+    assert figures([*behind, *resumed.epochs(first=3)]) == figures(records)
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+@pytest.mark.parametrize("length", [{"training.epochs": 1.5}, {"training.steps": 5}], ids=str)
+def test_only_whole_epochs_are_gone_on_with(length):
+    assert why_useless(make(length), REGISTRY) == "only a run of a number of whole epochs is gone on with"

@@ -33,9 +33,18 @@ def chosen(name: str) -> Any:
     return name
 
 
-def later(default: Any) -> Any:
+INSTEAD_OF = "instead_of"
+"""Of a field that has a value in place of another: that other's name."""
+
+
+def later(default: Any, *, instead_of: str | None = None) -> Any:
     """Return a field that runs were stored without, and that is no part of identities while it has its default."""
-    return attrs.field(default=default, metadata={LATER: True})
+    return attrs.field(default=default, metadata={LATER: True, INSTEAD_OF: instead_of})
+
+
+def _whole(number: float | None) -> float | None:
+    """Return a number as an int where it is a whole one, so that both ways to write it have one identity."""
+    return int(number) if number is not None and number == int(number) else number
 
 
 ActivationChoice = Annotated[Choice, Kind("activation")]
@@ -151,7 +160,7 @@ class NetworkSpec:
 
 @attrs.frozen(kw_only=True)
 class TrainingSpec:
-    """How the network is trained.
+    """How the network is trained: for so many epochs, or for so many steps.
 
     The learning rate is the optimizer's option; it rises linearly over the share `warmup` of the steps, then follows
     the schedule. An epoch has as many images as the training set: with `sampling` "once" each of them once, with
@@ -161,7 +170,7 @@ class TrainingSpec:
     in the last one; a step is an update. A gradient of a larger norm than `clip_norm` is scaled down to it.
     """
 
-    epochs: PositiveInt
+    epochs: PositiveFloat | None = attrs.field(default=None, converter=_whole, metadata={INSTEAD_OF: "steps"})
     batch_size: PositiveInt = 64
     shuffle: bool = True
     sampling: Literal["once", "balanced"] = later("once")
@@ -170,8 +179,15 @@ class TrainingSpec:
     warmup: Fraction = 0.0
     loss: Annotated[Choice, Kind("loss")] = chosen("cross_entropy")
     augmentation: tuple[Annotated[Choice, Kind("augmentation")], ...] = ()
+    steps: PositiveInt | None = later(None, instead_of="epochs")
     accumulate: PositiveInt = later(1)
     clip_norm: PositiveFloat | None = later(None)
+
+    def __attrs_post_init__(self) -> None:
+        if self.epochs is None and self.steps is None:
+            raise ValueError("epochs is required, or steps, and neither is there")
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("it has epochs, and steps too; leave out one of them")
 
     @property
     def images_per_step(self) -> int:
@@ -228,7 +244,7 @@ class Reference:
     test_recall: Float | None = None
     runtime: str | None = None
     note: str | None = None
-    epochs: PositiveInt | None = None
+    epochs: PositiveFloat | None = attrs.field(default=None, converter=_whole)
     dataset: str | None = None
 
 

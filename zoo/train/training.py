@@ -18,6 +18,7 @@ from zoo.network.builder import construct
 from zoo.registry import Registry
 from zoo.registry.options import Choice
 from zoo.spec import Spec
+from zoo.spec.length import Length
 from zoo.train import metrics, streams
 from zoo.train.precision import Precision, autocast, dtype, memory_format
 from zoo.train.run import EpochRecord, Evaluation
@@ -45,6 +46,7 @@ class Training:
         network: the module that is trained.
         parameters: how many trainable numbers it has.
         flops: floating-point operations of one image's forward pass.
+        length: how many epochs and steps there are.
         begun: how network and optimizer were built, by which it is told what training has changed.
         seconds_setup: what building took.
 
@@ -93,8 +95,7 @@ class Training:
                 "their order; set one of the two otherwise"
             )
         self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
-        self._steps_per_epoch = -(-len(dataset.train.labels) // spec.training.images_per_step)
-        self._steps = spec.training.epochs * self._steps_per_epoch
+        self.length = Length.of(spec.training, len(dataset.train.labels))
         # A mask of minus infinity is no divergence.
         self._infinite_from_the_start = frozenset(_not_finite(dict(self.network.named_buffers())))
         self._synchronize()
@@ -108,7 +109,7 @@ class Training:
                 or a logit.
             BuildError: see `step`.
         """
-        for epoch in range(first, self.spec.training.epochs + 1):
+        for epoch in range(first, self.length.epochs + 1):
             start = time.perf_counter()
             loss = self.train_epoch(epoch)
             trained = time.perf_counter()
@@ -138,9 +139,9 @@ class Training:
         augmenting = streams.generator(self.device, self.seed, "augmentation", epoch)
         with streams.seeded(self.seed, "dropout", epoch, device=self.device):
             for index, (images, labels) in enumerate(self.batches(epoch)):
-                self.set_learning_rate((epoch - 1) * self._steps_per_epoch + index)
+                self.set_learning_rate(self.length.first_step(epoch) + index)
                 total += self.step(images, labels, augmenting) * len(labels)
-        return total.item() / len(self.dataset.train.labels)
+        return total.item() / self.length.images_of(epoch)
 
     def step(self, images: Tensor, labels: Tensor, augmenting: torch.Generator) -> Tensor:
         """Update the parameters from uint8 images, those of one batch or of several; return their mean loss.
@@ -184,13 +185,13 @@ class Training:
         return loss
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the uint8 images and labels of the epoch's steps, of one batch each or several; the last may be fewer."""
+        """Yield the uint8 images and labels of the epoch's steps, of one batch or several; the last may be smaller."""
+        count, size = self.length.images_of(epoch), self.length.images_per_step
         images, labels = self.dataset.train.images, self.dataset.train.labels
-        size = self.spec.training.images_per_step
         if not self.spec.training.shuffle:
-            yield from zip(torch.split(images, size), torch.split(labels, size), strict=True)
+            yield from zip(torch.split(images[:count], size), torch.split(labels[:count], size), strict=True)
             return
-        for chosen in torch.split(self._shuffled(epoch).to(self.device), size):
+        for chosen in torch.split(self._shuffled(epoch)[:count].to(self.device), size):
             yield images[chosen], labels[chosen]
 
     def _shuffled(self, epoch: int) -> Tensor:
@@ -224,7 +225,7 @@ class Training:
 
         On CUDA they are numbers of float32, which fused optimizers read from the device; so every engine has the same.
         """
-        factor = self._factor(step, self._steps)
+        factor = self._factor(step, self.length.steps)
         rates = [learning_rate * factor for learning_rate in self._learning_rates]
         return [float(np.float32(rate)) for rate in rates] if self.device.type == "cuda" else rates
 
@@ -236,8 +237,8 @@ class Training:
 
     def begins_like(self, epochs: int) -> bool:
         """Whether the same run of so many epochs, which are fewer, has the learning rates of this in all its steps."""
-        steps = epochs * self._steps_per_epoch
-        return all(self._factor(step, steps) == self._factor(step, self._steps) for step in range(steps))
+        steps = epochs * self.length.steps_per_epoch
+        return all(self._factor(step, steps) == self._factor(step, self.length.steps) for step in range(steps))
 
     def restored(self) -> None:
         """Is called when network and optimizer have been brought to a saved state."""
@@ -259,14 +260,14 @@ class Training:
             self.step(images[-last:], labels[-last:], augmenting)
             step = self._step_seconds(augmenting)
             evaluation = self._seconds(lambda: self.predict(some)) / len(some)
-        epochs, every = self.spec.training.epochs, self.spec.evaluation.every
+        epochs, every = self.length.epochs, self.spec.evaluation.every
         evaluations = -(-epochs // every) if every else 1
         evaluated = evaluations * sum(map(len, self._parts().values()))
-        return self._steps * step + evaluated * evaluation
+        return self.length.steps * step + evaluated * evaluation
 
     def _step_seconds(self, augmenting: torch.Generator) -> float:
         """Time a step of whole batches, which spoils the run."""
-        images, labels, size = self.dataset.train.images, self.dataset.train.labels, self.spec.training.images_per_step
+        images, labels, size = self.dataset.train.images, self.dataset.train.labels, self.length.images_per_step
         return self._seconds(lambda: self.step(images[:size], labels[:size], augmenting))
 
     def _seconds(self, work: Callable[[], object]) -> float:
@@ -346,7 +347,7 @@ class Training:
     def is_due(self, epoch: int) -> bool:
         """Whether an epoch is evaluated."""
         every = self.spec.evaluation.every
-        return epoch == self.spec.training.epochs or (every > 0 and epoch % every == 0)
+        return epoch == self.length.epochs or (every > 0 and epoch % every == 0)
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":

@@ -60,12 +60,12 @@ class CapturedTraining(Training):
         on_cuda = self.device.type == "cuda"
         groups = len(self.optimizer.param_groups)
         self._order = torch.arange(len(self.dataset.train.labels), device=self.device)
-        self._counting = torch.arange(chain * spec.training.images_per_step, device=self.device)
+        self._counting = torch.arange(chain * self.length.images_per_step, device=self.device)
         self._images_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._steps_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
         # The CPU's optimizers take a rate as a Python number, which is float64.
         self._rate = self._rate_tensors or [torch.zeros((), dtype=torch.float64) for _ in range(groups)]
-        self._rates = torch.zeros(self._steps_per_epoch, groups, dtype=self._rate[0].dtype, device=self.device)
+        self._rates = torch.zeros(self.length.steps_per_epoch, groups, dtype=self._rate[0].dtype, device=self.device)
         self._total = torch.zeros((), dtype=self._dtype, device=self.device)
         self._augmenting = torch.Generator(self.device)
         self._drawing = streams.Resumed(self.device)
@@ -77,7 +77,7 @@ class CapturedTraining(Training):
 
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch (from 1) and return the mean loss per image."""
-        images, size = len(self.dataset.train.labels), self.spec.training.images_per_step
+        images, size = self.length.images_of(epoch), self.length.images_per_step
         whole, last = divmod(images, size)
         self.network.train()
         with self._on_stream():
@@ -92,7 +92,7 @@ class CapturedTraining(Training):
 
     def _step_seconds(self, augmenting: torch.Generator) -> float:
         """Time a step of a recording, or where an epoch has less than a chain of them, of one that is made."""
-        images, size = len(self.dataset.train.labels), self.spec.training.images_per_step
+        images, size = self.length.images_of(1), self.length.images_per_step
         if images < self._chain * size:
             return super()._step_seconds(augmenting)
 
@@ -124,9 +124,9 @@ class CapturedTraining(Training):
         """Fill the tensors that the steps of an epoch read, and seed the streams that they draw from."""
         if self.spec.training.shuffle:
             self._order.copy_(self._shuffled(epoch))
-        first = (epoch - 1) * self._steps_per_epoch
-        rates = [self.learning_rates(first + step) for step in range(self._steps_per_epoch)]
-        self._rates.copy_(torch.tensor(rates, dtype=self._rates.dtype))
+        first, steps = self.length.first_step(epoch), self.length.steps_of(epoch)
+        rates = [self.learning_rates(first + step) for step in range(steps)]
+        self._rates[:steps].copy_(torch.tensor(rates, dtype=self._rates.dtype))
         for group, rate in zip(self.optimizer.param_groups, self._rate, strict=True):
             group["lr"] = rate
         for tensor in (self._images_behind, self._steps_behind, self._total):

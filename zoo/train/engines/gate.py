@@ -48,7 +48,7 @@ def gate(
     few = _few(as_trained_on(dataset, spec.data, 0), spec.training.images_per_step)
     # The few are of a split already.
     data = attrs.evolve(spec.data, resplit=False)
-    shortened = attrs.evolve(spec, data=data, training=attrs.evolve(spec.training, epochs=EPOCHS))
+    shortened = attrs.evolve(spec, data=data, training=attrs.evolve(spec.training, epochs=EPOCHS, steps=None))
 
     def made(kind: Callable[..., Training]) -> Training:
         return kind(shortened, 0, few, device=device, registry=registry, precision="float64")
