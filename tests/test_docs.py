@@ -170,6 +170,7 @@ SPEC_TABLES = {
     "network.replace": spec.Replace,
     "network.replace.places": spec.Places,
     "training": spec.TrainingSpec,
+    "training.groups": spec.ParameterGroup,
     "data": spec.DataSpec,
     "evaluation": spec.EvaluationSpec,
     "reference": spec.Reference,

@@ -543,6 +543,13 @@ def rate_of_another_name(parameters, *, rate: zoo.PositiveFloat = 0.1):
     return optim.SGD(parameters, lr=rate)
 
 
+@breaks("optimizer", "groups_kept")
+def one_group(parameters, *, learning_rate: zoo.PositiveFloat = 0.1):
+    """Descend, with all parameters in one group."""
+    parameters = [p for part in parameters for p in (part["params"] if isinstance(part, dict) else [part])]
+    return torch.optim.SGD(parameters, lr=learning_rate)
+
+
 @breaks("optimizer", "lowers_loss")
 def uphill(parameters, *, learning_rate: zoo.PositiveFloat = 0.01):
     """Goes uphill."""

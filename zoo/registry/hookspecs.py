@@ -72,7 +72,12 @@ _KINDS = [
     VariantKind("block", "zoo_register_blocks", ("shape", "parts"), "how the parts of a feature block are connected"),
     VariantKind("architecture", "zoo_register_architectures", ("input_shape", "classes"), "a whole network"),
     VariantKind("initializer", "zoo_register_initializers", ("weight",), "starting values of a weight, set in place"),
-    VariantKind("optimizer", "zoo_register_optimizers", ("parameters",), "rule that updates the parameters"),
+    VariantKind(
+        "optimizer",
+        "zoo_register_optimizers",
+        ("parameters", "network", "steps", "steps_per_epoch"),
+        "rule that updates the parameters",
+    ),
     VariantKind("schedule", "zoo_register_schedules", ("progress",), "factor on the learning rate over a run"),
     VariantKind("loss", "zoo_register_losses", ("logits", "labels", "class_sizes"), "what training minimizes"),
     VariantKind(
@@ -145,7 +150,8 @@ def zoo_register_initializers(register: Register) -> None:
 def zoo_register_optimizers(register: Register) -> None:
     """Register optimizers: `factory(parameters, **options) -> torch.optim.Optimizer`.
 
-    The learning rate is the option `learning_rate`.
+    `parameters` is a list of tensors, or, where a spec has groups of them, torch's list of dictionaries. The learning
+    rate is the option `learning_rate`.
     """
 
 

@@ -17,9 +17,11 @@ from zoo.registry.options import (
     Float,
     Fraction,
     Kind,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Probability,
     is_later_default,
 )
 
@@ -158,6 +160,27 @@ class NetworkSpec:
         return self.architecture is None or type(self.architecture.values().get(WIDTH)) is int
 
 
+Role = Literal["filter", "linear", "bias", "normalization", "activation", "pooling", "other"]
+"""What a parameter is for, see `zoo.network.roles`."""
+
+
+@attrs.frozen(kw_only=True)
+class ParameterGroup:
+    """Parameters that are trained otherwise than the others: those whose name `at` matches and that have a role.
+
+    Learning rate and weight decay are factors on those of the optimizer. A number of steps, or a share of them, says
+    until when, and after when, the parameters are frozen.
+    """
+
+    at: str = "*"
+    roles: tuple[Role, ...] = ()
+    learning_rate: NonNegativeFloat = 1.0
+    weight_decay: NonNegativeFloat = 1.0
+    schedule: Annotated[Choice, Kind("schedule")] | None = None
+    frozen_until: PositiveInt | Probability | None = None
+    frozen_after: PositiveInt | Probability | None = None
+
+
 @attrs.frozen(kw_only=True)
 class TrainingSpec:
     """How the network is trained: for so many epochs, or for so many steps.
@@ -182,6 +205,7 @@ class TrainingSpec:
     steps: PositiveInt | None = later(None, instead_of="epochs")
     accumulate: PositiveInt = later(1)
     clip_norm: PositiveFloat | None = later(None)
+    groups: tuple[ParameterGroup, ...] = later(())
 
     def __attrs_post_init__(self) -> None:
         if self.epochs is None and self.steps is None:
@@ -277,6 +301,11 @@ class Spec:
         """Whether variants stand in place of layers of an architecture."""
         return self.network.replace is not None and bool(self.network.replace.by_kind())
 
+    @property
+    def names_roles(self) -> bool:
+        """Whether parameters are named by what they are for."""
+        return any(group.roles for group in self.training.groups)
+
     def choices(self) -> list[Choice]:
         """Return every choice in the spec, nested ones included."""
         found: list[Choice] = []
@@ -295,7 +324,19 @@ class Spec:
         return found
 
 
-for _class in (Block, Dense, Places, Replace, NetworkSpec, TrainingSpec, DataSpec, EvaluationSpec, Reference, Spec):
+for _class in (
+    Block,
+    Dense,
+    Places,
+    Replace,
+    NetworkSpec,
+    ParameterGroup,
+    TrainingSpec,
+    DataSpec,
+    EvaluationSpec,
+    Reference,
+    Spec,
+):
     attrs.resolve_types(_class)
 
 LeaveOut = Callable[["attrs.Attribute[Any]", Any], bool]

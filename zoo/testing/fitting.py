@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from zoo.testing.check import SkippedError, require
 from zoo.testing.gradients import require_gradient
 from zoo.testing.randomness import foreign_untouched
-from zoo.testing.subject import CLASSES, VariantSubject, same, supplied
+from zoo.testing.subject import CLASSES, VariantSubject, attempt, same, supplied
 from zoo.train import streams
 
 _WEIGHTS = ((16, 8), (16, 8, 3, 3), (8, 1, 1, 1))
@@ -100,8 +101,7 @@ def learning_rate(subject: VariantSubject) -> None:
     Mend: `def mine(parameters, *, learning_rate: zoo.PositiveFloat = 0.01)`, and pass it on as `lr`.
     """
     require("learning_rate" in attrs.fields_dict(subject.variant.options), "there is no such option")
-    parameters = supplied("optimizer")["parameters"]
-    optimizer = subject.make(subject.options(learning_rate=0.125), parameters=parameters)
+    optimizer = subject.make(subject.options(learning_rate=0.125), **supplied("optimizer"))
     require(isinstance(optimizer, torch.optim.Optimizer), f"the factory returned {optimizer!r}")
     rates = [group.get("lr") for group in optimizer.param_groups]
     require(all(rate == 0.125 for rate in rates), f'with learning_rate = 0.125 the groups have "lr" {rates}')
@@ -115,7 +115,7 @@ def lowers_loss(subject: VariantSubject) -> None:
     Mend: look at the sign of the step, and at a default learning rate that is too large.
     """
     weight = nn.Parameter(torch.tensor([3.0, -2.0]))
-    optimizer = subject.make(parameters=[weight])
+    optimizer = _optimizer(subject, [weight])
     losses = _descend(optimizer, [weight], 30)
     require(losses[-1] < losses[0], f"it went from {losses[0]:g} to {losses[-1]:g}")
 
@@ -129,16 +129,47 @@ def state_stored(subject: VariantSubject) -> None:
     """
     whole, parted = (nn.Parameter(torch.tensor([3.0, -2.0])) for _ in range(2))
     with streams.seeded(0, "check"):
-        _descend(subject.make(parameters=[whole]), [whole], 6)
-        before = subject.make(parameters=[parted])
+        _descend(_optimizer(subject, [whole]), [whole], 6)
+        before = _optimizer(subject, [parted])
         _descend(before, [parted], 3)
-        after = subject.make(parameters=[parted])
+        after = _optimizer(subject, [parted])
         after.load_state_dict(before.state_dict())
         _descend(after, [parted], 3)
     same(parted.detach(), whole.detach(), "three steps, and three after a reload", rtol=0, atol=0)
 
 
-def _descend(optimizer: torch.optim.Optimizer, weights: list[Tensor], steps: int) -> list[float]:
+def groups_kept(subject: VariantSubject) -> None:
+    """An optimizer that is given groups of parameters keeps them apart, and each follows a learning rate of its own.
+
+    Why: a spec may have groups (`training.groups`), to which zoo gives learning rates and weight decays of their own;
+    `parameters` is then torch's list of dictionaries, `[{"params": [...]}, ...]`.
+
+    Mend: pass `parameters` on to torch's `Optimizer` as they are; where you look at each, look into
+    `group["params"]`, and where you part them, do so within each group.
+    """
+    weights = [nn.Parameter(torch.full((4, 3), number)) for number in (3.0, 2.0, 1.0)]
+    given = [{"params": weights[:2]}, {"params": weights[2:]}]
+    optimizer = attempt(lambda: _optimizer(subject, weights, given=given), "given two groups of parameters")
+    of = {id(weight): index for index, part in enumerate(given) for weight in part["params"]}
+    for group in optimizer.param_groups:
+        require(len({of[id(weight)] for weight in group["params"]}) == 1, "it put the groups together")
+        group["lr"] *= of[id(group["params"][0])]
+    before = [weight.detach().clone() for weight in weights]
+    _descend(optimizer, weights, 2)
+    same_as = [torch.equal(weight, old) for weight, old in zip(weights, before, strict=True)]
+    require(all(same_as[:2]), "with a learning rate of 0 in the first group, its parameters have changed")
+    require(not same_as[2], "the parameter of the second group has not changed, whose learning rate was left")
+
+
+def _optimizer(subject: VariantSubject, weights: list[nn.Parameter], *, given: Any = None) -> torch.optim.Optimizer:
+    """Make an optimizer of some weights, which a network has."""
+    optimizer: torch.optim.Optimizer = subject.make(
+        **{**supplied("optimizer"), "network": nn.ParameterList(weights), "parameters": given or weights}
+    )
+    return optimizer
+
+
+def _descend(optimizer: torch.optim.Optimizer, weights: Sequence[Tensor], steps: int) -> list[float]:
     losses = []
     for _ in range(steps):
         optimizer.zero_grad()

@@ -356,7 +356,8 @@ def supplied(kind: str) -> dict[str, Any]:
     if kind == "initializer":
         return {"weight": torch.zeros(16, 8, 3, 3)}
     if kind == "optimizer":
-        return {"parameters": [nn.Parameter(torch.randn(3, 4, generator=generator))]}
+        parameters = [nn.Parameter(torch.randn(3, 4, generator=generator))]
+        return {"parameters": parameters, "network": nn.ParameterList(parameters), "steps": 100, "steps_per_epoch": 10}
     if kind == "schedule":
         return {"progress": 0.5}
     if kind == "loss":

@@ -79,6 +79,7 @@ _TABLE: Mapping[str, tuple[Callable[[Any], str | None], ...]] = {
         *_DECLARATIONS,
         fitting.learning_rate,
         fitting.lowers_loss,
+        fitting.groups_kept,
         fitting.state_stored,
         fitting.deterministic,
         fitting.own_stream,

@@ -80,7 +80,8 @@ def why_useless(training: Training, registry: Registry) -> str:
 def rates_depend(spec: Spec) -> str:
     """Say that the learning rates of a spec depend on the number of epochs, and through what."""
     schedule, warmup = spec.training.schedule, spec.training.warmup
-    return f"its learning rates depend on how long a run is (schedule {schedule}, warm-up {warmup:g})"
+    own = ", groups of parameters" if spec.training.groups else ""
+    return f"its learning rates depend on how long a run is (schedule {schedule}, warm-up {warmup:g}{own})"
 
 
 def _may_go_on(training: Training, file: Path, epochs: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from zoo.registry.options import Choice
 from zoo.spec import Spec
 from zoo.spec.length import Length
 from zoo.train import metrics, streams
+from zoo.train.groups import Groups
 from zoo.train.precision import Precision, autocast, dtype, memory_format
 from zoo.train.run import EpochRecord, Evaluation
 from zoo.train.state import beginning
@@ -74,12 +76,22 @@ class Training:
         with streams.seeded(seed, "building", device=device):
             built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
             self.network = _ordered(built.network.to(self.device, self._dtype), self._format)
+            self.length = Length.of(spec.training, len(dataset.train.labels))
+            groups = Groups(spec, self.network, registry)
             self.optimizer: torch.optim.Optimizer = _Bound(spec, "optimizer", spec.training.optimizer, registry)(
-                parameters=list(self.network.parameters())
+                parameters=groups.given,
+                network=self.network,
+                steps=self.length.steps,
+                steps_per_epoch=self.length.steps_per_epoch,
             )
+            groups.scale(self.optimizer)
         self.parameters, self.flops = built.parameters, built.flops
         self.begun = beginning(self.network, self.optimizer)
-        self._schedule = _Bound(spec, "schedule", spec.training.schedule, registry)
+        self._groups, self._freezing = groups, groups.freezing(self.network, self.length.steps)
+        schedules = [choice or spec.training.schedule for choice in groups.schedules(self.optimizer)]
+        distinct = list(dict.fromkeys(schedules))
+        self._schedules = [_Bound(spec, "schedule", choice, registry) for choice in distinct]
+        self._schedule_of = [distinct.index(choice) for choice in schedules]
         self._loss = _Bound(spec, "loss", spec.training.loss, registry)
         self._augmentations = [
             _Bound(spec, f"augmentation[{index}]", choice, registry)
@@ -95,7 +107,6 @@ class Training:
                 "their order; set one of the two otherwise"
             )
         self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
-        self.length = Length.of(spec.training, len(dataset.train.labels))
         # A mask of minus infinity is no divergence.
         self._infinite_from_the_start = frozenset(_not_finite(dict(self.network.named_buffers())))
         self._synchronize()
@@ -138,9 +149,13 @@ class Training:
         total = torch.zeros((), device=self.device, dtype=self._dtype)
         augmenting = streams.generator(self.device, self.seed, "augmentation", epoch)
         with streams.seeded(self.seed, "dropout", epoch, device=self.device):
-            for index, (images, labels) in enumerate(self.batches(epoch)):
-                self.set_learning_rate(self.length.first_step(epoch) + index)
-                total += self.step(images, labels, augmenting) * len(labels)
+            batches = enumerate(self.batches(epoch), start=self.length.first_step(epoch))
+            for start, end in self._freezing.stretches(self.length.first_step(epoch), self.length.steps_of(epoch)):
+                self._freezing.apply(start)
+                for step, (images, labels) in itertools.islice(batches, end - start):
+                    self.set_learning_rate(step)
+                    total += self.step(images, labels, augmenting) * len(labels)
+            self._freezing.release()
         return total.item() / self.length.images_of(epoch)
 
     def step(self, images: Tensor, labels: Tensor, augmenting: torch.Generator) -> Tensor:
@@ -225,20 +240,27 @@ class Training:
 
         On CUDA they are numbers of float32, which fused optimizers read from the device; so every engine has the same.
         """
-        factor = self._factor(step, self.length.steps)
-        rates = [learning_rate * factor for learning_rate in self._learning_rates]
+        factors = self._factors(step, self.length.steps)
+        rates = [rate * factors[of] for rate, of in zip(self._learning_rates, self._schedule_of, strict=True)]
         return [float(np.float32(rate)) for rate in rates] if self.device.type == "cuda" else rates
 
-    def _factor(self, step: int, steps: int) -> float:
-        """Return the factor on the learning rates in a step (from 0) of a run of so many."""
+    def _factors(self, step: int, steps: int) -> list[float]:
+        """Return the factor of each schedule on learning rates in a step (from 0) of a run of so many."""
         warmup = round(self.spec.training.warmup * steps)
-        factor: float = self._schedule(progress=max(0, step - warmup) / max(1, steps - warmup))
-        return factor * ((step + 1) / warmup) if step < warmup else factor
+        progress = max(0, step - warmup) / max(1, steps - warmup)
+        rise = (step + 1) / warmup if step < warmup else None
+        factors: list[float] = [schedule(progress=progress) for schedule in self._schedules]
+        return factors if rise is None else [factor * rise for factor in factors]
 
     def begins_like(self, epochs: int) -> bool:
-        """Whether the same run of so many epochs, which are fewer, has the learning rates of this in all its steps."""
+        """Whether the same run of so many epochs, which are fewer, is this in all of its steps.
+
+        That is, whether it has the same learning rates, and freezes the same.
+        """
         steps = epochs * self.length.steps_per_epoch
-        return all(self._factor(step, steps) == self._factor(step, self.length.steps) for step in range(steps))
+        if not self._freezing.same(self._groups.freezing(self.network, steps), steps):
+            return False
+        return all(self._factors(step, steps) == self._factors(step, self.length.steps) for step in range(steps))
 
     def restored(self) -> None:
         """Is called when network and optimizer have been brought to a saved state."""

@@ -70,6 +70,7 @@ class CapturedTraining(Training):
         self._augmenting = torch.Generator(self.device)
         self._drawing = streams.Resumed(self.device)
         self._made: Counter[int] = Counter()
+        self._frozen: frozenset[int] = frozenset()
         self._recordings: dict[tuple[int, int], Callable[[], None]] = {}
         self._stream = _recordable_stream(self.device) if on_cuda else None
         # One for all recordings, which are never replayed at the same time and leave nothing there for one another.
@@ -82,12 +83,17 @@ class CapturedTraining(Training):
         self.network.train()
         with self._on_stream():
             self._begin(epoch)
-            for _ in range(whole // self._chain):
-                self._advance(size, self._chain)
-            for _ in range(whole % self._chain):
-                self._advance(size, 1)
+            first = self.length.first_step(epoch)
+            for start, end in self._freezing.stretches(first, self.length.steps_of(epoch)):
+                self._turn(start)
+                steps = min(end, first + whole) - start
+                for _ in range(steps // self._chain):
+                    self._advance(size, self._chain)
+                for _ in range(steps % self._chain):
+                    self._advance(size, 1)
             if last:
                 self._advance(last, 1)
+            self._freezing.release()
             return self._total.item() / images
 
     def _step_seconds(self, augmenting: torch.Generator) -> float:
@@ -133,6 +139,14 @@ class CapturedTraining(Training):
             tensor.zero_()
         self._augmenting.manual_seed(streams.derive(self.seed, "augmentation", epoch))
         self._drawing.begin(self.seed, "dropout", epoch)
+
+    def _turn(self, step: int) -> None:
+        """Freeze what is frozen from a step on, and record anew where that is something else than before."""
+        self._freezing.apply(step)
+        frozen = self._freezing.frozen(step)
+        if frozen != self._frozen:
+            self._frozen = frozen
+            self.restored()
 
     def _advance(self, size: int, steps: int) -> None:
         """Make `steps` steps, each of the next `size` images."""
