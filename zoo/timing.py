@@ -221,11 +221,12 @@ class _Contestant:
 
     def step(self) -> None:
         """Make a training step, from the choice of its images on."""
-        self._training.network.train()
+        self._training.set_mode(training=True)
         self.steps.append(self._seconds(lambda: self._training.step(*next(self._batches), self._augmenting), "trained"))
 
     def evaluate(self) -> None:
         """Evaluate one batch of test images."""
+        self._training.set_mode(training=False)
         self.evaluations.append(self._seconds(lambda: self._training.predict(self._images), "evaluated"))
 
     def _seconds(self, work: Callable[[], object], doing: str) -> float:

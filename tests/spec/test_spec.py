@@ -462,6 +462,7 @@ OTHER_VALUES: dict[str, Any] = {
     "training.steps": 9,
     "training.accumulate": 2,
     "training.clip_norm": 0.5,
+    "training.gradient": ["centralize"],
     "training.groups": [{"at": "output.*", "weight_decay": 0}],
     "training.batch_size": 65,
     "training.shuffle": False,

@@ -83,6 +83,9 @@ _KINDS = [
     VariantKind(
         "augmentation", "zoo_register_augmentations", ("images", "generator"), "random change of a training batch"
     ),
+    VariantKind(
+        "gradient", "zoo_register_gradients", ("parameters", "names"), "change of the gradients before an update"
+    ),
     VariantKind("dataset", "zoo_register_datasets", (), "labelled images"),
     VariantKind("executor", "zoo_register_executors", ("work",), "where runs are trained", in_specs=False),
 ]
@@ -152,6 +155,10 @@ def zoo_register_optimizers(register: Register) -> None:
 
     `parameters` is a list of tensors, or, where a spec has groups of them, torch's list of dictionaries. The learning
     rate is the option `learning_rate`.
+
+    An optimizer whose `step(closure)` has no default for it is given `closure(*, create_graph=False)`, which computes
+    the batch's loss and the gradients anew, where the parameters are then. `train()` and `eval()` of one that has both
+    are called before and after the steps of each epoch.
     """
 
 
@@ -179,6 +186,15 @@ def zoo_register_augmentations(register: Register) -> None:
 
     `images` is a float batch (batch, channels, height, width) with pixels from 0 to 1, on the device; every
     random draw must come from `generator`, which lives on the same device.
+    """
+
+
+@hookspec
+def zoo_register_gradients(register: Register) -> None:
+    """Register changes of gradients: `factory(parameters, **options) -> None` changes each `parameter.grad` in place.
+
+    `parameters` is a list of those that have a gradient; `names`, for factories that ask for it, are their names.
+    Random draws come from torch's global generator.
     """
 
 

@@ -190,7 +190,8 @@ class TrainingSpec:
     "balanced" drawn with replacement, a class as likely as each other and an image as each other of its class.
 
     An update is made from the gradient of the mean loss over the images of `accumulate` batches of an epoch, of fewer
-    in the last one; a step is an update. A gradient of a larger norm than `clip_norm` is scaled down to it.
+    in the last one; a step is an update. Before it the gradients are changed by `gradient`, one after another, and
+    scaled down where their norm is larger than `clip_norm`.
     """
 
     epochs: PositiveFloat | None = attrs.field(default=None, converter=_whole, metadata={INSTEAD_OF: "steps"})
@@ -206,6 +207,7 @@ class TrainingSpec:
     accumulate: PositiveInt = later(1)
     clip_norm: PositiveFloat | None = later(None)
     groups: tuple[ParameterGroup, ...] = later(())
+    gradient: tuple[Annotated[Choice, Kind("gradient")], ...] = later(())
 
     def __attrs_post_init__(self) -> None:
         if self.epochs is None and self.steps is None:

@@ -15,9 +15,12 @@ from zoo.testing.gradients import require_gradient
 from zoo.testing.randomness import foreign_untouched
 from zoo.testing.subject import CLASSES, VariantSubject, attempt, same, supplied
 from zoo.train import streams
+from zoo.train.optimizing import asks_for_closure, backward, set_mode
 
 _WEIGHTS = ((16, 8), (16, 8, 3, 3), (8, 1, 1, 1))
 _PROGRESS = [step / 100 for step in range(101)]
+_IN_PLACE = ("initializer", "gradient")
+"""The kinds that change what they are given, with draws from torch's global generator."""
 _IMAGES = ((8, 3, 32, 32), (8, 1, 28, 28))
 
 
@@ -44,8 +47,8 @@ def deterministic(subject: VariantSubject) -> None:
 
     Why: a run could not be repeated.
 
-    Mend: draw random numbers from what is supplied only: torch's global generator in an initializer, `generator` in an
-    augmentation, none elsewhere.
+    Mend: draw random numbers from what is supplied only: torch's global generator in an initializer or a change of
+    gradients, `generator` in an augmentation, none elsewhere.
     """
     first, second = _result(subject, seed=0), _result(subject, seed=0)
     for one, other in zip(first, second, strict=True):
@@ -57,8 +60,8 @@ def own_stream(subject: VariantSubject) -> None:
 
     Why: other generators are not part of a run's seed; one that is seeded repeats its numbers in every step.
 
-    Mend: pass `generator=generator` to each random function in an augmentation; in an initializer use torch's random
-    functions without one; elsewhere draw nothing.
+    Mend: pass `generator=generator` to each random function in an augmentation; in an initializer or a change of
+    gradients use torch's random functions without one; elsewhere draw nothing.
     """
     states = []
     with foreign_untouched("in use"):
@@ -73,23 +76,25 @@ def own_stream(subject: VariantSubject) -> None:
                 torch.set_rng_state(before)
             states.append(after)
             drew = not torch.equal(after, given)
-            require(subject.kind == "initializer" or not drew, "it drew from torch's global generator, or seeded it")
+            require(subject.kind in _IN_PLACE or not drew, "it drew from torch's global generator, or seeded it")
     require(not torch.equal(*states), "it seeded torch's global generator")
 
 
 def _make(subject: VariantSubject) -> Any:
-    with torch.set_grad_enabled(subject.kind != "initializer"):
+    with torch.set_grad_enabled(subject.kind not in _IN_PLACE):
         return subject.make(**supplied(subject.kind))
 
 
 def _result(subject: VariantSubject, *, seed: int) -> list[Tensor]:
     """Let the variant do its work, and return the tensors that came of it."""
     given = supplied(subject.kind)
-    with streams.seeded(seed, "check"), torch.set_grad_enabled(subject.kind != "initializer"):
+    with streams.seeded(seed, "check"), torch.set_grad_enabled(subject.kind not in _IN_PLACE):
         made = subject.make(**given)
         if subject.kind == "optimizer":
             _descend(made, given["parameters"], 3)
             return [weight.detach() for weight in given["parameters"]]
+    if subject.kind == "gradient":
+        return [parameter.grad for parameter in given["parameters"]]
     return [given["weight"]] if subject.kind == "initializer" else [torch.as_tensor(made).detach()]
 
 
@@ -129,7 +134,9 @@ def state_stored(subject: VariantSubject) -> None:
     """
     whole, parted = (nn.Parameter(torch.tensor([3.0, -2.0])) for _ in range(2))
     with streams.seeded(0, "check"):
-        _descend(_optimizer(subject, [whole]), [whole], 6)
+        undisturbed = _optimizer(subject, [whole])
+        _descend(undisturbed, [whole], 3)
+        _descend(undisturbed, [whole], 3)
         before = _optimizer(subject, [parted])
         _descend(before, [parted], 3)
         after = _optimizer(subject, [parted])
@@ -170,14 +177,49 @@ def _optimizer(subject: VariantSubject, weights: list[nn.Parameter], *, given: A
 
 
 def _descend(optimizer: torch.optim.Optimizer, weights: Sequence[Tensor], steps: int) -> list[float]:
-    losses = []
-    for _ in range(steps):
+    """Make steps on a quadratic as training makes them; return the loss before each."""
+    losses: list[float] = []
+
+    def gradients(*, create_graph: bool = False) -> Tensor:
         optimizer.zero_grad()
-        loss = torch.stack([weight.square().sum() for weight in weights]).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        losses.append(loss.item())
+        with torch.enable_grad():
+            loss = torch.stack([weight.square().sum() for weight in weights]).sum()
+            backward(loss, weights, create_graph=create_graph)
+        found.append(loss.item())
+        return loss.detach()
+
+    set_mode(optimizer, training=True)
+    for _ in range(steps):
+        found: list[float] = []
+        if asks_for_closure(optimizer):
+            optimizer.step(gradients)  # type: ignore[arg-type]
+            require(bool(found), "its step asks for a closure, and did not call it")
+        else:
+            gradients()
+            optimizer.step()
+        losses.append(found[0])
+    set_mode(optimizer, training=False)
     return losses
+
+
+def changes_in_place(subject: VariantSubject) -> None:
+    """It changes the gradients that it is given in place, to finite numbers, leaves all else, and returns nothing.
+
+    Why: the optimizer reads each parameter's own gradient; what is returned is thrown away.
+
+    Mend: use torch's functions that end in an underscore (`parameter.grad.mul_(0.5)`), and leave the parameters as
+    they are.
+    """
+    given, before = supplied("gradient"), supplied("gradient")
+    places = [parameter.grad.data_ptr() for parameter in given["parameters"]]
+    with streams.seeded(0, "check"), torch.no_grad():
+        result = subject.make(**given)
+    require(result is None, f"it returned a {type(result).__name__}")
+    for name, place, now, old in zip(given["names"], places, given["parameters"], before["parameters"], strict=True):
+        require(now.grad is not None and now.grad.data_ptr() == place, f"the gradient of {name} was replaced")
+        require(now.grad.shape == old.grad.shape, f"the gradient of {name} has another shape")
+        require(bool(now.grad.isfinite().all()), f"the gradient of {name} is not finite")
+        require(torch.equal(now, old), f"{name} itself was changed")
 
 
 def factors(subject: VariantSubject) -> None:

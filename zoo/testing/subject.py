@@ -358,6 +358,11 @@ def supplied(kind: str) -> dict[str, Any]:
     if kind == "optimizer":
         parameters = [nn.Parameter(torch.randn(3, 4, generator=generator))]
         return {"parameters": parameters, "network": nn.ParameterList(parameters), "steps": 100, "steps_per_epoch": 10}
+    if kind == "gradient":
+        parameters = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((4, 3, 3, 3), (5, 4), (5,))]
+        for parameter in parameters:
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        return {"parameters": parameters, "names": ["filter.weight", "output.weight", "output.bias"]}
     if kind == "schedule":
         return {"progress": 0.5}
     if kind == "loss":
@@ -398,7 +403,7 @@ def _network_tree(
     elif kind == "architecture":
         network = {kind: choice}
     else:
-        training[kind] = [choice] if kind == "augmentation" else choice
+        training[kind] = [choice] if kind in ("augmentation", "gradient") else choice
     return {"network": network, "training": training, "data": {"dataset": "check"}}
 
 

@@ -106,6 +106,13 @@ _TABLE: Mapping[str, tuple[Callable[[Any], str | None], ...]] = {
         fitting.own_stream,
         use.engines,
     ),
+    "gradient": (
+        *_DECLARATIONS,
+        fitting.changes_in_place,
+        fitting.deterministic,
+        fitting.own_stream,
+        use.engines,
+    ),
     "dataset": (
         *_DECLARATIONS,
         sources.offers_source,

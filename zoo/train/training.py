@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Real
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from zoo.spec import Spec
 from zoo.spec.length import Length
 from zoo.train import metrics, streams
 from zoo.train.groups import Groups
+from zoo.train.optimizing import asks_for_closure, backward, set_mode
 from zoo.train.precision import Precision, autocast, dtype, memory_format
 from zoo.train.run import EpochRecord, Evaluation
 from zoo.train.state import beginning
@@ -97,6 +99,13 @@ class Training:
             _Bound(spec, f"augmentation[{index}]", choice, registry)
             for index, choice in enumerate(spec.training.augmentation)
         ]
+        self._gradients = [
+            _Bound(spec, f"gradient[{index}]", choice, registry) for index, choice in enumerate(spec.training.gradient)
+        ]
+        self._changes_gradients = bool(self._gradients) or spec.training.clip_norm is not None
+        self._named = dict(self.network.named_parameters())
+        self._trained = list(self._named.values())
+        self._asks_for_closure = asks_for_closure(self.optimizer)
         self._learning_rates = [group["lr"] for group in self.optimizer.param_groups]
         self._rate_tensors = self._rates_on_device() if self.device.type == "cuda" else None
         counts = torch.bincount(dataset.train.labels.cpu(), minlength=len(dataset.classes))
@@ -145,7 +154,7 @@ class Training:
 
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch (from 1) and return the mean loss per image."""
-        self.network.train()
+        self.set_mode(training=True)
         total = torch.zeros((), device=self.device, dtype=self._dtype)
         augmenting = streams.generator(self.device, self.seed, "augmentation", epoch)
         with streams.seeded(self.seed, "dropout", epoch, device=self.device):
@@ -156,7 +165,13 @@ class Training:
                     self.set_learning_rate(step)
                     total += self.step(images, labels, augmenting) * len(labels)
             self._freezing.release()
+        self.set_mode(training=False)
         return total.item() / self.length.images_of(epoch)
+
+    def set_mode(self, *, training: bool) -> None:
+        """Let network and optimizer train or evaluate; between two epochs they evaluate."""
+        self.network.train(training)
+        set_mode(self.optimizer, training=training)
 
     def step(self, images: Tensor, labels: Tensor, augmenting: torch.Generator) -> Tensor:
         """Update the parameters from uint8 images, those of one batch or of several; return their mean loss.
@@ -164,32 +179,83 @@ class Training:
         Raises:
             BuildError: an augmentation or the loss refuses its options, or a layer a batch of a single image.
         """
+        batches = self._augmented(images, labels, augmenting)
+        if self._asks_for_closure:
+            return self._step_with_closure(list(batches), len(labels))
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._backward(images, labels, augmenting)
-        if self.spec.training.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.spec.training.clip_norm)
+        loss = self._backward(batches, len(labels))
+        if self._changes_gradients:
+            self._change_gradients()
         self.optimizer.step()
         return loss
 
-    def _backward(self, images: Tensor, labels: Tensor, augmenting: torch.Generator) -> Tensor:
+    def _step_with_closure(self, batches: list[tuple[Tensor, Tensor]], images: int) -> Tensor:
+        """Let the optimizer ask for the gradients, as often as it wants; return the first loss.
+
+        Raises:
+            BuildError: it asks for gradients to be differentiated again, which others are to change.
+            PluginError: it did not ask.
+        """
+        losses: list[Tensor] = []
+
+        def closure(*, create_graph: bool = False) -> Tensor:
+            self.optimizer.zero_grad(set_to_none=True)
+            with torch.enable_grad():
+                losses.append(self._backward(batches, images, create_graph=create_graph))
+            if self._changes_gradients:
+                self._change_gradients(differentiated=create_graph)
+            return losses[-1]
+
+        self.optimizer.step(closure)  # type: ignore[arg-type]
+        if not losses:
+            choice = self.spec.training.optimizer
+            raise PluginError(f"{self.spec.name}: training.optimizer: {choice}: its step did not call its closure")
+        return losses[0]
+
+    def _backward(self, batches: Iterable[tuple[Tensor, Tensor]], images: int, *, create_graph: bool = False) -> Tensor:
         """Let each parameter have the gradient of the images' mean loss, batch by batch; return the loss."""
-        size = self.spec.training.batch_size
-        if len(labels) <= size:
-            loss = self._loss_of(images, labels, augmenting)
-            loss.backward()  # type: ignore[no-untyped-call]
-            return loss.detach()
-        total = torch.zeros((), device=self.device, dtype=self._dtype)
-        for some, of_some in zip(torch.split(images, size), torch.split(labels, size), strict=True):
-            loss = self._loss_of(some, of_some, augmenting) * (len(of_some) / len(labels))
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
+        total: Tensor | None = None
+        for pixels, labels in batches:
+            loss = self._loss_of(pixels, labels)
+            if len(labels) < images:
+                loss = loss * (len(labels) / images)
+            backward(loss, self._trained, create_graph=create_graph)
+            total = loss.detach() if total is None else total + loss.detach()
+        assert total is not None
         return total
 
-    def _loss_of(self, images: Tensor, labels: Tensor, augmenting: torch.Generator) -> Tensor:
-        """Return the mean loss of one batch of uint8 images."""
-        pixels = self._pixels(images)
-        for augment in self._augmentations:
-            pixels = augment(images=pixels, generator=augmenting)
+    @torch.no_grad()
+    def _change_gradients(self, *, differentiated: bool = False) -> None:
+        """Do to the gradients what the spec says, before the optimizer sees them."""
+        if differentiated:
+            raise BuildError(
+                f"{self.spec.name}: training.optimizer: {self.spec.training.optimizer} differentiates gradients again, "
+                "which training.gradient and training.clip_norm would change; leave those out"
+            )
+        if self._gradients:
+            changed = {name: p for name, p in self._named.items() if p.grad is not None}
+            for change in self._gradients:
+                change(parameters=list(changed.values()), names=list(changed))
+        if (limit := self.spec.training.clip_norm) is not None:
+            nn.utils.clip_grad_norm_(self._trained, limit)
+
+    def _augmented(
+        self, images: Tensor, labels: Tensor, augmenting: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batch by batch the pixels of uint8 images, augmented, and the labels."""
+        size = self.spec.training.batch_size
+        several = len(labels) > size
+        parts = (
+            zip(torch.split(images, size), torch.split(labels, size), strict=True) if several else [(images, labels)]
+        )
+        for some, of_some in parts:
+            pixels = self._pixels(some)
+            for augment in self._augmentations:
+                pixels = augment(images=pixels, generator=augmenting)
+            yield pixels, of_some
+
+    def _loss_of(self, pixels: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss of one batch."""
         try:
             logits = self._logits(pixels)
         except ValueError as error:
@@ -277,10 +343,11 @@ class Training:
         some = self.dataset.test.images[:_ESTIMATE_IMAGES]
         augmenting = streams.generator(self.device, self.seed, "estimate")
         with streams.seeded(self.seed, "estimate", device=self.device):
-            self.network.train()
+            self.set_mode(training=True)
             # The smallest batch of an epoch, which may be too small for a layer.
             self.step(images[-last:], labels[-last:], augmenting)
             step = self._step_seconds(augmenting)
+            self.set_mode(training=False)
             evaluation = self._seconds(lambda: self.predict(some)) / len(some)
         epochs, every = self.length.epochs, self.spec.evaluation.every
         evaluations = -(-epochs // every) if every else 1
@@ -412,6 +479,7 @@ _PROMISED: Mapping[str, type] = {
     "schedule": Real,
     "loss": Tensor,
     "augmentation": Tensor,
+    "gradient": NoneType,
 }
 """What a factory returns, by kind."""
 

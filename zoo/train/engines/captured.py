@@ -80,7 +80,7 @@ class CapturedTraining(Training):
         """Train one epoch (from 1) and return the mean loss per image."""
         images, size = self.length.images_of(epoch), self.length.images_per_step
         whole, last = divmod(images, size)
-        self.network.train()
+        self.set_mode(training=True)
         with self._on_stream():
             self._begin(epoch)
             first = self.length.first_step(epoch)
@@ -94,6 +94,7 @@ class CapturedTraining(Training):
             if last:
                 self._advance(last, 1)
             self._freezing.release()
+            self.set_mode(training=False)
             return self._total.item() / images
 
     def _step_seconds(self, augmenting: torch.Generator) -> float:
