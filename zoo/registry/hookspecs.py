@@ -78,7 +78,9 @@ _KINDS = [
         ("parameters", "network", "steps", "steps_per_epoch"),
         "rule that updates the parameters",
     ),
-    VariantKind("schedule", "zoo_register_schedules", ("progress",), "factor on the learning rate over a run"),
+    VariantKind(
+        "schedule", "zoo_register_schedules", ("progress", "validation"), "factor on the learning rate over a run"
+    ),
     VariantKind("loss", "zoo_register_losses", ("logits", "labels", "class_sizes"), "what training minimizes"),
     VariantKind(
         "augmentation", "zoo_register_augmentations", ("images", "generator"), "random change of a training batch"
@@ -167,7 +169,8 @@ def zoo_register_schedules(register: Register) -> None:
     """Register schedules: `factory(progress, **options) -> float`.
 
     `progress` goes from 0 (first step after the warm-up) to 1 (end of the run); the result multiplies the
-    learning rate.
+    learning rate. `validation`, for factories that ask for it, is a tuple of the recalls on the validation part after
+    each of the epochs before that was evaluated; a spec with such a schedule needs a validation part.
     """
 
 

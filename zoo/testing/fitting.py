@@ -229,7 +229,7 @@ def factors(subject: VariantSubject) -> None:
 
     Mend: return `float(...)`, and mind the ends: progress is exactly 0 in the first step, and may be exactly 1.
     """
-    given = [(progress, subject.make(progress=progress)) for progress in _PROGRESS]
+    given = [(progress, subject.make(progress=progress, validation=past)) for progress, past in _given_schedules()]
     for progress, factor in given:
         require(isinstance(factor, float), f"at {progress} it is {factor!r}, of the type {type(factor).__name__}")
         require(math.isfinite(factor) and factor >= 0, f"at {progress} it is {factor}")
@@ -237,16 +237,23 @@ def factors(subject: VariantSubject) -> None:
 
 
 def memoryless(subject: VariantSubject) -> None:
-    """A schedule's factor depends on the progress only, not on what it was asked before.
+    """A schedule's factor depends on what it is given only, not on what it was asked before.
 
     Why: a run that goes on, and an engine that asks for the rates of an epoch at once, must come to the same rates.
 
-    Mend: compute the factor from `progress` and the options; keep no count of calls.
+    Mend: compute the factor from `progress` or `validation` and the options; keep no count of calls.
     """
-    forwards = [subject.make(progress=progress) for progress in _PROGRESS]
-    backwards = [subject.make(progress=progress) for progress in reversed(_PROGRESS)]
-    for progress, one, other in zip(_PROGRESS, forwards, reversed(backwards), strict=True):
+    given = _given_schedules()
+    forwards = [subject.make(progress=progress, validation=past) for progress, past in given]
+    backwards = [subject.make(progress=progress, validation=past) for progress, past in reversed(given)]
+    for (progress, _), one, other in zip(given, forwards, reversed(backwards), strict=True):
         require(one == other, f"at {progress} it is {one}, and {other} when asked for in another order")
+
+
+def _given_schedules() -> list[tuple[float, tuple[float, ...]]]:
+    """Return progress and recalls of a run whose recall rises, stays and falls."""
+    recalls = [min(0.9, 0.2 + 0.02 * epoch) if epoch < 60 else 0.5 for epoch in range(len(_PROGRESS))]
+    return [(progress, tuple(recalls[:epoch])) for epoch, progress in enumerate(_PROGRESS)]
 
 
 def finite_scalar(subject: VariantSubject) -> None:

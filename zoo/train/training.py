@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from types import NoneType
 from typing import Any
@@ -93,6 +93,13 @@ class Training:
         schedules = [choice or spec.training.schedule for choice in groups.schedules(self.optimizer)]
         distinct = list(dict.fromkeys(schedules))
         self._schedules = [_Bound(spec, "schedule", choice, registry) for choice in distinct]
+        self._validation: tuple[float, ...] = ()
+        for schedule in self._schedules:
+            if "validation" in schedule.given and dataset.validation is None:
+                raise BuildError(
+                    f"{schedule.what} goes by the recall on validation images, and there are none; hold some out with "
+                    "data.validation"
+                )
         self._schedule_of = [distinct.index(choice) for choice in schedules]
         self._loss = _Bound(spec, "loss", spec.training.loss, registry)
         self._augmentations = [
@@ -129,6 +136,8 @@ class Training:
                 or a logit.
             BuildError: see `step`.
         """
+        if first == 1:
+            self._validation = ()
         for epoch in range(first, self.length.epochs + 1):
             start = time.perf_counter()
             loss = self.train_epoch(epoch)
@@ -138,7 +147,9 @@ class Training:
             if self.is_due(epoch):
                 self._require_finite(epoch)
             evaluations = self.evaluate(epoch) if self.is_due(epoch) else {}
-            yield EpochRecord(epoch, loss, trained - start, time.perf_counter() - trained, evaluations)
+            record = EpochRecord(epoch, loss, trained - start, time.perf_counter() - trained, evaluations)
+            self._validation += _validated([record])
+            yield record
 
     def _require_finite(self, epoch: int) -> None:
         """Refuse to evaluate a network of which the last step, whose loss was counted before it, has left no numbers.
@@ -315,21 +326,26 @@ class Training:
         warmup = round(self.spec.training.warmup * steps)
         progress = max(0, step - warmup) / max(1, steps - warmup)
         rise = (step + 1) / warmup if step < warmup else None
-        factors: list[float] = [schedule(progress=progress) for schedule in self._schedules]
+        given = {"progress": progress, "validation": self._validation}
+        factors: list[float] = [schedule(**given) for schedule in self._schedules]
         return factors if rise is None else [factor * rise for factor in factors]
 
     def begins_like(self, epochs: int) -> bool:
         """Whether the same run of so many epochs, which are fewer, is this in all of its steps.
 
-        That is, whether it has the same learning rates, and freezes the same.
+        That is, whether it has the same learning rates, and freezes the same. Of a schedule that goes by the progress
+        and by what was validated nobody knows.
         """
+        if any({"progress", "validation"} <= set(schedule.given) for schedule in self._schedules):
+            return False
         steps = epochs * self.length.steps_per_epoch
         if not self._freezing.same(self._groups.freezing(self.network, steps), steps):
             return False
         return all(self._factors(step, steps) == self._factors(step, self.length.steps) for step in range(steps))
 
-    def restored(self) -> None:
-        """Is called when network and optimizer have been brought to a saved state."""
+    def restored(self, records: Sequence[EpochRecord]) -> None:
+        """Is called when network and optimizer have been brought to a saved state, with the epochs behind it."""
+        self._validation = _validated(record for record in records if self.is_due(record.epoch))
 
     def estimate(self) -> float:
         """Return about how many seconds the whole run will take, from a few steps, which spoil the run.
@@ -450,9 +466,14 @@ class _Bound:
     """A registered part of the training, looked up once: called with what its kind supplies, it is its factory."""
 
     def __init__(self, spec: Spec, place: str, choice: Choice, registry: Registry) -> None:
-        self._what = f"{spec.name}: training.{place}: {choice}"
+        self.what = f"{spec.name}: training.{place}: {choice}"
         self._variant = registry.variant(choice.kind, choice.name)
         self._options = choice.values()
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """What the factory asks for."""
+        return self._variant.given
 
     def __call__(self, **supplied: Any) -> Any:
         """Call the factory.
@@ -464,11 +485,11 @@ class _Bound:
         try:
             result = self._variant.make(self._options, **supplied)
         except ValueError as error:
-            raise BuildError(f"{self._what}: {_one_line(error)}") from error
+            raise BuildError(f"{self.what}: {_one_line(error)}") from error
         promised = _PROMISED[self._variant.kind]
         if not isinstance(result, promised):
             raise PluginError(
-                f"{self._what}: plugin {self._variant.plugin} returned a {type(result).__name__}, not a "
+                f"{self.what}: plugin {self._variant.plugin} returned a {type(result).__name__}, not a "
                 f"{promised.__name__}"
             )
         return result
@@ -482,6 +503,12 @@ _PROMISED: Mapping[str, type] = {
     "gradient": NoneType,
 }
 """What a factory returns, by kind."""
+
+
+def _validated(records: Iterable[EpochRecord]) -> tuple[float, ...]:
+    """Return the recalls on the validation part, of the epochs after which there are some."""
+    found = (record.evaluations.get("validation") for record in records)
+    return tuple(metrics.macro_recall(evaluation.confusion) for evaluation in found if evaluation)
 
 
 def _ordered(network: nn.Module, order: torch.memory_format) -> nn.Module:

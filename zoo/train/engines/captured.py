@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.train import streams
 from zoo.train.precision import Precision
+from zoo.train.run import EpochRecord
 from zoo.train.training import Training
 
 CHAIN = 16
@@ -112,11 +113,15 @@ class CapturedTraining(Training):
             self._begin(1)
             chain()  # made one by one
             seconds = self._seconds(chain)
-            self.restored()
+            self._record_anew()
         return seconds / self._chain
 
-    def restored(self) -> None:
+    def restored(self, records: Sequence[EpochRecord]) -> None:
         """Record anew: the optimizer's state has other tensors than those that were recorded."""
+        super().restored(records)
+        self._record_anew()
+
+    def _record_anew(self) -> None:
         self._made.clear()
         self._recordings.clear()
 
@@ -147,7 +152,7 @@ class CapturedTraining(Training):
         frozen = self._freezing.frozen(step)
         if frozen != self._frozen:
             self._frozen = frozen
-            self.restored()
+            self._record_anew()
 
     def _advance(self, size: int, steps: int) -> None:
         """Make `steps` steps, each of the next `size` images."""
