@@ -50,7 +50,8 @@ class RegisterStudy(Protocol):
 class VariantKind:
     """A slot that variants fill.
 
-    `given` names what a factory of this kind may ask for; `purpose` is one line for people.
+    `given` names what a factory of this kind may ask for, and `asked` what it may ask for by a parameter without a
+    default: with one, it is an option of that name. `purpose` is one line for people.
     """
 
     name: str
@@ -59,6 +60,7 @@ class VariantKind:
     purpose: str
     in_specs: bool = True
     """Whether specs choose variants of it."""
+    asked: tuple[str, ...] = ()
 
 
 _KINDS = [
@@ -72,26 +74,28 @@ _KINDS = [
     VariantKind("block", "zoo_register_blocks", ("shape", "parts"), "how the parts of a feature block are connected"),
     VariantKind("architecture", "zoo_register_architectures", ("input_shape", "classes"), "a whole network"),
     VariantKind("initializer", "zoo_register_initializers", ("weight",), "starting values of a weight, set in place"),
-    VariantKind(
-        "optimizer",
-        "zoo_register_optimizers",
-        ("parameters", "network", "steps", "steps_per_epoch"),
-        "rule that updates the parameters",
-    ),
-    VariantKind(
-        "schedule", "zoo_register_schedules", ("progress", "validation"), "factor on the learning rate over a run"
-    ),
+    VariantKind("optimizer", "zoo_register_optimizers", ("parameters",), "rule that updates the parameters"),
+    VariantKind("schedule", "zoo_register_schedules", ("progress",), "factor on the learning rate over a run"),
     VariantKind("loss", "zoo_register_losses", ("logits", "labels", "class_sizes"), "what training minimizes"),
     VariantKind(
         "augmentation", "zoo_register_augmentations", ("images", "generator"), "random change of a training batch"
     ),
-    VariantKind(
-        "gradient", "zoo_register_gradients", ("parameters", "names"), "change of the gradients before an update"
-    ),
+    VariantKind("gradient", "zoo_register_gradients", ("parameters",), "change of the gradients before an update"),
     VariantKind("dataset", "zoo_register_datasets", (), "labelled images"),
     VariantKind("executor", "zoo_register_executors", ("work",), "where runs are trained", in_specs=False),
 ]
-KINDS: Mapping[str, VariantKind] = {kind.name: kind for kind in _KINDS}
+MAKE = "make"
+"""What every factory may ask for: `make(choice)` makes the variant that an option chose."""
+_ASKED: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("activation", "normalization", "dropout", "filter", "pooling", "block"), ("index", "count")),
+    "initializer": ("module", "name", "role"),
+    "optimizer": ("network", "steps", "steps_per_epoch"),
+    "schedule": ("validation",),
+    "gradient": ("names",),
+}
+KINDS: Mapping[str, VariantKind] = {
+    kind.name: attrs.evolve(kind, asked=(*_ASKED.get(kind.name, ()), MAKE)) for kind in _KINDS
+}
 REPLACED = ("activation", "normalization", "dropout", "filter", "pooling")
 """The kinds of which the layers of an architecture can be replaced."""
 
@@ -148,7 +152,11 @@ def zoo_register_architectures(register: Register) -> None:
 
 @hookspec
 def zoo_register_initializers(register: Register) -> None:
-    """Register initializers: `factory(weight, **options) -> None` fills a weight of two or more dimensions in place."""
+    """Register initializers: `factory(weight, **options) -> None` fills a weight of two or more dimensions in place.
+
+    `module`, `name` and `role`, for factories that ask for them, are the layer that it belongs to, its name in the
+    network, and what it is for. One that asks for `role` is called for every parameter.
+    """
 
 
 @hookspec

@@ -36,7 +36,7 @@ def fills_in_place(subject: VariantSubject) -> None:
         weight = nn.Parameter(torch.linspace(-1, 1, math.prod(shape)).reshape(shape))
         place = weight.data_ptr()
         with streams.seeded(0, "check"), torch.no_grad():
-            result = subject.make(weight=weight)
+            result = subject.make(**{**supplied("initializer"), "weight": weight})
         require(result is None or result is weight, f"for {shape} it returned a {type(result).__name__}")
         require(weight.shape == shape and weight.data_ptr() == place, f"for {shape} the weight was replaced")
         require(bool(weight.isfinite().all()), f"for {shape} the weight is not finite")
@@ -99,17 +99,21 @@ def _result(subject: VariantSubject, *, seed: int) -> list[Tensor]:
 
 
 def learning_rate(subject: VariantSubject) -> None:
-    """An optimizer has the option `learning_rate`, and gives it to each of its groups as "lr".
+    """An optimizer has the option `learning_rate`, to which the "lr" of each of its groups is in proportion.
 
     Why: the schedule sets `group["lr"]` in every step, and studies vary `training.optimizer.learning_rate`.
 
     Mend: `def mine(parameters, *, learning_rate: zoo.PositiveFloat = 0.01)`, and pass it on as `lr`.
     """
     require("learning_rate" in attrs.fields_dict(subject.variant.options), "there is no such option")
-    optimizer = subject.make(subject.options(learning_rate=0.125), **supplied("optimizer"))
-    require(isinstance(optimizer, torch.optim.Optimizer), f"the factory returned {optimizer!r}")
-    rates = [group.get("lr") for group in optimizer.param_groups]
-    require(all(rate == 0.125 for rate in rates), f'with learning_rate = 0.125 the groups have "lr" {rates}')
+    found = []
+    for rate in (0.125, 0.25):
+        optimizer = subject.make(subject.options(learning_rate=rate), **supplied("optimizer"))
+        require(isinstance(optimizer, torch.optim.Optimizer), f"the factory returned {optimizer!r}")
+        found.append([group.get("lr") for group in optimizer.param_groups])
+    rates = f'with learning_rate = 0.125 the groups have "lr" {found[0]}, and with 0.25 they have {found[1]}'
+    require(all(isinstance(rate, float) and rate > 0 for rate in found[0]), rates)
+    require([2 * rate for rate in found[0]] == found[1], rates)
 
 
 def lowers_loss(subject: VariantSubject) -> None:

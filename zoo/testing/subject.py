@@ -212,7 +212,7 @@ class Case:
         """Call the factory; a block is given parts by a builder."""
         layer = self.layer
         if layer.kind != "block":
-            return layer.make(options, shape=self.shape, filters=self.filters)
+            return layer.make(options, shape=self.shape, filters=self.filters, index=1, count=3)
         stated = {name: unstructure(value) for name, value in (layer.options() if options is None else options).items()}
         spec = structure(_network_tree("block", layer.name, stated, self), str(layer), layer.registry)
         built = construct(spec, _maps(self.shape), CLASSES, seed=0, registry=layer.registry)
@@ -354,7 +354,9 @@ def supplied(kind: str) -> dict[str, Any]:
     if kind == "architecture":
         return {"input_shape": (3, 32, 32), "classes": CLASSES}
     if kind == "initializer":
-        return {"weight": torch.zeros(16, 8, 3, 3)}
+        module = nn.Conv2d(8, 16, 3)
+        nn.init.zeros_(module.weight)
+        return {"weight": module.weight, "module": module, "name": "features.0.filter.weight", "role": "filter"}
     if kind == "optimizer":
         parameters = [nn.Parameter(torch.randn(3, 4, generator=generator))]
         return {"parameters": parameters, "network": nn.ParameterList(parameters), "steps": 100, "steps_per_epoch": 10}
