@@ -63,6 +63,7 @@ setup(
             "playwright>=1.45",
             "pytest>=8",
             "pytest-xdist>=3.6",
+            "pytorch-optimizer>=4.1",
             "ray>=2.60",
         ],
         # For the plugins of their own under plugins/, and their tests.
@@ -79,6 +80,7 @@ setup(
         "check": ["onnx", "onnxruntime", "onnxscript"],
         "export": ["onnx", "onnxruntime", "onnxscript"],
         "optuna": ["optuna>=4"],
+        "optimizers": ["pytorch-optimizer>=4.1"],
         "ray": ["ray>=2.60"],
         "benchmarks": ["lightning>=2", "skorch>=1"],
         "dev": ["build", "import-linter>=2", "mypy>=1.14", "pandas-stubs", "pre-commit", "ruff>=0.9", "types-tabulate"],

@@ -212,7 +212,7 @@ class _Contestant:
         data = dataset(spec, registry, device)
         self._training = Training(spec, 0, data, device=device, registry=registry, precision=precision)
         self._augmenting = streams.generator(device, 0, "timing", "augmentation")
-        self.batch = min(spec.training.batch_size, len(data.train))
+        self.batch = min(spec.training.images_per_step, len(data.train))
         self._batches = _whole_batches(self._training, self.batch)
         self._images = data.test.images[: EVALUATION_BATCH[torch.device(device).type]]
         self.evaluated = len(self._images)
@@ -221,11 +221,12 @@ class _Contestant:
 
     def step(self) -> None:
         """Make a training step, from the choice of its images on."""
-        self._training.network.train()
+        self._training.set_mode(training=True)
         self.steps.append(self._seconds(lambda: self._training.step(*next(self._batches), self._augmenting), "trained"))
 
     def evaluate(self) -> None:
         """Evaluate one batch of test images."""
+        self._training.set_mode(training=False)
         self.evaluations.append(self._seconds(lambda: self._training.predict(self._images), "evaluated"))
 
     def _seconds(self, work: Callable[[], object], doing: str) -> float:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from zoo import BlockChoice, PositiveInt, Register, chosen, hookimpl
+from zoo import LATER, BlockChoice, Fraction, PositiveInt, Register, chosen, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,13 +26,25 @@ def plain(shape: Shape, parts: Parts) -> nn.Module:
     return parts.sequence(shape)[0]
 
 
-def residual(shape: Shape, parts: Parts, *, stride: PositiveInt = 1) -> nn.Module:
+def residual(
+    shape: Shape,
+    parts: Parts,
+    index: int,
+    count: int,
+    *,
+    stride: PositiveInt = 1,
+    drop_path: Annotated[Fraction, LATER] = 0.0,
+) -> nn.Module:
     """Two rounds of filter, normalization and activation beside a shortcut, then pooling and dropout.
 
     With the activation after the filter in `order`, the second activation follows the addition (the basic block of
     the original paper); with the activation before the filter, nothing does (the pre-activation block). The first
     filter takes `stride`. The shortcut is the identity where the shape stays, else a 1x1 convolution with the
     stated normalization, and with a bias where the filters have one.
+
+    In training the two rounds are left out for an image with a probability that grows linearly from block to block, to
+    `drop_path` in the last one, and count for as much more where they are not (Huang, Sun, Liu, Sedra and Weinberger,
+    2016, Deep networks with stochastic depth, arXiv:1603.09382).
 
     Raises:
         ValueError: the order has no filter, or the filters and the shortcut give different sizes.
@@ -51,6 +63,10 @@ def residual(shape: Shape, parts: Parts, *, stride: PositiveInt = 1) -> nn.Modul
     first, between = parts.sequence(shape, order, at="first", stride=stride)
     last_round = [part for part in order if not (after_addition and part == "activation")]
     second, after = parts.sequence(between, last_round, at="second", stride=1)
+    if drop_path:
+        from torchvision.ops import StochasticDepth
+
+        second = nn.Sequential(second, StochasticDepth(drop_path * (index + 1) / count, "row"))
     shortcut = None
     if after != shape:
         bias = parts.options("filter").get("bias", True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from zoo import PositiveFloat, Register, hookimpl
+from zoo import Choice, Float, Kind, PositiveFloat, Register, chosen, hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
+
+InitializerChoice = Annotated[Choice, Kind("initializer")]
 
 
 @hookimpl
@@ -17,6 +21,7 @@ def zoo_register_initializers(register: Register) -> None:
     register("he", he)
     register("xavier", xavier)
     register("orthogonal", orthogonal)
+    register("constant_at", constant_at)
 
 
 def default(weight: Tensor) -> None:
@@ -62,3 +67,29 @@ def orthogonal(weight: Tensor, *, gain: PositiveFloat = 1.0) -> None:
     from torch.nn import init
 
     init.orthogonal_(weight, gain=gain)
+
+
+def constant_at(
+    weight: Tensor,
+    name: str,
+    role: str,
+    make: Callable[..., None],
+    *,
+    at: str = "*bias",
+    value: Float = 0.0,
+    others: InitializerChoice = chosen("default"),
+) -> None:
+    """One value for all parameters whose name matches `at`; what another initializer gives for all others.
+
+    With the defaults biases begin at 0. With `at = "*.second.normalization.weight"` the last normalization of each
+    residual block begins with a scale of 0, so that the block begins as its shortcut. The other initializer fills
+    weights of two or more dimensions that are no normalization's.
+
+    Paper: Goyal et al., 2017, Accurate, large minibatch SGD: training ImageNet in 1 hour (arXiv:1706.02677).
+    """
+    from fnmatch import fnmatchcase
+
+    if fnmatchcase(name, at):
+        weight.fill_(value)
+    elif weight.dim() > 1 and role != "normalization":
+        make(others)

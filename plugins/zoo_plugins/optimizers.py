@@ -7,13 +7,15 @@ be a tensor on the device, which a schedule refills between replays.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo import Fraction, NonNegativeFloat, PositiveFloat, Register, hookimpl
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.optim import Optimizer
+
+    Parameters = Iterable[Any]
+    """Tensors, or groups of them as torch has them: dictionaries whose "params" they are."""
 
 
 @hookimpl
@@ -26,7 +28,7 @@ def zoo_register_optimizers(register: Register) -> None:
 
 
 def sgd(
-    parameters: Iterable[Tensor],
+    parameters: Parameters,
     *,
     learning_rate: PositiveFloat = 0.01,
     momentum: Fraction = 0.0,
@@ -56,7 +58,7 @@ def sgd(
 
 
 def adam(
-    parameters: Iterable[Tensor],
+    parameters: Parameters,
     *,
     learning_rate: PositiveFloat = 0.001,
     beta1: Fraction = 0.9,
@@ -84,7 +86,7 @@ def adam(
 
 
 def adamw(
-    parameters: Iterable[Tensor],
+    parameters: Parameters,
     *,
     learning_rate: PositiveFloat = 0.001,
     beta1: Fraction = 0.9,
@@ -110,7 +112,7 @@ def adamw(
 
 
 def rmsprop(
-    parameters: Iterable[Tensor],
+    parameters: Parameters,
     *,
     learning_rate: PositiveFloat = 0.01,
     decay: Fraction = 0.99,
@@ -142,6 +144,7 @@ def rmsprop(
     )
 
 
-def _on_cuda(parameters: list[Tensor]) -> bool:
+def _on_cuda(parameters: list[Any]) -> bool:
     """Say whether the step may be captured in a CUDA graph, so that its counter must be kept on the device too."""
-    return any(parameter.is_cuda for parameter in parameters)
+    parts = [part["params"] if isinstance(part, dict) else [part] for part in parameters]
+    return any(parameter.is_cuda for part in parts for parameter in part)

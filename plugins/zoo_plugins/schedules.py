@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from zoo import Fraction, PositiveFloat, Probability, Register, hookimpl
+from zoo import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, Probability, Register, hookimpl
 
 
 @hookimpl
@@ -17,6 +17,7 @@ def zoo_register_schedules(register: Register) -> None:
     register("step", step)
     register("cosine", cosine)
     register("one_cycle", one_cycle)
+    register("plateau", plateau)
 
 
 def constant() -> float:
@@ -51,6 +52,31 @@ def one_cycle(
     if progress < rise:
         return _anneal(initial, 1.0, progress / rise)
     return _anneal(1.0, final, (progress - rise) / (1 - rise))
+
+
+def plateau(
+    validation: tuple[float, ...],
+    *,
+    factor: Fraction = 0.1,
+    patience: NonNegativeInt = 10,
+    threshold: NonNegativeFloat = 1e-4,
+    cooldown: NonNegativeInt = 0,
+    final: Probability = 0.0,
+) -> float:
+    """Multiply the learning rate by `factor` where validation recall has not risen for more than `patience` epochs.
+
+    It has risen where it is more than (1 + threshold) times the best. After each cut `cooldown` epochs do not count,
+    and the factor never falls below `final`. Epochs are those that are evaluated. The rule and its defaults are those
+    of `torch.optim.lr_scheduler.ReduceLROnPlateau`.
+    """
+    best, waited, cooling, rate = -math.inf, 0, 0, 1.0
+    for recall in validation:
+        best, waited = (recall, 0) if recall > best * (1 + threshold) else (best, waited + 1)
+        if cooling:
+            cooling, waited = cooling - 1, 0
+        if waited > patience:
+            rate, waited, cooling = max(rate * factor, final), 0, cooldown
+    return rate
 
 
 def _anneal(start: float, end: float, share: float) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import attrs
 import numpy as np
 import pytest
 import torch
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from zoo.registry import default_registry
+from zoo.spec.reading import read_choice
 from zoo_plugins import initializers
 
 # 48,000 numbers.
@@ -72,7 +72,9 @@ def test_draws_come_from_torchs_global_generator(name):
 def test_every_initializer_fills_in_place_without_a_gradient(variant):
     for shape in [(6, 4), (6, 4, 3, 3)]:
         weight = torch.nn.Parameter(torch.zeros(shape))
-        variant.make(attrs.asdict(variant.options()), weight=weight)
+        choice = read_choice("initializer", variant.name, "test", default_registry())
+        given = {"module": torch.nn.Module(), "name": "filter.weight", "role": "filter"}
+        variant.make(choice.values(), weight=weight, **given)
         assert weight.shape == shape
         assert weight.is_leaf, f"{variant.name}: filling must not be recorded for the gradient"
         assert weight.isfinite().all(), f"{variant.name}: it must give finite weights"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from zoo_plugins.schedules import constant, cosine, one_cycle, step
+from zoo_plugins.schedules import constant, cosine, one_cycle, plateau, step
 
 PEAK = 0.1
 totals = st.integers(2, 60)
@@ -98,3 +98,21 @@ def test_constant_is_one():
 def test_a_schedule_needs_no_torch():
     code = "import sys; from zoo_plugins import schedules as s; s.one_cycle(0.5); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@settings(max_examples=100)
+@given(
+    recalls=st.lists(st.sampled_from([0.1, 0.5, 0.50001, 0.6, 0.7]), max_size=30),
+    patience=st.integers(0, 3),
+    cooldown=st.integers(0, 3),
+    factor=st.sampled_from([0.1, 0.5]),
+    final=st.sampled_from([0.0, 0.2]),
+)
+def test_plateau_is_torchs(recalls, patience, cooldown, factor, final):
+    options = {"factor": factor, "patience": patience, "cooldown": cooldown}
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = lr_scheduler.ReduceLROnPlateau(optimizer, "max", min_lr=final, eps=0.0, **options)
+    for epoch, recall in enumerate(recalls, start=1):
+        schedule.step(recall)
+        found = plateau(tuple(recalls[:epoch]), final=final, **options)
+        assert found == pytest.approx(optimizer.param_groups[0]["lr"])

@@ -12,9 +12,10 @@ import torch
 
 from zoo.errors import SpecError
 from zoo.registry import default_registry
-from zoo.registry.options import Choice
-from zoo.spec import structure, unstructure
+from zoo.spec import read_as, structure, unstructure
 from zoo.spec.resolve import resolve
+from zoo.testing import fitting
+from zoo.testing.subject import VariantSubject
 from zoo.train import streams
 
 KINDS = ("block", "initializer", "optimizer", "schedule", "loss", "augmentation")
@@ -39,7 +40,7 @@ def each(*kinds):
 
 
 def make(variant, **supplied):
-    defaults = Choice(variant.kind, variant.name, variant.options()).values()
+    defaults = attrs.asdict(read_as(variant.options, {}, label(variant), REGISTRY), recurse=False)
     return variant.make(defaults, **supplied)
 
 
@@ -100,7 +101,7 @@ def test_an_initializer_fills_in_place_and_draws_from_the_global_generator(varia
     def initialized():
         weight = torch.nn.Parameter(torch.linspace(-1, 1, int(np.prod(shape))).reshape(shape))
         with streams.seeded(0, "test"), torch.no_grad():
-            result = make(variant, weight=weight)
+            result = make(variant, weight=weight, module=torch.nn.Module(), name="filter.weight", role="filter")
         assert result is None or result is weight, f"{label(variant)}: it must fill the weight that it is given"
         return weight
 
@@ -111,49 +112,24 @@ def test_an_initializer_fills_in_place_and_draws_from_the_global_generator(varia
 
 
 @each("optimizer")
-def test_an_optimizer_lowers_a_loss_and_has_a_learning_rate(variant):
-    assert "learning_rate" in {field.name for field in attrs.fields(variant.options)}, (
-        f"{label(variant)}: `--vary learning_rate=...` and the schedule need the option learning_rate"
-    )
-    parameter = torch.nn.Parameter(torch.tensor([3.0, -2.0]))
-    optimizer = make(variant, parameters=[parameter])
-    assert all("lr" in group for group in optimizer.param_groups), f"{label(variant)}: the schedule sets group['lr']"
-    losses = []
-    for _ in range(20):
-        optimizer.zero_grad()
-        loss = (parameter**2).sum()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < losses[0], f"{label(variant)}: 20 steps on a quadratic did not lower it: {losses}"
-
-
-@each("optimizer")
-def test_an_optimizer_goes_on_from_its_state(variant):
-    def stepped(steps, parameter, optimizer):
-        for _ in range(steps):
-            optimizer.zero_grad()
-            (parameter**2).sum().backward()
-            optimizer.step()
-
-    whole = torch.nn.Parameter(torch.tensor([3.0, -2.0]))
-    stepped(6, whole, make(variant, parameters=[whole]))
-    parted = torch.nn.Parameter(torch.tensor([3.0, -2.0]))
-    before = make(variant, parameters=[parted])
-    stepped(3, parted, before)
-    after = make(variant, parameters=[parted])
-    after.load_state_dict(before.state_dict())
-    stepped(3, parted, after)
-    assert torch.equal(parted, whole), f"{label(variant)}: its state_dict does not hold all that its steps depend on"
+@pytest.mark.parametrize(
+    "check",
+    [fitting.learning_rate, fitting.lowers_loss, fitting.groups_kept, fitting.state_stored],
+    ids=lambda check: check.__name__,
+)
+def test_an_optimizer_keeps_what_is_promised(variant, check):
+    check(VariantSubject(variant, REGISTRY))
 
 
 @each("schedule")
 def test_a_schedule_is_a_pure_function_from_zero_to_one(variant):
-    factors = [make(variant, progress=progress) for progress in np.linspace(0, 1, 101).tolist()]
+    factors = [make(variant, progress=progress, validation=(0.5, 0.4)) for progress in np.linspace(0, 1, 101).tolist()]
     assert all(isinstance(factor, float) for factor in factors), f"{label(variant)}: a factor is a Python float"
     assert all(0 <= factor <= 1 for factor in factors), f"{label(variant)}: a factor lies from 0 to 1"
     assert max(factors) > 0, f"{label(variant)}: nothing would be learned"
-    assert factors == [make(variant, progress=progress) for progress in np.linspace(0, 1, 101).tolist()]
+    assert factors == [
+        make(variant, progress=progress, validation=(0.5, 0.4)) for progress in np.linspace(0, 1, 101).tolist()
+    ]
 
 
 @each("loss")

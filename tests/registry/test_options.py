@@ -216,7 +216,7 @@ def test_all_wrong_values_are_listed(with_everything: Registry) -> None:
 def test_valid_values_are_kept(with_everything: Registry) -> None:
     stated = {
         "size": 5, "value": -2.5, "share": 1.0, "mode": 2, "flag": False, "label": "é", "sides": [0, 4, 4],
-        "side": "auto", "inner": {"name": "residual", "stride": 2},
+        "side": "auto", "inner": {"name": "residual", "stride": 2, "drop_path": 0.0},
     }  # fmt: skip
     options = unstructure(read(with_everything, **stated))
     assert {name: options[name] for name in stated} == stated

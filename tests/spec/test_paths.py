@@ -168,7 +168,7 @@ def test_a_path_that_matches_nothing_is_an_error(registry: Registry, default: Sp
     ("path", "value", "expected"),
     [
         ("filter.size", "5x5", 'network.features[0].filter.size: expected a positive int, got "5x5"'),
-        ("training.epochs", {"x": 1}, 'training.epochs: expected a positive int, got {"x": 1}'),
+        ("training.epochs", {"x": 1}, 'training.epochs: expected a positive number, got {"x": 1}'),
         ("training", {"epoch": 3}, "training: unknown option 'epoch'; did you mean epochs?"),
         ("network.features", {"0": {"filters": 3}}, "network.features: expected a list, got"),
         ("filter", {"sise": 5}, "network.features[0].filter: unknown option 'sise'; did you mean size or"),
@@ -317,3 +317,18 @@ def test_a_value_that_toml_does_not_allow_is_an_error(text: str, reason: str) ->
         parse_set(f"a={text}")
     assert str(caught.value) == f"{text[:20]}... cannot be a value: {reason}"
     assert parse_set(f"a={2**63 - 1}") == ("a", 2**63 - 1)
+
+
+@pytest.mark.parametrize(
+    ("sets", "epochs", "steps"),
+    [
+        ({"training.steps": 9}, None, 9),
+        ({"training": {"steps": 9}}, None, 9),
+        ({"steps": 9, "training.epochs": 2.5}, 2.5, None),
+        ({"training": {"steps": 9, "batch_size": 8}, "training.batch_size": 9}, None, 9),
+    ],
+    ids=str,
+)
+def test_setting_one_of_two_fields_that_exclude_each_other_leaves_out_the_other(registry, sets, epochs, steps):
+    changed = paths.apply(resolve("starter/default", registry=registry), sets, registry)
+    assert (changed.training.epochs, changed.training.steps) == (epochs, steps)

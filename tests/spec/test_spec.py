@@ -243,7 +243,9 @@ def test_a_wrong_value_in_the_network(registry: Registry, network: dict[str, Any
     [
         ("network", 5, "network: expected a table, got 5"),
         ("network", {}, "network.features: required, but not there"),
-        ("training", {"epochs": 1.5}, "training.epochs: expected a positive int, got 1.5"),
+        ("training", {"epochs": 0}, "training.epochs: expected a positive number, got 0"),
+        ("training", {"batch_size": 8}, "training: epochs is required, or steps, and neither is there"),
+        ("training", {"epochs": 2, "steps": 8}, "training: it has epochs, and steps too; leave out one of them"),
         ("training", {"epochs": 1, "optimizer": {"name": "sgd", "lr": 0.1}}, "training.optimizer: unknown option 'lr'"),
         ("training", {"epochs": 1, "augmentation": ["flip"]}, "training.augmentation[0]: no augmentation is called"),
         ("training", {"epochs": 1, "optimizer": {"name": "sgd", "learning_rate": 10**400}},
@@ -269,9 +271,8 @@ def test_all_that_is_wrong_is_listed(registry: Registry) -> None:
         "  network.features[0].filters: expected a positive int, got 0",
         "  network.features[1].activation: no activation is called 'no'; did you mean none? "
         f"`zoo list --kind activation` shows all {len(registry.variants('activation'))}.",
-        "  training.epochs: required, but not there",
-        "  training: unknown option 'epoch'; did you mean epochs? It takes epochs, batch_size, shuffle, sampling, "
-        "optimizer, schedule, warmup, loss, augmentation.",
+        "  training: unknown option 'epoch'; did you mean epochs? It takes "
+        f"{', '.join(field.name for field in attrs.fields(spec.TrainingSpec))}.",
         "  data: required, but not there",
     ]
 
@@ -458,6 +459,11 @@ OTHER_VALUES: dict[str, Any] = {
     "network.classifier": [],
     "network.initializer": "he",
     "training.epochs": 2,
+    "training.steps": 9,
+    "training.accumulate": 2,
+    "training.clip_norm": 0.5,
+    "training.gradient": ["centralize"],
+    "training.groups": [{"at": "output.*", "weight_decay": 0}],
     "training.batch_size": 65,
     "training.shuffle": False,
     "training.sampling": "balanced",

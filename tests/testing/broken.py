@@ -47,6 +47,11 @@ def zoo_register_initializers(register):
 
 
 @zoo.hookimpl
+def zoo_register_gradients(register):
+    broken.register_all("gradient", register)
+
+
+@zoo.hookimpl
 def zoo_register_optimizers(register):
     broken.register_all("optimizer", register)
 
@@ -537,10 +542,48 @@ def from_a_fixed_seed(weight):
     nn.init.normal_(weight)
 
 
+@breaks("gradient", "changes_in_place")
+def replaces_gradients(parameters):
+    """Puts new gradients in the place of those that it is given."""
+    for parameter in parameters:
+        parameter.grad = parameter.grad / 2
+
+
+@breaks("gradient", "own_stream")
+def seeds_for_gradients(parameters):
+    """Seeds the global generator."""
+    torch.manual_seed(0)
+    for parameter in parameters:
+        parameter.grad.mul_(0.5)
+
+
+@breaks("gradient", "engines")
+def one_gradient_only(parameters):
+    """Takes at most three parameters."""
+    if len(parameters) > 3:
+        raise ValueError("there are too many")
+
+
+@breaks("gradient", "deterministic")
+def shakes_gradients(parameters):
+    """Draws from a generator of its own."""
+    generator = torch.Generator()
+    generator.seed()
+    for parameter in parameters:
+        parameter.grad.mul_(torch.rand((), generator=generator))
+
+
 @breaks("optimizer", "learning_rate")
 def rate_of_another_name(parameters, *, rate: zoo.PositiveFloat = 0.1):
     """Calls its learning rate something else."""
     return optim.SGD(parameters, lr=rate)
+
+
+@breaks("optimizer", "groups_kept")
+def one_group(parameters, *, learning_rate: zoo.PositiveFloat = 0.1):
+    """Descend, with all parameters in one group."""
+    parameters = [p for part in parameters for p in (part["params"] if isinstance(part, dict) else [part])]
+    return torch.optim.SGD(parameters, lr=learning_rate)
 
 
 @breaks("optimizer", "lowers_loss")
@@ -589,7 +632,7 @@ class _Shaken(optim.SGD):
                     weight.mul_(1 - 1e-3 * torch.rand((), generator=generator))
 
 
-@breaks("optimizer", "deterministic", "state_stored")
+@breaks("optimizer", "deterministic", "state_stored", "groups_kept")
 def shaken(parameters, *, learning_rate: zoo.PositiveFloat = 0.01):
     """Steps by chance; two runs of it cannot be compared."""
     return _Shaken(parameters, lr=learning_rate)
@@ -602,7 +645,7 @@ def seeds(parameters, *, learning_rate: zoo.PositiveFloat = 0.01):
     return optim.SGD(parameters, lr=learning_rate)
 
 
-@breaks("optimizer", "engines")
+@breaks("optimizer", "engines", "groups_kept")
 def small_networks_only(parameters, *, learning_rate: zoo.PositiveFloat = 0.01):
     """Takes one parameter only."""
     (parameter,) = parameters

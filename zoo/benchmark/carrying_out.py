@@ -22,6 +22,7 @@ from zoo.registry import Registry, Variant
 from zoo.registry.options import Choice
 from zoo.registry.source import source_digest
 from zoo.spec import Spec
+from zoo.spec.length import planned_epochs
 from zoo.train import streams
 from zoo.train.engines.choice import Wanted
 from zoo.train.places import checkpoint_file
@@ -170,7 +171,8 @@ class _Books:
                     self._at_once.pop(key, None)
                     self._epochs.pop(key, None)
             case Ended(run):
-                epochs, told = run.spec["training"]["epochs"], self._epochs.get(key, 0)
+                told = self._epochs.get(key, 0)
+                epochs = planned_epochs(run.spec["training"]) or max(1, told)
                 over = run.status in ("finished", "diverged", "failed")
                 if not over or (run.status == "finished" and told != epochs):
                     raise self._broken(run, f"ended as {run.status} after {told} of {epochs} epochs")

@@ -220,11 +220,13 @@ def within_budget(
         if cost <= budget:
             return list(specs), list(seeds[:count])
     share = budget / cost
-    shorter = [_shorter(spec, max(1, int(spec.training.epochs * share)), registry) for spec in specs]
+    shorter = [_shorter(spec, share, registry) for spec in specs]
     return shorter, list(seeds[:1])
 
 
-def _shorter(spec: Spec, epochs: int, registry: Registry) -> Spec:
-    if epochs == spec.training.epochs:
-        return spec
-    return paths.apply(spec, {"training.epochs": epochs}, registry)
+def _shorter(spec: Spec, share: float, registry: Registry) -> Spec:
+    """Return the spec with a share of its steps, or of its epochs as a whole number, of which one is the least."""
+    what = "steps" if spec.training.epochs is None else "epochs"
+    now: float = getattr(spec.training, what)
+    fewer = min(now, max(1, int(now * share)))
+    return spec if fewer == now else paths.apply(spec, {f"training.{what}": fewer}, registry)

@@ -183,7 +183,7 @@ def seconds(
         if is_interruption(error):
             raise
         return dict.fromkeys(keys, 0.0), ""
-    epochs = spec.training.epochs
+    epochs = training.length.epochs
     costs = {key: estimate * (epochs - behind[key]) / epochs for key in keys}
     notes = [f"{spec.name} starts from {training.starting}"] if training.starting else []
     kept = _kept_note(training, behind, checkpoints)

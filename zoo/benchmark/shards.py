@@ -11,6 +11,7 @@ from zoo.errors import DataError, ZooError
 from zoo.network.builder import construct
 from zoo.registry import Registry
 from zoo.spec import canonical_json, structure
+from zoo.spec.length import Length
 from zoo.train.execute import dataset
 from zoo.train.run import Run, RunKey
 
@@ -68,7 +69,7 @@ def _operations(run: Run, registry: Registry, device: str) -> int:
     spec = structure(run.spec, run.name, registry)
     data = dataset(spec, registry, device)
     built = construct(spec, data.shape, len(data.classes), seed=0, registry=registry)
-    return max(1, built.flops * len(data.train) * spec.training.epochs)
+    return max(1, built.flops * Length.of(spec.training, len(data.train)).images_in_all)
 
 
 def _digest(key: RunKey) -> str:

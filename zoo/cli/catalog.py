@@ -16,6 +16,7 @@ from zoo.registry import Registry, Variant
 from zoo.registry.hookspecs import KINDS
 from zoo.report import layout
 from zoo.spec import Spec, describe_type, unstructure
+from zoo.spec.length import in_words
 from zoo.spec.resolve import resolve
 
 if TYPE_CHECKING:
@@ -172,6 +173,6 @@ def _training_text(spec: Spec) -> str:
     order = "shuffled" if t.shuffle else "in file order"
     augmentation = ", ".join(map(str, t.augmentation)) or "none"
     return (
-        f"{t.epochs} epochs, batches of {t.batch_size} {order}; {t.optimizer}; schedule {t.schedule}, "
+        f"{in_words(attrs.asdict(t))}, batches of {t.batch_size} {order}; {t.optimizer}; schedule {t.schedule}, "
         f"warm-up {t.warmup:g}; loss {t.loss}; augmentation {augmentation}; initializer {spec.network.initializer}"
     )

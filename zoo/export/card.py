@@ -14,6 +14,7 @@ from zoo.registry.source import plugins_used
 from zoo.report.markup import code, markdown
 from zoo.report.text import counted, quantity, seed_span, with_interval
 from zoo.spec import DataSpec, Spec
+from zoo.spec.length import in_words
 from zoo.statistics.intervals import mean_interval
 from zoo.train.run import Run
 
@@ -156,7 +157,7 @@ def _training(chosen: Chosen, registry: Registry) -> str:
     run, provenance = chosen.run, chosen.run.provenance
     facts = {
         "seed": run.key.seed,
-        "epochs": run.spec["training"]["epochs"],
+        "trained for": in_words(run.spec["training"]),
         "precision": run.key.precision,
         "parameters": f"{run.parameters:,}",
         "FLOPs of one image's forward pass": quantity(run.flops),

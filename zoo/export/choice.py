@@ -20,6 +20,7 @@ from zoo.registry.source import source_digest
 from zoo.report.labels import differences
 from zoo.report.text import counted, seed_span
 from zoo.spec import Spec, structure
+from zoo.spec.length import in_words
 from zoo.spec.resolve import resolve
 from zoo.study.measure import epoch_recall
 from zoo.train.run import Run
@@ -193,8 +194,8 @@ def on_these_images(runs: Sequence[Run], digest: str) -> list[Run]:
     return same
 
 
-def _epochs(runs: Sequence[Run]) -> int:
-    epochs: int = runs[0].spec["training"]["epochs"]
+def _epochs(runs: Sequence[Run]) -> float | None:
+    epochs: float | None = runs[0].spec["training"]["epochs"]
     return epochs
 
 
@@ -216,7 +217,7 @@ def _told_apart(kinds: Mapping[Kind, Sequence[Run]]) -> list[str]:
         options = [option(name, about[name]) for name in differing]
         if count[tuple(about[name] for name in differing)] > 1:
             options.append(option("identity", kind[0][:_DIGEST]))
-        what = ", ".join([kind[1], counted(_epochs(runs), "epoch"), *([further] if further else []), kind[2]])
+        what = ", ".join([kind[1], in_words(runs[0].spec["training"]), *([further] if further else []), kind[2]])
         seeds = sorted(run.key.seed for run in runs)
         lines.append(f"{' '.join(options)}: {what}; seed{'s' if len(seeds) > 1 else ''} {seed_span(seeds)}")
     return lines

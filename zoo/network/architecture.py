@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.errors import BuildError
+from zoo.network.initializing import initialize
 from zoo.network.layers import Built, Layer, Shape, blaming, describe, made, require_module, sizes, trainable
 from zoo.network.memory import MemoryLimit
 from zoo.network.places import evaluating
@@ -95,13 +96,7 @@ class Whole:
         """Let the initializer fill what is called a weight; scales, tokens and tables of positions are not."""
         choice = self.spec.network.initializer
         variant = self.registry.variant("initializer", choice.name)
-        for name, weight in weights(network):
-            with (
-                blaming(f"{self.spec.name}: network.initializer: {choice} on {name}", variant.plugin, weight.shape),
-                streams.seeded(self.seed, "initialization", name, choice.name),
-                torch.no_grad(),
-            ):
-                variant.make(choice.values(), weight=weight)
+        initialize(network, dict(weights(network)), choice, variant, self.spec.name, self.seed, self.registry)
 
 
 def weights(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import torch
 from torch import nn
 
 from zoo.errors import BuildError
 from zoo.network.architecture import Whole
+from zoo.network.initializing import initialize
 from zoo.network.layers import Built, Layer, Shape, blaming, check_contract, made, probe, trainable
 from zoo.network.memory import MemoryLimit
 from zoo.registry import Registry, default_registry
@@ -61,10 +61,12 @@ def _construct(builder: _Builder, spec: Spec, input_shape: tuple[int, int, int],
     shape: Shape = tuple(input_shape)
     features, classifier = [], []
     for index, block in enumerate(spec.network.features):
+        builder.standing = {"index": index, "count": len(spec.network.features)}
         module, shape = builder.block(block, block.block, shape, f"network.features[{index}]", f"features.{index}")
         features.append(module)
     shape = (math.prod(shape),)
     for index, dense in enumerate(spec.network.classifier):
+        builder.standing = {"index": index, "count": len(spec.network.classifier)}
         module, shape = builder.dense(dense, shape, f"network.classifier[{index}]", f"classifier.{index}")
         classifier.append(module)
     output, _ = builder.linear(shape, classes, "output")
@@ -139,6 +141,8 @@ class _Builder:
     def __init__(self, name: str, seed: int, registry: Registry) -> None:
         self.name, self.seed, self.registry = name, seed, registry
         self.layers: list[Layer] = []
+        self.standing = {"index": 0, "count": 1}
+        """Which of how many blocks, or of dense layers, is being built."""
         self.memory = MemoryLimit(name)
 
     def part(
@@ -157,7 +161,7 @@ class _Builder:
             blaming(what, variant.plugin, shape),
             streams.seeded(self.seed, "initialization", path),
         ):
-            module = made(what, variant, choice.values(), shape=shape, **supplied)
+            module = made(what, variant, choice.values(), shape=shape, **self.standing, **supplied)
             after = self.note(module, str(choice), shape, path)
             check_contract(choice.kind, shape, after, supplied.get("filters"))
             return module, after
@@ -186,22 +190,17 @@ class _Builder:
             blaming(what := f"{self.name}: {place}.block: {choice}", variant.plugin, shape),
             streams.seeded(self.seed, "initialization", path),
         ):
-            module = made(what, variant, choice.values(), shape=shape, parts=parts)
+            module = made(what, variant, choice.values(), shape=shape, parts=parts, **self.standing)
             self.memory.what = what
             return module, probe(module, shape)[0]
 
     def initialize(self, network: nn.Module, choice: Choice) -> None:
         variant = self.registry.variant("initializer", choice.name)
-        for name, weight in network.named_parameters():
-            # The scale and offset of a normalization may have as many dimensions as its input, and are no weights.
-            if weight.dim() < 2 or "normalization" in name.split("."):
-                continue
-            with (
-                blaming(f"{self.name}: network.initializer: {choice} on {name}", variant.plugin, tuple(weight.shape)),
-                streams.seeded(self.seed, "initialization", name, choice.name),
-                torch.no_grad(),
-            ):
-                variant.make(choice.values(), weight=weight)
+        # The scale and offset of a normalization may have as many dimensions as its input, and are no weights.
+        weights = {
+            name: p for name, p in network.named_parameters() if p.dim() > 1 and "normalization" not in name.split(".")
+        }
+        initialize(network, weights, choice, variant, self.name, self.seed, self.registry)
 
     def note(self, module: nn.Module, description: str, shape: Shape, path: str) -> Shape:
         after, flops = probe(module, shape)

@@ -162,9 +162,12 @@ class _Surgery:
         self._require_places(found)
         self._require_no_side_effects([place for place in found.places.values() if self._choice(place)])
         kinds = list(self.wanted)
+        counts = Counter(place.kind for place in found.places.values())
+        indices: Counter[str] = Counter()
         for place in sorted(found.places.values(), key=lambda place: kinds.index(place.kind)):
-            choice = self._choice(place)
-            yield self._put(place, choice) if choice else self._left(place)
+            choice, standing = self._choice(place), (indices[place.kind], counts[place.kind])
+            indices[place.kind] += 1
+            yield self._put(place, choice, *standing) if choice else self._left(place)
 
     def _choice(self, place: Place) -> Choice | None:
         return None if place.path in self._left_uses else self.wanted[place.kind].choice(place.path)
@@ -349,8 +352,8 @@ class _Surgery:
         text = _described(place.module)
         return Replaced(place.path, "", place.kind, place.what, text, text, OWN)
 
-    def _put(self, place: Place, choice: Choice) -> Replaced:
-        """Put the variant in one place."""
+    def _put(self, place: Place, choice: Choice, index: int, count: int) -> Replaced:
+        """Put the variant in one place, which is one of so many of its kind."""
         wanted = self.wanted[place.kind]
         at = f"{wanted.what(place.path)} at {place.path}"
         if len({*place.inputs}) > 1:
@@ -361,8 +364,9 @@ class _Surgery:
         if place.last and len(before) > 1:
             shape = (before[-1], *(before[:-1] if len(before) == 3 else _as_map(before[:-1])))
         options, filters = _taken_over(choice, place.module, at)
+        given = {"shape": shape, "filters": filters, "index": index, "count": count}
         with blaming(at, variant.plugin, shape), streams.seeded(self.seed, "initialization", place.path):
-            layer = made(at, variant, {**choice.values(), **options}, shape=shape, filters=filters)
+            layer = made(at, variant, {**choice.values(), **options}, **given)
             computed, _ = probe(layer, shape)
             check_contract(place.kind, shape, computed, filters)
             if place.kind in ("filter", "pooling") and computed != after:

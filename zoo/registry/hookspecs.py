@@ -87,7 +87,8 @@ class RegisterStudy(Protocol):
 class VariantKind:
     """A slot that variants fill.
 
-    `given` names what a factory of this kind may ask for; `purpose` is one line for people.
+    `given` names what a factory of this kind may ask for, and `asked` what it may ask for by a parameter without a
+    default: with one, it is an option of that name. `purpose` is one line for people.
     """
 
     name: str
@@ -96,6 +97,7 @@ class VariantKind:
     purpose: str
     in_specs: bool = True
     """Whether specs choose variants of it."""
+    asked: tuple[str, ...] = ()
 
 
 _KINDS = [
@@ -115,10 +117,22 @@ _KINDS = [
     VariantKind(
         "augmentation", "zoo_register_augmentations", ("images", "generator"), "random change of a training batch"
     ),
+    VariantKind("gradient", "zoo_register_gradients", ("parameters",), "change of the gradients before an update"),
     VariantKind("dataset", "zoo_register_datasets", (), "labelled images"),
     VariantKind("executor", "zoo_register_executors", ("work",), "where runs are trained", in_specs=False),
 ]
-KINDS: Mapping[str, VariantKind] = {kind.name: kind for kind in _KINDS}
+MAKE = "make"
+"""What every factory may ask for: `make(choice)` makes the variant that an option chose."""
+_ASKED: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("activation", "normalization", "dropout", "filter", "pooling", "block"), ("index", "count")),
+    "initializer": ("module", "name", "role"),
+    "optimizer": ("network", "steps", "steps_per_epoch"),
+    "schedule": ("validation",),
+    "gradient": ("names",),
+}
+KINDS: Mapping[str, VariantKind] = {
+    kind.name: attrs.evolve(kind, asked=(*_ASKED.get(kind.name, ()), MAKE)) for kind in _KINDS
+}
 REPLACED = ("activation", "normalization", "dropout", "filter", "pooling")
 """The kinds of which the layers of an architecture can be replaced."""
 
@@ -179,14 +193,23 @@ def zoo_register_architectures(register: RegisterArchitecture) -> None:
 
 @hookspec
 def zoo_register_initializers(register: Register) -> None:
-    """Register initializers: `factory(weight, **options) -> None` fills a weight of two or more dimensions in place."""
+    """Register initializers: `factory(weight, **options) -> None` fills a weight of two or more dimensions in place.
+
+    `module`, `name` and `role`, for factories that ask for them, are the layer that it belongs to, its name in the
+    network, and what it is for. One that asks for `role` is called for every parameter.
+    """
 
 
 @hookspec
 def zoo_register_optimizers(register: Register) -> None:
     """Register optimizers: `factory(parameters, **options) -> torch.optim.Optimizer`.
 
-    The learning rate is the option `learning_rate`.
+    `parameters` is a list of tensors, or, where a spec has groups of them, torch's list of dictionaries. The learning
+    rate is the option `learning_rate`.
+
+    An optimizer whose `step(closure)` has no default for it is given `closure(*, create_graph=False)`, which computes
+    the batch's loss and the gradients anew, where the parameters are then. `train()` and `eval()` of one that has both
+    are called before and after the steps of each epoch.
     """
 
 
@@ -195,7 +218,8 @@ def zoo_register_schedules(register: Register) -> None:
     """Register schedules: `factory(progress, **options) -> float`.
 
     `progress` goes from 0 (first step after the warm-up) to 1 (end of the run); the result multiplies the
-    learning rate.
+    learning rate. `validation`, for factories that ask for it, is a tuple of the recalls on the validation part after
+    each of the epochs before that was evaluated; a spec with such a schedule needs a validation part.
     """
 
 
@@ -214,6 +238,15 @@ def zoo_register_augmentations(register: Register) -> None:
 
     `images` is a float batch (batch, channels, height, width) with pixels from 0 to 1, on the device; every
     random draw must come from `generator`, which lives on the same device.
+    """
+
+
+@hookspec
+def zoo_register_gradients(register: Register) -> None:
+    """Register changes of gradients: `factory(parameters, **options) -> None` changes each `parameter.grad` in place.
+
+    `parameters` is a list of those that have a gradient; `names`, for factories that ask for it, are their names.
+    Random draws come from torch's global generator.
     """
 
 

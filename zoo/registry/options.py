@@ -67,6 +67,11 @@ class Choice:
 
     kind: str
     name: str
+
+    def __class_getitem__(cls, kind: str) -> Any:
+        """Return the type of an option that chooses a variant of a kind: `zoo.Choice["activation"]`."""
+        return Annotated[cls, Kind(kind)]
+
     # By value: each registry derives an options class of its own.
     options: Any = attrs.field(eq=lambda options: attrs.astuple(options, recurse=False))
     """An instance of the variant's options class."""
@@ -87,14 +92,16 @@ _LAYER = "a factory returns a torch.nn.Module, and what is computed on a batch b
 BlockChoice = Annotated[Choice, Kind("block")]
 
 
-def options_class(name: str, factory: Callable[..., object], given: tuple[str, ...]) -> tuple[type, tuple[str, ...]]:
+def options_class(
+    name: str, factory: Callable[..., object], given: tuple[str, ...], asked: tuple[str, ...] = ()
+) -> tuple[type, tuple[str, ...]]:
     """Derive the attrs class of a factory's options from its signature.
 
-    Parameters of the factory that are named in `given` are supplied by whoever calls it; all others are options
-    and need an annotation and a default.
+    Parameters of the factory that are named in `given`, and those without a default that are named in `asked`, are
+    supplied by whoever calls it; all others are options and need an annotation and a default.
 
     Returns:
-        The class, and the part of `given` that the factory takes.
+        The class, and what of all that the factory takes.
 
     Raises:
         PluginError: the factory is no function or class, or has a parameter without annotation or default, a variadic
@@ -103,6 +110,8 @@ def options_class(name: str, factory: Callable[..., object], given: tuple[str, .
     if not (inspect.isroutine(factory) or inspect.isclass(factory)):
         raise PluginError(f"{name}: a factory must be a function or a class, got {factory!r}")
     parameters = _parameters(factory)
+    without_default = [p.name for p in parameters if p.default is p.empty]
+    given = (*given, *(name for name in asked if name in without_default))
     for parameter in parameters:
         where = f"{name}: parameter {parameter.name!r} of {factory.__qualname__}"
         try:
@@ -179,6 +188,12 @@ def _can_be_read(type_: Any) -> bool:
     if is_union(type_):
         return all(member is type(None) or _can_be_read(member) for member in arguments)
     return origin is Literal or type_ in (bool, int, float, str)
+
+
+def kinds_in(type_: Any) -> list[str]:
+    """Return the kinds that an option of the type chooses from."""
+    marks = [mark.name for mark in getattr(type_, "__metadata__", ()) if isinstance(mark, Kind)]
+    return marks + [kind for argument in get_args(type_) for kind in kinds_in(argument)]
 
 
 def without_later(type_: Any) -> tuple[Any, bool]:

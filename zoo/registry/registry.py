@@ -28,7 +28,7 @@ from zoo.characters import not_in_a_name
 from zoo.errors import PluginError, UnknownNameError, ZooError, described, is_interruption, near_misses, text_of
 from zoo.registry import hookspecs, loaded
 from zoo.registry.hookspecs import KINDS
-from zoo.registry.options import Choice, options_class
+from zoo.registry.options import Choice, kinds_in, options_class
 
 ENTRY_POINT_GROUP = "zoo"
 BLOCK_VARIABLE = "ZOO_BLOCK"
@@ -77,6 +77,8 @@ class Variant:
     given: tuple[str, ...]
     """What the factory asks for of all that its kind supplies."""
     plugin: Plugin
+    registry: Registry = attrs.field(eq=False, repr=False)
+    """Where the variants are that its options choose."""
     weights: Callable[[], Mapping[str, hookspecs.PublishedWeights]] | None = None
     """Tells which weights are published for an architecture."""
 
@@ -93,8 +95,27 @@ class Variant:
         return " ".join(next(papers, "").removeprefix("Paper:").split())
 
     def make(self, options: Mapping[str, Any], **supplied: Any) -> Any:
-        """Call the factory with what it asks for of `supplied` and with the options."""
-        return self.factory(**{name: supplied[name] for name in self.given}, **options)
+        """Call the factory with what it asks for of `supplied` and with the options.
+
+        Raises:
+            PluginError: it asks for what is not supplied, as where a variant of one kind makes one of another.
+        """
+        if hookspecs.MAKE in self.given:
+            supplied = {**supplied, hookspecs.MAKE: partial(self._make_chosen, supplied)}
+        try:
+            given = {name: supplied[name] for name in self.given}
+        except KeyError as error:
+            raise PluginError(
+                f"plugin {self.plugin}: the {self.kind} {self.name!r} asks for {error}, which whoever makes it does "
+                "not give"
+            ) from None
+        return self.factory(**given, **options)
+
+    def _make_chosen(self, supplied: Mapping[str, Any], choice: Choice, **own: Any) -> Any:
+        """Make a variant that an option chose, from what this one was supplied with, its options, and what it gives."""
+        options = {name: own.get(name, value) for name, value in choice.values().items()}
+        others = {name: value for name, value in own.items() if name not in options}
+        return self.registry.variant(choice.kind, choice.name).make(options, **{**supplied, **others})
 
 
 @attrs.frozen
@@ -213,7 +234,7 @@ class Registry:
         others = [other for other in self._manager.get_plugins() if other is not module]
         for kind in KINDS.values():
             caller = self._manager.subset_hook_caller(kind.hook, others)
-            caller(register=_register_for(plugin, kind.name, self._variants[kind.name]))
+            caller(register=_register_for(plugin, kind.name, self))
         for hook, what, registered in (
             ("zoo_register_specs", "spec", self._specs),
             ("zoo_register_studies", "study", self._studies),
@@ -388,7 +409,23 @@ class _FatalError(PluginError):
     """A fault of a plugin that stops all work, because which of two meanings holds cannot be known."""
 
 
-def _register_for(plugin: Plugin, kind: str, variants: dict[str, Variant]) -> hookspecs.RegisterArchitecture:
+def _check_kinds(what: str, options: type) -> None:
+    """See that options choose from kinds that there are.
+
+    Raises:
+        PluginError: one does not.
+    """
+    for option in attrs.fields(options):
+        for chosen in kinds_in(option.type):
+            if chosen not in KINDS:
+                raise PluginError(
+                    f"{what}: option {option.name!r} chooses from the kind {chosen!r}, which there is not"
+                    f"{near_misses(chosen, KINDS)} It can be one of {', '.join(KINDS)}."
+                )
+
+
+def _register_for(plugin: Plugin, kind: str, registry: Registry) -> hookspecs.RegisterArchitecture:
+    variants = registry._variants[kind]
     derived: dict[object, tuple[type, tuple[str, ...]]] = {}
 
     def register(
@@ -401,13 +438,14 @@ def _register_for(plugin: Plugin, kind: str, variants: dict[str, Variant]) -> ho
             raise _taken(kind, name, variants[name].plugin, plugin)
         # Of factories that are made in a loop, a thousand models say, the signature is read once.
         key = _signature(factory)
-        found = derived.get(key) or options_class(f"{kind} {name!r}", factory, KINDS[kind].given)
+        found = derived.get(key) or options_class(f"{kind} {name!r}", factory, KINDS[kind].given, KINDS[kind].asked)
         if key is not None:
             derived[key] = found
         cls, given = found
+        _check_kinds(f"{kind} {name!r}", cls)
         if weights is not None and kind != "architecture":
             raise PluginError(f"{kind} {name!r}: only an architecture has weights")
-        variants[name] = Variant(kind, name, factory, cls, given, plugin, weights)
+        variants[name] = Variant(kind, name, factory, cls, given, plugin, registry, weights)
 
     return register
 

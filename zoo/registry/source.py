@@ -37,10 +37,12 @@ _IMPORTING = (*_IMPORTING_BY_NAME, "spec_from_file_location", "run_path", "run_m
 def plugins_used(spec: Spec, registry: Registry) -> list[Plugin]:
     """Return the plugins whose code decides what a spec trains, each once.
 
-    They are those of its variants, and those that say which layers are of which kind, where layers are replaced.
+    They are those of its variants, and those that say which layers are of which kind, where that is asked.
     """
+    initializer = spec.network.initializer
+    asked = spec.replaces or spec.names_roles or "role" in registry.variant("initializer", initializer.name).given
     chosen = [registry.variant(choice.kind, choice.name).plugin for choice in spec.choices()]
-    return list(dict.fromkeys([*chosen, *(registry.layer_kind_plugins if spec.replaces else ())]))
+    return list(dict.fromkeys([*chosen, *(registry.layer_kind_plugins if asked else ())]))
 
 
 def source_digest(spec: Spec, registry: Registry) -> str:

@@ -15,6 +15,7 @@ from zoo.study.comparable import held_out
 
 if TYPE_CHECKING:
     from zoo.ledger.keep import Entry
+from zoo.spec.length import in_words, planned_epochs
 
 _RIGHT = ("run", "seed", "epochs", "recall", "training")
 _LEFT_OUT_FIRST = ("started", "training", "precision", "data set", "epochs")
@@ -70,8 +71,11 @@ def _specs(found: Sequence[Entry]) -> list[str]:
 
 def _epochs(entry: Entry) -> str:
     """Return how many epochs the spec asks for; of how many came to be, where those are fewer."""
-    asked, trained = entry.content["training"]["epochs"], entry.columns["epochs"]
-    return str(asked) if trained in (None, asked) else f"{trained} of {asked}"
+    training, trained = entry.content["training"], entry.columns["epochs"]
+    asked = training["epochs"]
+    if asked is None:
+        return f"{trained or 0} ({in_words(training)})"
+    return str(asked) if trained in (None, planned_epochs(training)) else f"{trained} of {asked}"
 
 
 def _datasets(found: Sequence[Entry]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.report import layout, markup
 from zoo.report.text import counted, estimated, rough_duration
+from zoo.spec.length import in_words
 
 if TYPE_CHECKING:
     from zoo.benchmark import Plan
@@ -58,7 +59,9 @@ def rows(plan: Plan) -> list[list[str]]:
     """Return a row of texts for each spec."""
     return [
         [
-            *(str(r[key]) for key in ("spec", "dataset", "epochs", "to_train", "stored")),
+            *(str(r[key]) for key in ("spec", "dataset")),
+            str(r["epochs"]) if r["steps"] is None else f"{r['steps']} steps",
+            *(str(r[key]) for key in ("to_train", "stored")),
             "" if r["seconds_each"] is None else rough_duration(r["seconds_each"]),
         ]
         for r in _records(plan)
@@ -78,6 +81,7 @@ def _records(plan: Plan) -> list[dict[str, Any]]:
                 "spec": name,
                 "dataset": dataset,
                 "epochs": runs[0].spec["training"]["epochs"],
+                "steps": runs[0].spec["training"].get("steps"),
                 "to_train": to_train,
                 "stored": len(runs) - to_train,
                 "device": plan.device or None,
@@ -89,8 +93,13 @@ def _records(plan: Plan) -> list[dict[str, Any]]:
 
 def over_budget(plan: Plan, seeds: Sequence[int], budget: float) -> list[str]:
     """Say what a plan that was cut down to a budget consists of, and whether it keeps to it."""
-    epochs = max((run.spec["training"]["epochs"] for run in plan.runs), default=0)
-    lines = [f"Cut down to the budget: {counted(len(seeds), 'seed')}, {counted(epochs, 'epoch')} at most."]
+    lengths = [run.spec["training"] for run in plan.runs]
+    most = [
+        in_words(max(some, key=lambda training: training[what]))
+        for what in ("epochs", "steps")
+        if (some := [training for training in lengths if training.get(what) is not None])
+    ]
+    lines = [f"Cut down to the budget: {', '.join([counted(len(seeds), 'seed'), *most])} at most."]
     if plan.estimate > budget:
         lines.append(f"Less is not possible for so many specs, and takes about {rough_duration(plan.estimate)} still.")
     return lines

@@ -19,6 +19,7 @@ from zoo.characters import without_controls
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.report.layout import progress_console
 from zoo.report.text import AS_SLOW, counted, duration, rough_range
+from zoo.spec.length import in_words, planned_epochs
 from zoo.study.measure import epoch_recall, measured
 from zoo.train.places import checkpoint_file
 from zoo.train.run import EpochRecord, Run
@@ -131,16 +132,16 @@ class Display:
             case Started(run):
                 self._epochs[key] = []
                 self._bars[key] = self._progress.add_task(
-                    _shortened(_title(run), self._name_width), total=_planned_epochs(run), status=""
+                    _shortened(_title(run), self._name_width), total=planned_epochs(run.spec["training"]), status=""
                 )
             case EpochFinished(run, record):
                 self._epochs[key].append(record)
-                self._advance(run, 1)
+                self._advance(run, _share(run, 1))
                 recall = epoch_recall(record, _shown_part(record))
                 status = f"loss {record.loss:.3f}" + ("" if recall != recall else f", recall {recall:.4f}")
                 self._progress.update(self._bars[key], completed=record.epoch, status=status)
             case Lost(run, reason):
-                self._advance(run, -len(self._forget(key)))
+                self._advance(run, -_share(run, len(self._forget(key))))
                 self.say(f"{_title(run)}: {reason}; trying once more")
             case Ended(run):
                 self._end(run)
@@ -148,7 +149,7 @@ class Display:
     def _end(self, run: Run) -> None:
         epochs = self._forget(run.key)
         self._done += 1
-        self._advance(run, _planned_epochs(run) - len(epochs))
+        self._advance(run, 1 - _share(run, len(epochs)))
         if self._live and run.status == "finished":
             return
         if run.status == "finished":
@@ -167,9 +168,8 @@ class Display:
         self._progress.remove_task(self._bars.pop(key))
         return self._epochs.pop(key)
 
-    def _advance(self, run: Run, epochs: int) -> None:
-        each = self._plan.costs[run.key] / _planned_epochs(run)
-        self._time_left.advance(epochs * each / self._work if self._work else 0.0)
+    def _advance(self, run: Run, share: float) -> None:
+        self._time_left.advance(share * self._plan.costs[run.key] / self._work if self._work else 0.0)
         self._progress.update(self._all, completed=self._done, status=self._left())
 
     def _left(self) -> str:
@@ -182,7 +182,7 @@ def begun_lines(begun: Sequence[tuple[Run, int]], checkpoints: Path) -> list[str
     for run, epochs in begun[:_SHOWN]:
         saved = checkpoint_file(checkpoints, run.key).exists()
         where = "it goes on after its checkpoint" if saved else "it begins anew: no checkpoint was saved yet"
-        lines.append(f"{_title(run)}: {epochs} of {counted(_planned_epochs(run), 'epoch')} were trained; {where}.")
+        lines.append(f"{_title(run)}: {_trained(run, epochs)} were trained; {where}.")
     if len(begun) > _SHOWN:
         lines.append(f"So it is with {counted(len(begun) - _SHOWN, 'run')} more.")
     return [*lines, "`zoo results --partial` shows the epochs of runs that have not ended."] if lines else []
@@ -192,9 +192,19 @@ def _title(run: Run) -> str:
     return f"{without_controls(run.name)} seed {run.key.seed}"
 
 
-def _planned_epochs(run: Run) -> int:
-    epochs: int = run.spec["training"]["epochs"]
-    return epochs
+def _share(run: Run, epochs: int) -> float:
+    """Return which share of a run its epochs are; 0 where it is not known before it ends."""
+    planned = planned_epochs(run.spec["training"])
+    return epochs / planned if planned else 0.0
+
+
+def _trained(run: Run, epochs: int) -> str:
+    training = run.spec["training"]
+    return (
+        f"{counted(epochs, 'epoch')} of {in_words(training)}"
+        if training["epochs"] is None
+        else (f"{epochs} of {in_words(training)}")
+    )
 
 
 def _shortened(name: str, width: int) -> str:

@@ -57,7 +57,7 @@ class Row:
     diverged: int
     failed: int
     measure: str
-    epochs: int
+    epochs: float
     seeds: tuple[int, ...]
     test_recalls: tuple[float, ...]
     identity: str
@@ -181,7 +181,7 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
         diverged=sum(run.status == "diverged" for run in runs),
         failed=sum(run.status == "failed" for run in runs),
         measure=first.spec["evaluation"]["measure"],
-        epochs=first.spec["training"]["epochs"],
+        epochs=first.spec["training"]["epochs"] or max(len(run.epochs) for run in runs),
         seeds=tuple(sorted(run.key.seed for run in runs)),
         test_recalls=test,
         identity=first.key.spec,

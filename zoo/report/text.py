@@ -99,7 +99,7 @@ def byte_size(count: int) -> str:
     return f"{number:.3g} {unit}"
 
 
-def counted(number: int, what: str) -> str:
+def counted(number: float, what: str) -> str:
     """Write a number of things: "1 run", "3 runs"."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 

@@ -17,6 +17,7 @@ from zoo.report.cells import Cell, Table
 from zoo.report.details import shown_part
 from zoo.report.table import DEFAULT_FORMAT, check
 from zoo.report.text import duration, fit
+from zoo.spec.length import in_words
 from zoo.study.measure import epoch_recall
 from zoo.train.run import Run
 
@@ -82,7 +83,7 @@ def _cells(found: Sequence[tuple[Entry, Run]], part: str) -> dict[str, list[str]
         "seed": [str(run.key.seed) for _, run in found],
         "data set": [run.dataset for _, run in found],
         "status": [entry.status for entry, _ in found],
-        "epochs": [f"{len(run.epochs)} of {run.spec['training']['epochs']}" for _, run in found],
+        "epochs": [f"{len(run.epochs)} of {_asked(run)}" for _, run in found],
         "loss": [f"{run.epochs[-1].loss:.4f}" if run.epochs else "" for _, run in found],
         f"{part} recall (after epoch)": [_curve(run, part) for _, run in found],
         "training": [duration(run.seconds_training) if run.epochs else "" for _, run in found],
@@ -162,3 +163,8 @@ def _csv(records: list[dict[str, Any]]) -> str:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _asked(run: Run) -> str:
+    training = run.spec["training"]
+    return in_words(training) if training["epochs"] is None else str(training["epochs"])

@@ -18,9 +18,11 @@ from zoo.registry.options import (
     Float,
     Fraction,
     Kind,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Probability,
     is_later_default,
 )
 
@@ -34,9 +36,18 @@ def chosen(name: str) -> Any:
     return name
 
 
-def later(default: Any) -> Any:
+INSTEAD_OF = "instead_of"
+"""Of a field that has a value in place of another: that other's name."""
+
+
+def later(default: Any, *, instead_of: str | None = None) -> Any:
     """Return a field that runs were stored without, and that is no part of identities while it has its default."""
-    return attrs.field(default=default, metadata={LATER: True})
+    return attrs.field(default=default, metadata={LATER: True, INSTEAD_OF: instead_of})
+
+
+def _whole(number: float | None) -> float | None:
+    """Return a number as an int where it is a whole one, so that both ways to write it have one identity."""
+    return int(number) if number is not None and number == int(number) else number
 
 
 ActivationChoice = Annotated[Choice, Kind("activation")]
@@ -172,16 +183,41 @@ class NetworkSpec:
         return self.architecture is None or type(self.architecture.values().get(WIDTH)) is int
 
 
+Role = Literal["filter", "linear", "bias", "normalization", "activation", "pooling", "other"]
+"""What a parameter is for, see `zoo.network.roles`."""
+
+
+@attrs.frozen(kw_only=True)
+class ParameterGroup:
+    """Parameters that are trained otherwise than the others: those whose name `at` matches and that have a role.
+
+    Learning rate and weight decay are factors on those of the optimizer. A number of steps, or a share of them, says
+    until when, and after when, the parameters are frozen.
+    """
+
+    at: str = "*"
+    roles: tuple[Role, ...] = ()
+    learning_rate: NonNegativeFloat = 1.0
+    weight_decay: NonNegativeFloat = 1.0
+    schedule: Annotated[Choice, Kind("schedule")] | None = None
+    frozen_until: PositiveInt | Probability | None = None
+    frozen_after: PositiveInt | Probability | None = None
+
+
 @attrs.frozen(kw_only=True)
 class TrainingSpec:
-    """How the network is trained.
+    """How the network is trained: for so many epochs, or for so many steps.
 
     The learning rate is the optimizer's option; it rises linearly over the share `warmup` of the steps, then follows
     the schedule. An epoch has as many images as the training set: with `sampling` "once" each of them once, with
     "balanced" drawn with replacement, a class as likely as each other and an image as each other of its class.
+
+    An update is made from the gradient of the mean loss over the images of `accumulate` batches of an epoch, of fewer
+    in the last one; a step is an update. Before it the gradients are changed by `gradient`, one after another, and
+    scaled down where their norm is larger than `clip_norm`.
     """
 
-    epochs: PositiveInt
+    epochs: PositiveFloat | None = attrs.field(default=None, converter=_whole, metadata={INSTEAD_OF: "steps"})
     batch_size: PositiveInt = 64
     shuffle: bool = True
     sampling: Literal["once", "balanced"] = later("once")
@@ -190,6 +226,22 @@ class TrainingSpec:
     warmup: Fraction = 0.0
     loss: Annotated[Choice, Kind("loss")] = chosen("cross_entropy")
     augmentation: tuple[Annotated[Choice, Kind("augmentation")], ...] = ()
+    steps: PositiveInt | None = later(None, instead_of="epochs")
+    accumulate: PositiveInt = later(1)
+    clip_norm: PositiveFloat | None = later(None)
+    groups: tuple[ParameterGroup, ...] = later(())
+    gradient: tuple[Annotated[Choice, Kind("gradient")], ...] = later(())
+
+    def __attrs_post_init__(self) -> None:
+        if self.epochs is None and self.steps is None:
+            raise ValueError("epochs is required, or steps, and neither is there")
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("it has epochs, and steps too; leave out one of them")
+
+    @property
+    def images_per_step(self) -> int:
+        """From how many images an update is made, where as many are left of the epoch."""
+        return self.batch_size * self.accumulate
 
 
 Resplit = bool | Literal["folds"]
@@ -245,7 +297,7 @@ class Reference:
     test_recall: Float | None = None
     runtime: str | None = None
     note: str | None = None
-    epochs: PositiveInt | None = None
+    epochs: PositiveFloat | None = attrs.field(default=None, converter=_whole)
     dataset: str | None = None
 
 
@@ -280,6 +332,11 @@ class Spec:
         """Whether variants stand in place of layers of an architecture."""
         return self.network.replace is not None and bool(self.network.replace.by_kind())
 
+    @property
+    def names_roles(self) -> bool:
+        """Whether parameters are named by what they are for."""
+        return any(group.roles for group in self.training.groups)
+
     def choices(self) -> list[Choice]:
         """Return every choice in the spec, nested ones included."""
         found: list[Choice] = []
@@ -305,6 +362,7 @@ for _class in (
     Replace,
     Weights,
     NetworkSpec,
+    ParameterGroup,
     TrainingSpec,
     DataSpec,
     EvaluationSpec,

@@ -11,6 +11,8 @@ the section that ends like it: `network.activation`.
 A bare name put where a variant is chosen changes the variant and keeps those options that old and new share; a
 table without `name` changes the options that it states; a table with `name` replaces all. A table put where a section
 or a block stands changes the fields that it states, so `training = {epochs = 3}` is `training.epochs = 3`.
+
+Of two fields that exclude each other, as `training.epochs` and `training.steps` do, setting one leaves out the other.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from zoo.errors import SpecError, near_misses
 from zoo.registry import Registry
 from zoo.registry.options import Choice
 from zoo.spec import SECTIONS, Places, Replace, Spec, merge, split_path, structure, unstructure
-from zoo.spec.fields import FROM_FILE, OWN
+from zoo.spec.fields import FROM_FILE, INSTEAD_OF, OWN
 from zoo.spec.reading import parse_toml
 
 Steps = tuple[str | int, ...]
@@ -103,6 +105,8 @@ def _set(spec: Spec, path: str, value: Any, registry: Registry) -> Spec:
             raise SpecError(f"{spec.name}: {path}: set the variant itself, {variant} = {json.dumps(value)}")
         try:
             _put(tree, steps, _new_value(_node(spec, steps), value, registry))
+            if other := _instead(_node(spec, steps[:-1]), steps[-1]):
+                _put(tree, (*steps[:-1], other), None)
         except (TypeError, LookupError):
             raise SpecError(
                 f"{spec.name}: the path {path!r} names places that lie in each other; name one of them"
@@ -220,13 +224,21 @@ def _new_value(old: Any, value: Any, registry: Registry) -> Any:
     if not isinstance(old, Choice):
         if attrs.has(type(old)) and isinstance(value, Mapping):
             fields = _children(old)
-            return {**unstructure(old), **{key: _new_value(fields.get(key), v, registry) for key, v in value.items()}}
+            left_out = {other: None for key in value if (other := _instead(old, key))}
+            given = {key: _new_value(fields.get(key), v, registry) for key, v in value.items()}
+            return {**unstructure(old), **left_out, **given}
         return value
     if isinstance(value, str) and value != OWN:
         options = {field.name for field in attrs.fields(registry.variant(old.kind, value).options)}
         shared = {name: option for name, option in unstructure(old).items() if name in options}
         return {"name": value, **shared}
     return merge(unstructure(old), value)
+
+
+def _instead(node: Any, name: str | int) -> str | None:
+    """Return the field of a section that has no value where the named one has, as `steps` has none beside `epochs`."""
+    field = attrs.fields_dict(type(node)).get(str(name)) if attrs.has(type(node)) else None
+    return None if field is None else field.metadata.get(INSTEAD_OF)
 
 
 def _put(tree: Any, steps: Steps, value: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 import attrs
 
 from zoo.errors import SpecError, described, text_of
-from zoo.registry.options import is_union
+from zoo.registry.options import is_union, kinds_in
 from zoo.spec import canonical_json, read_as, unstructure
 from zoo.testing.check import FailedError, SkippedError, require
 from zoo.testing.subject import VariantSubject, is_refusal
@@ -59,7 +59,7 @@ def options_usable(subject: VariantSubject) -> None:
     """
     tried = False
     for field in attrs.fields(subject.variant.options):
-        for value in _examples(field.type):
+        for value in [*_examples(field.type), *_names(field.type, subject)]:
             try:
                 options = subject.options(**{field.name: value})
             except SpecError:
@@ -102,6 +102,11 @@ def options_swappable(subject: VariantSubject) -> str | None:
         return None
     stated = "; ".join(f"{value} of {' and '.join(names)}" for value, names in refused.items())
     return f"not accepted, and to be stated where it takes their place: {stated}"
+
+
+def _names(type_: Any, subject: VariantSubject) -> list[str]:
+    """Return the names of all variants that an option may choose."""
+    return [name for kind in kinds_in(type_) for name in subject.registry.variants(kind)]
 
 
 def _examples(type_: Any) -> list[Any]:

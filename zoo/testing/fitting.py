@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -12,11 +13,14 @@ from torch import Tensor, nn
 from zoo.testing.check import SkippedError, require
 from zoo.testing.gradients import require_gradient
 from zoo.testing.randomness import foreign_untouched
-from zoo.testing.subject import CLASSES, VariantSubject, same, supplied
+from zoo.testing.subject import CLASSES, VariantSubject, attempt, same, supplied
 from zoo.train import streams
+from zoo.train.optimizing import asks_for_closure, backward, set_mode
 
 _WEIGHTS = ((16, 8), (16, 8, 3, 3), (8, 1, 1, 1))
 _PROGRESS = [step / 100 for step in range(101)]
+_IN_PLACE = ("initializer", "gradient")
+"""The kinds that change what they are given, with draws from torch's global generator."""
 _IMAGES = ((8, 3, 32, 32), (8, 1, 28, 28))
 
 
@@ -32,7 +36,7 @@ def fills_in_place(subject: VariantSubject) -> None:
         weight = nn.Parameter(torch.linspace(-1, 1, math.prod(shape)).reshape(shape))
         place = weight.data_ptr()
         with streams.seeded(0, "check"), torch.no_grad():
-            result = subject.make(weight=weight)
+            result = subject.make(**{**supplied("initializer"), "weight": weight})
         require(result is None or result is weight, f"for {shape} it returned a {type(result).__name__}")
         require(weight.shape == shape and weight.data_ptr() == place, f"for {shape} the weight was replaced")
         require(bool(weight.isfinite().all()), f"for {shape} the weight is not finite")
@@ -43,8 +47,8 @@ def deterministic(subject: VariantSubject) -> None:
 
     Why: a run could not be repeated.
 
-    Mend: draw random numbers from what is supplied only: torch's global generator in an initializer, `generator` in an
-    augmentation, none elsewhere.
+    Mend: draw random numbers from what is supplied only: torch's global generator in an initializer or a change of
+    gradients, `generator` in an augmentation, none elsewhere.
     """
     first, second = _result(subject, seed=0), _result(subject, seed=0)
     for one, other in zip(first, second, strict=True):
@@ -56,8 +60,8 @@ def own_stream(subject: VariantSubject) -> None:
 
     Why: other generators are not part of a run's seed; one that is seeded repeats its numbers in every step.
 
-    Mend: pass `generator=generator` to each random function in an augmentation; in an initializer use torch's random
-    functions without one; elsewhere draw nothing.
+    Mend: pass `generator=generator` to each random function in an augmentation; in an initializer or a change of
+    gradients use torch's random functions without one; elsewhere draw nothing.
     """
     states = []
     with foreign_untouched("in use"):
@@ -72,39 +76,44 @@ def own_stream(subject: VariantSubject) -> None:
                 torch.set_rng_state(before)
             states.append(after)
             drew = not torch.equal(after, given)
-            require(subject.kind == "initializer" or not drew, "it drew from torch's global generator, or seeded it")
+            require(subject.kind in _IN_PLACE or not drew, "it drew from torch's global generator, or seeded it")
     require(not torch.equal(*states), "it seeded torch's global generator")
 
 
 def _make(subject: VariantSubject) -> Any:
-    with torch.set_grad_enabled(subject.kind != "initializer"):
+    with torch.set_grad_enabled(subject.kind not in _IN_PLACE):
         return subject.make(**supplied(subject.kind))
 
 
 def _result(subject: VariantSubject, *, seed: int) -> list[Tensor]:
     """Let the variant do its work, and return the tensors that came of it."""
     given = supplied(subject.kind)
-    with streams.seeded(seed, "check"), torch.set_grad_enabled(subject.kind != "initializer"):
+    with streams.seeded(seed, "check"), torch.set_grad_enabled(subject.kind not in _IN_PLACE):
         made = subject.make(**given)
         if subject.kind == "optimizer":
             _descend(made, given["parameters"], 3)
             return [weight.detach() for weight in given["parameters"]]
+    if subject.kind == "gradient":
+        return [parameter.grad for parameter in given["parameters"]]
     return [given["weight"]] if subject.kind == "initializer" else [torch.as_tensor(made).detach()]
 
 
 def learning_rate(subject: VariantSubject) -> None:
-    """An optimizer has the option `learning_rate`, and gives it to each of its groups as "lr".
+    """An optimizer has the option `learning_rate`, to which the "lr" of each of its groups is in proportion.
 
     Why: the schedule sets `group["lr"]` in every step, and studies vary `training.optimizer.learning_rate`.
 
     Mend: `def mine(parameters, *, learning_rate: zoo.PositiveFloat = 0.01)`, and pass it on as `lr`.
     """
     require("learning_rate" in attrs.fields_dict(subject.variant.options), "there is no such option")
-    parameters = supplied("optimizer")["parameters"]
-    optimizer = subject.make(subject.options(learning_rate=0.125), parameters=parameters)
-    require(isinstance(optimizer, torch.optim.Optimizer), f"the factory returned {optimizer!r}")
-    rates = [group.get("lr") for group in optimizer.param_groups]
-    require(all(rate == 0.125 for rate in rates), f'with learning_rate = 0.125 the groups have "lr" {rates}')
+    found = []
+    for rate in (0.125, 0.25):
+        optimizer = subject.make(subject.options(learning_rate=rate), **supplied("optimizer"))
+        require(isinstance(optimizer, torch.optim.Optimizer), f"the factory returned {optimizer!r}")
+        found.append([group.get("lr") for group in optimizer.param_groups])
+    rates = f'with learning_rate = 0.125 the groups have "lr" {found[0]}, and with 0.25 they have {found[1]}'
+    require(all(isinstance(rate, float) and rate > 0 for rate in found[0]), rates)
+    require([2 * rate for rate in found[0]] == found[1], rates)
 
 
 def lowers_loss(subject: VariantSubject) -> None:
@@ -115,7 +124,7 @@ def lowers_loss(subject: VariantSubject) -> None:
     Mend: look at the sign of the step, and at a default learning rate that is too large.
     """
     weight = nn.Parameter(torch.tensor([3.0, -2.0]))
-    optimizer = subject.make(parameters=[weight])
+    optimizer = _optimizer(subject, [weight])
     losses = _descend(optimizer, [weight], 30)
     require(losses[-1] < losses[0], f"it went from {losses[0]:g} to {losses[-1]:g}")
 
@@ -129,24 +138,92 @@ def state_stored(subject: VariantSubject) -> None:
     """
     whole, parted = (nn.Parameter(torch.tensor([3.0, -2.0])) for _ in range(2))
     with streams.seeded(0, "check"):
-        _descend(subject.make(parameters=[whole]), [whole], 6)
-        before = subject.make(parameters=[parted])
+        undisturbed = _optimizer(subject, [whole])
+        _descend(undisturbed, [whole], 3)
+        _descend(undisturbed, [whole], 3)
+        before = _optimizer(subject, [parted])
         _descend(before, [parted], 3)
-        after = subject.make(parameters=[parted])
+        after = _optimizer(subject, [parted])
         after.load_state_dict(before.state_dict())
         _descend(after, [parted], 3)
     same(parted.detach(), whole.detach(), "three steps, and three after a reload", rtol=0, atol=0)
 
 
-def _descend(optimizer: torch.optim.Optimizer, weights: list[Tensor], steps: int) -> list[float]:
-    losses = []
-    for _ in range(steps):
+def groups_kept(subject: VariantSubject) -> None:
+    """An optimizer that is given groups of parameters keeps them apart, and each follows a learning rate of its own.
+
+    Why: a spec may have groups (`training.groups`), to which zoo gives learning rates and weight decays of their own;
+    `parameters` is then torch's list of dictionaries, `[{"params": [...]}, ...]`.
+
+    Mend: pass `parameters` on to torch's `Optimizer` as they are; where you look at each, look into
+    `group["params"]`, and where you part them, do so within each group.
+    """
+    weights = [nn.Parameter(torch.full((4, 3), number)) for number in (3.0, 2.0, 1.0)]
+    given = [{"params": weights[:2]}, {"params": weights[2:]}]
+    optimizer = attempt(lambda: _optimizer(subject, weights, given=given), "given two groups of parameters")
+    of = {id(weight): index for index, part in enumerate(given) for weight in part["params"]}
+    for group in optimizer.param_groups:
+        require(len({of[id(weight)] for weight in group["params"]}) == 1, "it put the groups together")
+        group["lr"] *= of[id(group["params"][0])]
+    before = [weight.detach().clone() for weight in weights]
+    _descend(optimizer, weights, 2)
+    same_as = [torch.equal(weight, old) for weight, old in zip(weights, before, strict=True)]
+    require(all(same_as[:2]), "with a learning rate of 0 in the first group, its parameters have changed")
+    require(not same_as[2], "the parameter of the second group has not changed, whose learning rate was left")
+
+
+def _optimizer(subject: VariantSubject, weights: list[nn.Parameter], *, given: Any = None) -> torch.optim.Optimizer:
+    """Make an optimizer of some weights, which a network has."""
+    optimizer: torch.optim.Optimizer = subject.make(
+        **{**supplied("optimizer"), "network": nn.ParameterList(weights), "parameters": given or weights}
+    )
+    return optimizer
+
+
+def _descend(optimizer: torch.optim.Optimizer, weights: Sequence[Tensor], steps: int) -> list[float]:
+    """Make steps on a quadratic as training makes them; return the loss before each."""
+    losses: list[float] = []
+
+    def gradients(*, create_graph: bool = False) -> Tensor:
         optimizer.zero_grad()
-        loss = torch.stack([weight.square().sum() for weight in weights]).sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        losses.append(loss.item())
+        with torch.enable_grad():
+            loss = torch.stack([weight.square().sum() for weight in weights]).sum()
+            backward(loss, weights, create_graph=create_graph)
+        found.append(loss.item())
+        return loss.detach()
+
+    set_mode(optimizer, training=True)
+    for _ in range(steps):
+        found: list[float] = []
+        if asks_for_closure(optimizer):
+            optimizer.step(gradients)  # type: ignore[arg-type]
+            require(bool(found), "its step asks for a closure, and did not call it")
+        else:
+            gradients()
+            optimizer.step()
+        losses.append(found[0])
+    set_mode(optimizer, training=False)
     return losses
+
+
+def changes_in_place(subject: VariantSubject) -> None:
+    """It changes the gradients that it is given in place, to finite numbers, leaves all else, and returns nothing.
+
+    Why: the optimizer reads each parameter's own gradient; what is returned is thrown away.
+
+    Mend: use torch's functions that end in an underscore (`parameter.grad.mul_(0.5)`), and leave the parameters as
+    they are.
+    """
+    given, before = supplied("gradient"), supplied("gradient")
+    places = [parameter.grad.data_ptr() for parameter in given["parameters"]]
+    with streams.seeded(0, "check"), torch.no_grad():
+        result = subject.make(**given)
+    require(result is None, f"it returned a {type(result).__name__}")
+    for name, place, now, old in zip(given["names"], places, given["parameters"], before["parameters"], strict=True):
+        require(now.grad is not None and now.grad.data_ptr() == place, f"the gradient of {name} was replaced")
+        require(now.grad.shape == old.grad.shape, f"the gradient of {name} has another shape")
+        require(bool(now.grad.isfinite().all()), f"the gradient of {name} is not finite")
+        require(torch.equal(now, old), f"{name} itself was changed")
 
 
 def factors(subject: VariantSubject) -> None:
@@ -156,7 +233,7 @@ def factors(subject: VariantSubject) -> None:
 
     Mend: return `float(...)`, and mind the ends: progress is exactly 0 in the first step, and may be exactly 1.
     """
-    given = [(progress, subject.make(progress=progress)) for progress in _PROGRESS]
+    given = [(progress, subject.make(progress=progress, validation=past)) for progress, past in _given_schedules()]
     for progress, factor in given:
         require(isinstance(factor, float), f"at {progress} it is {factor!r}, of the type {type(factor).__name__}")
         require(math.isfinite(factor) and factor >= 0, f"at {progress} it is {factor}")
@@ -164,16 +241,23 @@ def factors(subject: VariantSubject) -> None:
 
 
 def memoryless(subject: VariantSubject) -> None:
-    """A schedule's factor depends on the progress only, not on what it was asked before.
+    """A schedule's factor depends on what it is given only, not on what it was asked before.
 
     Why: a run that goes on, and an engine that asks for the rates of an epoch at once, must come to the same rates.
 
-    Mend: compute the factor from `progress` and the options; keep no count of calls.
+    Mend: compute the factor from `progress` or `validation` and the options; keep no count of calls.
     """
-    forwards = [subject.make(progress=progress) for progress in _PROGRESS]
-    backwards = [subject.make(progress=progress) for progress in reversed(_PROGRESS)]
-    for progress, one, other in zip(_PROGRESS, forwards, reversed(backwards), strict=True):
+    given = _given_schedules()
+    forwards = [subject.make(progress=progress, validation=past) for progress, past in given]
+    backwards = [subject.make(progress=progress, validation=past) for progress, past in reversed(given)]
+    for (progress, _), one, other in zip(given, forwards, reversed(backwards), strict=True):
         require(one == other, f"at {progress} it is {one}, and {other} when asked for in another order")
+
+
+def _given_schedules() -> list[tuple[float, tuple[float, ...]]]:
+    """Return progress and recalls of a run whose recall rises, stays and falls."""
+    recalls = [min(0.9, 0.2 + 0.02 * epoch) if epoch < 60 else 0.5 for epoch in range(len(_PROGRESS))]
+    return [(progress, tuple(recalls[:epoch])) for epoch, progress in enumerate(_PROGRESS)]
 
 
 def finite_scalar(subject: VariantSubject) -> None:

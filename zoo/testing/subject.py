@@ -212,7 +212,7 @@ class Case:
         """Call the factory; a block is given parts by a builder."""
         layer = self.layer
         if layer.kind != "block":
-            return layer.make(options, shape=self.shape, filters=self.filters)
+            return layer.make(options, shape=self.shape, filters=self.filters, index=1, count=3)
         stated = {name: unstructure(value) for name, value in (layer.options() if options is None else options).items()}
         spec = structure(_network_tree("block", layer.name, stated, self), str(layer), layer.registry)
         built = construct(spec, _maps(self.shape), CLASSES, seed=0, registry=layer.registry)
@@ -354,11 +354,19 @@ def supplied(kind: str) -> dict[str, Any]:
     if kind == "architecture":
         return {"input_shape": (3, 32, 32), "classes": CLASSES, "load": None}
     if kind == "initializer":
-        return {"weight": torch.zeros(16, 8, 3, 3)}
+        module = nn.Conv2d(8, 16, 3)
+        nn.init.zeros_(module.weight)
+        return {"weight": module.weight, "module": module, "name": "features.0.filter.weight", "role": "filter"}
     if kind == "optimizer":
-        return {"parameters": [nn.Parameter(torch.randn(3, 4, generator=generator))]}
+        parameters = [nn.Parameter(torch.randn(3, 4, generator=generator))]
+        return {"parameters": parameters, "network": nn.ParameterList(parameters), "steps": 100, "steps_per_epoch": 10}
+    if kind == "gradient":
+        parameters = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((4, 3, 3, 3), (5, 4), (5,))]
+        for parameter in parameters:
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        return {"parameters": parameters, "names": ["filter.weight", "output.weight", "output.bias"]}
     if kind == "schedule":
-        return {"progress": 0.5}
+        return {"progress": 0.5, "validation": (0.5, 0.75, 0.75)}
     if kind == "loss":
         return {
             "logits": torch.randn(8, CLASSES, generator=generator, requires_grad=True),
@@ -397,7 +405,7 @@ def _network_tree(
     elif kind == "architecture":
         network = {kind: choice}
     else:
-        training[kind] = [choice] if kind == "augmentation" else choice
+        training[kind] = [choice] if kind in ("augmentation", "gradient") else choice
     return {"network": network, "training": training, "data": {"dataset": "check"}}
 
 

@@ -90,7 +90,7 @@ def restore(file: Path, training: Training, epochs: int | None = None) -> list[E
         return []
     try:
         put()
-        training.restored()
+        training.restored(records)
     except Exception as error:
         raise HalfRestoredError from error
     return records
@@ -108,7 +108,7 @@ def usable(file: Path, training: Training, epochs: int) -> bool:
 def _fits(metadata: Mapping[str, str], training: Training, epochs: int | None) -> bool:
     behind = int(metadata["epochs"])
     return (
-        behind <= training.spec.training.epochs
+        behind <= training.length.epochs
         and epochs in (None, behind)
         and all(metadata[name] == value for name, value in _where(training).items())
     )

@@ -6,6 +6,7 @@ constant schedule without warm-up allows it; one that depends on the share of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,9 +22,10 @@ from zoo.train.training import Training
 
 def kept_states(folder: Path, spec: Spec, key: RunKey) -> Iterator[tuple[int, Path]]:
     """Yield the kept states of the same run with fewer epochs: after how many, and the file; the longest run first."""
-    if not folder.is_dir():
+    planned = spec.training.epochs
+    if planned is None or not folder.is_dir():
         return
-    for epochs in range(spec.training.epochs - 1, 0, -1):
+    for epochs in range(math.ceil(planned) - 1, 0, -1):
         shorter = attrs.evolve(spec, training=attrs.evolve(spec.training, epochs=epochs))
         file = kept_file(folder, attrs.evolve(key, spec=shorter.identity))
         if file.exists():
@@ -59,6 +61,8 @@ def why_useless(training: Training, registry: Registry) -> str:
     """
     spec = training.spec
     epochs = spec.training.epochs
+    if not isinstance(epochs, int):
+        return "only a run of a number of whole epochs is gone on with"
     for more in (epochs + 1, 2 * epochs):
         longer = Training(
             attrs.evolve(spec, training=attrs.evolve(spec.training, epochs=more)),
@@ -76,7 +80,8 @@ def why_useless(training: Training, registry: Registry) -> str:
 def rates_depend(spec: Spec) -> str:
     """Say that the learning rates of a spec depend on the number of epochs, and through what."""
     schedule, warmup = spec.training.schedule, spec.training.warmup
-    return f"its learning rates depend on how long a run is (schedule {schedule}, warm-up {warmup:g})"
+    own = ", groups of parameters" if spec.training.groups else ""
+    return f"its learning rates depend on how long a run is (schedule {schedule}, warm-up {warmup:g}{own})"
 
 
 def _may_go_on(training: Training, file: Path, epochs: int) -> bool:

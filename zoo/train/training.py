@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,10 @@ from zoo.network.builder import construct
 from zoo.registry import Registry
 from zoo.registry.options import Choice
 from zoo.spec import Spec
+from zoo.spec.length import Length
 from zoo.train import metrics, streams
+from zoo.train.groups import Groups
+from zoo.train.optimizing import asks_for_closure, backward, set_mode
 from zoo.train.precision import Precision, autocast, dtype, memory_format
 from zoo.train.run import EpochRecord, Evaluation
 from zoo.train.state import beginning
@@ -46,6 +51,7 @@ class Training:
         parameters: how many trainable numbers it has.
         flops: floating-point operations of one image's forward pass.
         starting: the weights of a file that the network starts from; None where they are drawn.
+        length: how many epochs and steps there are.
         begun: how network and optimizer were built, by which it is told what training has changed.
         seconds_setup: what building took.
 
@@ -73,17 +79,41 @@ class Training:
         with streams.seeded(seed, "building", device=device):
             built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
             self.network = _ordered(built.network.to(self.device, self._dtype), self._format)
+            self.length = Length.of(spec.training, len(dataset.train.labels))
+            groups = Groups(spec, self.network, registry)
             self.optimizer: torch.optim.Optimizer = _Bound(spec, "optimizer", spec.training.optimizer, registry)(
-                parameters=list(self.network.parameters())
+                parameters=groups.given,
+                network=self.network,
+                steps=self.length.steps,
+                steps_per_epoch=self.length.steps_per_epoch,
             )
+            groups.scale(self.optimizer)
         self.parameters, self.flops, self.starting = built.parameters, built.flops, built.starting
         self.begun = beginning(self.network, self.optimizer)
-        self._schedule = _Bound(spec, "schedule", spec.training.schedule, registry)
+        self._groups, self._freezing = groups, groups.freezing(self.network, self.length.steps)
+        schedules = [choice or spec.training.schedule for choice in groups.schedules(self.optimizer)]
+        distinct = list(dict.fromkeys(schedules))
+        self._schedules = [_Bound(spec, "schedule", choice, registry) for choice in distinct]
+        self._validation: tuple[float, ...] = ()
+        for schedule in self._schedules:
+            if "validation" in schedule.given and dataset.validation is None:
+                raise BuildError(
+                    f"{schedule.what} goes by the recall on validation images, and there are none; hold some out with "
+                    "data.validation"
+                )
+        self._schedule_of = [distinct.index(choice) for choice in schedules]
         self._loss = _Bound(spec, "loss", spec.training.loss, registry)
         self._augmentations = [
             _Bound(spec, f"augmentation[{index}]", choice, registry)
             for index, choice in enumerate(spec.training.augmentation)
         ]
+        self._gradients = [
+            _Bound(spec, f"gradient[{index}]", choice, registry) for index, choice in enumerate(spec.training.gradient)
+        ]
+        self._changes_gradients = bool(self._gradients) or spec.training.clip_norm is not None
+        self._named = dict(self.network.named_parameters())
+        self._trained = list(self._named.values())
+        self._asks_for_closure = asks_for_closure(self.optimizer)
         self._learning_rates = [group["lr"] for group in self.optimizer.param_groups]
         self._rate_tensors = self._rates_on_device() if self.device.type == "cuda" else None
         counts = torch.bincount(dataset.train.labels.cpu(), minlength=len(dataset.classes))
@@ -94,8 +124,6 @@ class Training:
                 "their order; set one of the two otherwise"
             )
         self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
-        self._steps_per_epoch = -(-len(dataset.train.labels) // spec.training.batch_size)
-        self._steps = spec.training.epochs * self._steps_per_epoch
         # A mask of minus infinity is no divergence.
         self._infinite_from_the_start = frozenset(_not_finite(dict(self.network.named_buffers())))
         self._synchronize()
@@ -109,7 +137,9 @@ class Training:
                 or a logit.
             BuildError: see `step`.
         """
-        for epoch in range(first, self.spec.training.epochs + 1):
+        if first == 1:
+            self._validation = ()
+        for epoch in range(first, self.length.epochs + 1):
             start = time.perf_counter()
             loss = self.train_epoch(epoch)
             trained = time.perf_counter()
@@ -118,7 +148,9 @@ class Training:
             if self.is_due(epoch):
                 self._require_finite(epoch)
             evaluations = self.evaluate(epoch) if self.is_due(epoch) else {}
-            yield EpochRecord(epoch, loss, trained - start, time.perf_counter() - trained, evaluations)
+            record = EpochRecord(epoch, loss, trained - start, time.perf_counter() - trained, evaluations)
+            self._validation += _validated([record])
+            yield record
 
     def _require_finite(self, epoch: int) -> None:
         """Refuse to evaluate a network of which the last step, whose loss was counted before it, has left no numbers.
@@ -134,24 +166,108 @@ class Training:
 
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch (from 1) and return the mean loss per image."""
-        self.network.train()
+        self.set_mode(training=True)
         total = torch.zeros((), device=self.device, dtype=self._dtype)
         augmenting = streams.generator(self.device, self.seed, "augmentation", epoch)
         with streams.seeded(self.seed, "dropout", epoch, device=self.device):
-            for index, (images, labels) in enumerate(self.batches(epoch)):
-                self.set_learning_rate((epoch - 1) * self._steps_per_epoch + index)
-                total += self.step(images, labels, augmenting) * len(labels)
-        return total.item() / len(self.dataset.train.labels)
+            batches = enumerate(self.batches(epoch), start=self.length.first_step(epoch))
+            for start, end in self._freezing.stretches(self.length.first_step(epoch), self.length.steps_of(epoch)):
+                self._freezing.apply(start)
+                for step, (images, labels) in itertools.islice(batches, end - start):
+                    self.set_learning_rate(step)
+                    total += self.step(images, labels, augmenting) * len(labels)
+            self._freezing.release()
+        self.set_mode(training=False)
+        return total.item() / self.length.images_of(epoch)
+
+    def set_mode(self, *, training: bool) -> None:
+        """Let network and optimizer train or evaluate; between two epochs they evaluate."""
+        self.network.train(training)
+        set_mode(self.optimizer, training=training)
 
     def step(self, images: Tensor, labels: Tensor, augmenting: torch.Generator) -> Tensor:
-        """Update the parameters from one batch of uint8 images; return its mean loss.
+        """Update the parameters from uint8 images, those of one batch or of several; return their mean loss.
 
         Raises:
             BuildError: an augmentation or the loss refuses its options, or a layer a batch of a single image.
         """
-        pixels = self._pixels(images)
-        for augment in self._augmentations:
-            pixels = augment(images=pixels, generator=augmenting)
+        batches = self._augmented(images, labels, augmenting)
+        if self._asks_for_closure:
+            return self._step_with_closure(list(batches), len(labels))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._backward(batches, len(labels))
+        if self._changes_gradients:
+            self._change_gradients()
+        self.optimizer.step()
+        return loss
+
+    def _step_with_closure(self, batches: list[tuple[Tensor, Tensor]], images: int) -> Tensor:
+        """Let the optimizer ask for the gradients, as often as it wants; return the first loss.
+
+        Raises:
+            BuildError: it asks for gradients to be differentiated again, which others are to change.
+            PluginError: it did not ask.
+        """
+        losses: list[Tensor] = []
+
+        def closure(*, create_graph: bool = False) -> Tensor:
+            self.optimizer.zero_grad(set_to_none=True)
+            with torch.enable_grad():
+                losses.append(self._backward(batches, images, create_graph=create_graph))
+            if self._changes_gradients:
+                self._change_gradients(differentiated=create_graph)
+            return losses[-1]
+
+        self.optimizer.step(closure)  # type: ignore[arg-type]
+        if not losses:
+            choice = self.spec.training.optimizer
+            raise PluginError(f"{self.spec.name}: training.optimizer: {choice}: its step did not call its closure")
+        return losses[0]
+
+    def _backward(self, batches: Iterable[tuple[Tensor, Tensor]], images: int, *, create_graph: bool = False) -> Tensor:
+        """Let each parameter have the gradient of the images' mean loss, batch by batch; return the loss."""
+        total: Tensor | None = None
+        for pixels, labels in batches:
+            loss = self._loss_of(pixels, labels)
+            if len(labels) < images:
+                loss = loss * (len(labels) / images)
+            backward(loss, self._trained, create_graph=create_graph)
+            total = loss.detach() if total is None else total + loss.detach()
+        assert total is not None
+        return total
+
+    @torch.no_grad()
+    def _change_gradients(self, *, differentiated: bool = False) -> None:
+        """Do to the gradients what the spec says, before the optimizer sees them."""
+        if differentiated:
+            raise BuildError(
+                f"{self.spec.name}: training.optimizer: {self.spec.training.optimizer} differentiates gradients again, "
+                "which training.gradient and training.clip_norm would change; leave those out"
+            )
+        if self._gradients:
+            changed = {name: p for name, p in self._named.items() if p.grad is not None}
+            for change in self._gradients:
+                change(parameters=list(changed.values()), names=list(changed))
+        if (limit := self.spec.training.clip_norm) is not None:
+            nn.utils.clip_grad_norm_(self._trained, limit)
+
+    def _augmented(
+        self, images: Tensor, labels: Tensor, augmenting: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batch by batch the pixels of uint8 images, augmented, and the labels."""
+        size = self.spec.training.batch_size
+        several = len(labels) > size
+        parts = (
+            zip(torch.split(images, size), torch.split(labels, size), strict=True) if several else [(images, labels)]
+        )
+        for some, of_some in parts:
+            pixels = self._pixels(some)
+            for augment in self._augmentations:
+                pixels = augment(images=pixels, generator=augmenting)
+            yield pixels, of_some
+
+    def _loss_of(self, pixels: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss of one batch."""
         try:
             logits = self._logits(pixels)
         except ValueError as error:
@@ -159,19 +275,16 @@ class Training:
                 raise
             raise self._single_image(error) from error
         loss: Tensor = self._loss(logits=logits, labels=labels, class_sizes=self._class_sizes)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        return loss.detach()
+        return loss
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the epoch's batches of uint8 images and labels; the last may be smaller."""
+        """Yield the uint8 images and labels of the epoch's steps, of one batch or several; the last may be smaller."""
+        count, size = self.length.images_of(epoch), self.length.images_per_step
         images, labels = self.dataset.train.images, self.dataset.train.labels
-        size = self.spec.training.batch_size
         if not self.spec.training.shuffle:
-            yield from zip(torch.split(images, size), torch.split(labels, size), strict=True)
+            yield from zip(torch.split(images[:count], size), torch.split(labels[:count], size), strict=True)
             return
-        for chosen in torch.split(self._shuffled(epoch).to(self.device), size):
+        for chosen in torch.split(self._shuffled(epoch)[:count].to(self.device), size):
             yield images[chosen], labels[chosen]
 
     def _shuffled(self, epoch: int) -> Tensor:
@@ -205,23 +318,35 @@ class Training:
 
         On CUDA they are numbers of float32, which fused optimizers read from the device; so every engine has the same.
         """
-        factor = self._factor(step, self._steps)
-        rates = [learning_rate * factor for learning_rate in self._learning_rates]
+        factors = self._factors(step, self.length.steps)
+        rates = [rate * factors[of] for rate, of in zip(self._learning_rates, self._schedule_of, strict=True)]
         return [float(np.float32(rate)) for rate in rates] if self.device.type == "cuda" else rates
 
-    def _factor(self, step: int, steps: int) -> float:
-        """Return the factor on the learning rates in a step (from 0) of a run of so many."""
+    def _factors(self, step: int, steps: int) -> list[float]:
+        """Return the factor of each schedule on learning rates in a step (from 0) of a run of so many."""
         warmup = round(self.spec.training.warmup * steps)
-        factor: float = self._schedule(progress=max(0, step - warmup) / max(1, steps - warmup))
-        return factor * ((step + 1) / warmup) if step < warmup else factor
+        progress = max(0, step - warmup) / max(1, steps - warmup)
+        rise = (step + 1) / warmup if step < warmup else None
+        given = {"progress": progress, "validation": self._validation}
+        factors: list[float] = [schedule(**given) for schedule in self._schedules]
+        return factors if rise is None else [factor * rise for factor in factors]
 
     def begins_like(self, epochs: int) -> bool:
-        """Whether the same run of so many epochs, which are fewer, has the learning rates of this in all its steps."""
-        steps = epochs * self._steps_per_epoch
-        return all(self._factor(step, steps) == self._factor(step, self._steps) for step in range(steps))
+        """Whether the same run of so many epochs, which are fewer, is this in all of its steps.
 
-    def restored(self) -> None:
-        """Is called when network and optimizer have been brought to a saved state."""
+        That is, whether it has the same learning rates, and freezes the same. Of a schedule that goes by the progress
+        and by what was validated nobody knows.
+        """
+        if any({"progress", "validation"} <= set(schedule.given) for schedule in self._schedules):
+            return False
+        steps = epochs * self.length.steps_per_epoch
+        if not self._freezing.same(self._groups.freezing(self.network, steps), steps):
+            return False
+        return all(self._factors(step, steps) == self._factors(step, self.length.steps) for step in range(steps))
+
+    def restored(self, records: Sequence[EpochRecord]) -> None:
+        """Is called when network and optimizer have been brought to a saved state, with the epochs behind it."""
+        self._validation = _validated(record for record in records if self.is_due(record.epoch))
 
     def estimate(self) -> float:
         """Return about how many seconds the whole run will take, from a few steps, which spoil the run.
@@ -235,19 +360,20 @@ class Training:
         some = self.dataset.test.images[:_ESTIMATE_IMAGES]
         augmenting = streams.generator(self.device, self.seed, "estimate")
         with streams.seeded(self.seed, "estimate", device=self.device):
-            self.network.train()
+            self.set_mode(training=True)
             # The smallest batch of an epoch, which may be too small for a layer.
             self.step(images[-last:], labels[-last:], augmenting)
             step = self._step_seconds(augmenting)
+            self.set_mode(training=False)
             evaluation = self._seconds(lambda: self.predict(some)) / len(some)
-        epochs, every = self.spec.training.epochs, self.spec.evaluation.every
+        epochs, every = self.length.epochs, self.spec.evaluation.every
         evaluations = -(-epochs // every) if every else 1
         evaluated = evaluations * sum(map(len, self._parts().values()))
-        return self._steps * step + evaluated * evaluation
+        return self.length.steps * step + evaluated * evaluation
 
     def _step_seconds(self, augmenting: torch.Generator) -> float:
-        """Time a step of a whole batch, which spoils the run."""
-        images, labels, size = self.dataset.train.images, self.dataset.train.labels, self.spec.training.batch_size
+        """Time a step of whole batches, which spoils the run."""
+        images, labels, size = self.dataset.train.images, self.dataset.train.labels, self.length.images_per_step
         return self._seconds(lambda: self.step(images[:size], labels[:size], augmenting))
 
     def _seconds(self, work: Callable[[], object]) -> float:
@@ -327,7 +453,7 @@ class Training:
     def is_due(self, epoch: int) -> bool:
         """Whether an epoch is evaluated."""
         every = self.spec.evaluation.every
-        return epoch == self.spec.training.epochs or (every > 0 and epoch % every == 0)
+        return epoch == self.length.epochs or (every > 0 and epoch % every == 0)
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
@@ -341,9 +467,14 @@ class _Bound:
     """A registered part of the training, looked up once: called with what its kind supplies, it is its factory."""
 
     def __init__(self, spec: Spec, place: str, choice: Choice, registry: Registry) -> None:
-        self._what = f"{spec.name}: training.{place}: {choice}"
+        self.what = f"{spec.name}: training.{place}: {choice}"
         self._variant = registry.variant(choice.kind, choice.name)
         self._options = choice.values()
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """What the factory asks for."""
+        return self._variant.given
 
     def __call__(self, **supplied: Any) -> Any:
         """Call the factory.
@@ -355,11 +486,11 @@ class _Bound:
         try:
             result = self._variant.make(self._options, **supplied)
         except ValueError as error:
-            raise BuildError(f"{self._what}: {_one_line(error)}") from error
+            raise BuildError(f"{self.what}: {_one_line(error)}") from error
         promised = _PROMISED[self._variant.kind]
         if not isinstance(result, promised):
             raise PluginError(
-                f"{self._what}: plugin {self._variant.plugin} returned a {type(result).__name__}, not a "
+                f"{self.what}: plugin {self._variant.plugin} returned a {type(result).__name__}, not a "
                 f"{promised.__name__}"
             )
         return result
@@ -370,8 +501,15 @@ _PROMISED: Mapping[str, type] = {
     "schedule": Real,
     "loss": Tensor,
     "augmentation": Tensor,
+    "gradient": NoneType,
 }
 """What a factory returns, by kind."""
+
+
+def _validated(records: Iterable[EpochRecord]) -> tuple[float, ...]:
+    """Return the recalls on the validation part, of the epochs after which there are some."""
+    found = (record.evaluations.get("validation") for record in records)
+    return tuple(metrics.macro_recall(evaluation.confusion) for evaluation in found if evaluation)
 
 
 def _ordered(network: nn.Module, order: torch.memory_format) -> nn.Module:

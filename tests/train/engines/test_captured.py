@@ -23,6 +23,9 @@ from zoo.train.execute import dataset
 from zoo.train.training import DivergedError, Training
 
 REGISTRY = Registry(files=[PLUGIN]).require_sound()
+OWN = "zoo_plugins.optimizers"
+EXACT_OPTIMIZERS = [name for name, v in REGISTRY.variants("optimizer").items() if v.plugin.name == OWN]
+"""Others are of libraries that compute in another order with a rate that is a tensor: the gate bounds by how much."""
 EVERYTHING = DRAWING | {
     "training.epochs": 5,
     "training.shuffle": True,
@@ -71,8 +74,10 @@ def test_every_registered_spec(registry, name):
     warm_up=st.integers(0, 4),
     shuffle=st.booleans(),
     warmup=st.sampled_from([0.0, 0.3]),
-    optimizer=st.sampled_from(sorted(REGISTRY.variants("optimizer"))),
-    schedule=st.sampled_from(sorted(REGISTRY.variants("schedule"))),
+    optimizer=st.sampled_from(sorted(EXACT_OPTIMIZERS)),
+    schedule=st.sampled_from(
+        sorted(n for n, v in REGISTRY.variants("schedule").items() if "validation" not in v.given)
+    ),
     precision=st.sampled_from(["fp32", "bf16", "float64"]),
     seed=st.integers(0, 3),
 )
@@ -165,7 +170,7 @@ def test_a_stream_goes_on_after_an_exception():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("optimizer", REGISTRY.variants("optimizer"))
+@pytest.mark.parametrize("optimizer", EXACT_OPTIMIZERS)
 @pytest.mark.parametrize(
     "saved_by", [Training, partial(CapturedTraining, chain=2, warm_up=1)], ids=["plain", "captured"]
 )

@@ -25,6 +25,7 @@ from zoo.report.text import (
     with_interval,
 )
 from zoo.report.writing import as_data, as_parquet, joined
+from zoo.spec.length import in_words
 from zoo.statistics.results import Comparison, Effect
 from zoo.statistics.verdicts import LEVEL
 from zoo.study.definition import Study
@@ -217,7 +218,7 @@ def heading(result: StudyResult) -> list[str]:
     described = f": {' '.join(design.description.split())}" if design.description else ""
     conditions = list(dict.fromkeys(map(str, table.headings([run for arm in result.arms for run in arm.runs]))))
     seeds = f"{counted(len(result.seeds), 'seed')} ({seed_span(result.seeds)})"
-    trained = f"{design.design} over {study.base.name}; {seeds}, {counted(study.base.training.epochs, 'epoch')}"
+    trained = f"{design.design} over {study.base.name}; {seeds}, {in_words(attrs.asdict(study.base.training))}"
     return [f"Study {study.name}{described}", "; ".join([trained, *conditions])]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.train import streams
 from zoo.train.precision import Precision
+from zoo.train.run import EpochRecord
 from zoo.train.training import Training
 
 CHAIN = 16
@@ -60,16 +61,17 @@ class CapturedTraining(Training):
         on_cuda = self.device.type == "cuda"
         groups = len(self.optimizer.param_groups)
         self._order = torch.arange(len(self.dataset.train.labels), device=self.device)
-        self._counting = torch.arange(chain * spec.training.batch_size, device=self.device)
+        self._counting = torch.arange(chain * self.length.images_per_step, device=self.device)
         self._images_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._steps_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
         # The CPU's optimizers take a rate as a Python number, which is float64.
         self._rate = self._rate_tensors or [torch.zeros((), dtype=torch.float64) for _ in range(groups)]
-        self._rates = torch.zeros(self._steps_per_epoch, groups, dtype=self._rate[0].dtype, device=self.device)
+        self._rates = torch.zeros(self.length.steps_per_epoch, groups, dtype=self._rate[0].dtype, device=self.device)
         self._total = torch.zeros((), dtype=self._dtype, device=self.device)
         self._augmenting = torch.Generator(self.device)
         self._drawing = streams.Resumed(self.device)
         self._made: Counter[int] = Counter()
+        self._frozen: frozenset[int] = frozenset()
         self._recordings: dict[tuple[int, int], Callable[[], None]] = {}
         self._stream = _recordable_stream(self.device) if on_cuda else None
         # One for all recordings, which are never replayed at the same time and leave nothing there for one another.
@@ -77,22 +79,28 @@ class CapturedTraining(Training):
 
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch (from 1) and return the mean loss per image."""
-        images, size = len(self.dataset.train.labels), self.spec.training.batch_size
+        images, size = self.length.images_of(epoch), self.length.images_per_step
         whole, last = divmod(images, size)
-        self.network.train()
+        self.set_mode(training=True)
         with self._on_stream():
             self._begin(epoch)
-            for _ in range(whole // self._chain):
-                self._advance(size, self._chain)
-            for _ in range(whole % self._chain):
-                self._advance(size, 1)
+            first = self.length.first_step(epoch)
+            for start, end in self._freezing.stretches(first, self.length.steps_of(epoch)):
+                self._turn(start)
+                steps = min(end, first + whole) - start
+                for _ in range(steps // self._chain):
+                    self._advance(size, self._chain)
+                for _ in range(steps % self._chain):
+                    self._advance(size, 1)
             if last:
                 self._advance(last, 1)
+            self._freezing.release()
+            self.set_mode(training=False)
             return self._total.item() / images
 
     def _step_seconds(self, augmenting: torch.Generator) -> float:
         """Time a step of a recording, or where an epoch has less than a chain of them, of one that is made."""
-        images, size = len(self.dataset.train.labels), self.spec.training.batch_size
+        images, size = self.length.images_of(1), self.length.images_per_step
         if images < self._chain * size:
             return super()._step_seconds(augmenting)
 
@@ -105,11 +113,15 @@ class CapturedTraining(Training):
             self._begin(1)
             chain()  # made one by one
             seconds = self._seconds(chain)
-            self.restored()
+            self._record_anew()
         return seconds / self._chain
 
-    def restored(self) -> None:
+    def restored(self, records: Sequence[EpochRecord]) -> None:
         """Record anew: the optimizer's state has other tensors than those that were recorded."""
+        super().restored(records)
+        self._record_anew()
+
+    def _record_anew(self) -> None:
         self._made.clear()
         self._recordings.clear()
 
@@ -124,15 +136,23 @@ class CapturedTraining(Training):
         """Fill the tensors that the steps of an epoch read, and seed the streams that they draw from."""
         if self.spec.training.shuffle:
             self._order.copy_(self._shuffled(epoch))
-        first = (epoch - 1) * self._steps_per_epoch
-        rates = [self.learning_rates(first + step) for step in range(self._steps_per_epoch)]
-        self._rates.copy_(torch.tensor(rates, dtype=self._rates.dtype))
+        first, steps = self.length.first_step(epoch), self.length.steps_of(epoch)
+        rates = [self.learning_rates(first + step) for step in range(steps)]
+        self._rates[:steps].copy_(torch.tensor(rates, dtype=self._rates.dtype))
         for group, rate in zip(self.optimizer.param_groups, self._rate, strict=True):
             group["lr"] = rate
         for tensor in (self._images_behind, self._steps_behind, self._total):
             tensor.zero_()
         self._augmenting.manual_seed(streams.derive(self.seed, "augmentation", epoch))
         self._drawing.begin(self.seed, "dropout", epoch)
+
+    def _turn(self, step: int) -> None:
+        """Freeze what is frozen from a step on, and record anew where that is something else than before."""
+        self._freezing.apply(step)
+        frozen = self._freezing.frozen(step)
+        if frozen != self._frozen:
+            self._frozen = frozen
+            self._record_anew()
 
     def _advance(self, size: int, steps: int) -> None:
         """Make `steps` steps, each of the next `size` images."""

@@ -85,8 +85,8 @@ def examine(spec: Spec, key: RunKey, dataset: Dataset, *, device: str, registry:
     Raises:
         Whatever `Training` raises for this spec.
     """
-    # The whole spec but the number of epochs, which the gate does not depend on.
-    spec = attrs.evolve(spec, training=attrs.evolve(spec.training, epochs=EPOCHS))
+    # The whole spec but its length, which the gate does not depend on.
+    spec = attrs.evolve(spec, training=attrs.evolve(spec.training, epochs=EPOCHS, steps=None))
     file = _file(spec, key, dataset, device)
     with suppress(OSError, ValueError, TypeError, KeyError):
         return str(json.loads(file.read_text(encoding="utf-8"))["why_not"])

@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo.data import Dataset, Split, as_trained_on
 from zoo.errors import described
 from zoo.registry import Registry
-from zoo.spec import Spec
+from zoo.spec import Spec, TrainingSpec
 from zoo.train import streams
 from zoo.train.engines.captured import CapturedTraining
 from zoo.train.training import Training
@@ -23,6 +23,8 @@ LIMIT = 1e-9
 CHAIN = 2
 EPOCHS = 3
 """In the third epoch every recording, that of an incomplete last batch too, is replayed with numbers of its own."""
+
+_UNTIL, _AFTER = 1 / EPOCHS, 2 / EPOCHS
 
 CHECKED = partial(CapturedTraining, chain=CHAIN, warm_up=1)
 
@@ -45,10 +47,10 @@ def gate(
         OutOfMemoryError: the device's memory does not suffice.
         Whatever else `Training` raises for this spec.
     """
-    few = _few(as_trained_on(dataset, spec.data, 0), spec.training.batch_size)
+    few = _few(as_trained_on(dataset, spec.data, 0), spec.training.images_per_step)
     # The few are of a split already.
     data = attrs.evolve(spec.data, resplit=False)
-    shortened = attrs.evolve(spec, data=data, training=attrs.evolve(spec.training, epochs=EPOCHS))
+    shortened = attrs.evolve(spec, data=data, training=shortened_training(spec.training))
 
     def made(kind: Callable[..., Training]) -> Training:
         return kind(shortened, 0, few, device=device, registry=registry, precision="float64")
@@ -68,6 +70,19 @@ def gate(
     except Exception as error:
         return f"its steps cannot be recorded ({one_line(error)})"
     return ""
+
+
+def shortened_training(training: TrainingSpec) -> TrainingSpec:
+    """Return the training of the check, in which each group of parameters is frozen and is not."""
+    groups = tuple(
+        attrs.evolve(
+            group,
+            frozen_until=None if group.frozen_until is None else _UNTIL,
+            frozen_after=None if group.frozen_after is None else _AFTER,
+        )
+        for group in training.groups
+    )
+    return attrs.evolve(training, epochs=EPOCHS, steps=None, groups=groups)
 
 
 def one_line(error: BaseException) -> str:

@@ -1,0 +1,77 @@
+"""How long a run is, as a spec states it: in epochs, also with a fraction, or in steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import attrs
+
+from zoo.spec.fields import TrainingSpec
+
+
+@attrs.frozen
+class Length:
+    """How long a run is on so many images; a step is an update of the parameters.
+
+    Attributes:
+        images: that an epoch has.
+        images_per_step: of a whole step; the last of an epoch may have fewer.
+        steps: of the whole run.
+    """
+
+    images: int
+    images_per_step: int
+    steps: int
+
+    @classmethod
+    def of(cls, training: TrainingSpec, images: int) -> Length:
+        """Return the length that a spec states. Of a part of an epoch as many steps are made as it takes."""
+        steps = training.steps
+        if steps is None:
+            # The decimal number that was written: 9.9 epochs of 10 steps are 99 of them.
+            epochs = Fraction(repr(training.epochs))
+            steps = math.ceil(epochs * -(-images // training.images_per_step))
+        return cls(images, training.images_per_step, steps)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of a whole epoch."""
+        return -(-self.images // self.images_per_step)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs there are, the last of which may be a part of one."""
+        return -(-self.steps // self.steps_per_epoch)
+
+    def first_step(self, epoch: int) -> int:
+        """Return the first step (from 0) of an epoch (from 1)."""
+        return (epoch - 1) * self.steps_per_epoch
+
+    def steps_of(self, epoch: int) -> int:
+        """Return how many steps an epoch (from 1) has."""
+        return min(self.steps_per_epoch, self.steps - self.first_step(epoch))
+
+    def images_of(self, epoch: int) -> int:
+        """Return how many images are seen in an epoch (from 1)."""
+        return min(self.images, self.steps_of(epoch) * self.images_per_step)
+
+    @property
+    def images_in_all(self) -> int:
+        """How many images are seen, each as often as it is."""
+        return (self.epochs - 1) * self.images + self.images_of(self.epochs)
+
+
+def planned_epochs(training: Mapping[str, Any]) -> int | None:
+    """Return how many epochs the training of a spec, as plain data, has; None where its number of images decides."""
+    return None if training["epochs"] is None else math.ceil(training["epochs"])
+
+
+def in_words(training: Mapping[str, Any]) -> str:
+    """Write how long the training of a spec, as plain data, is: "1 epoch", "9.9 epochs", "500 steps"."""
+    number, what = training["epochs"], "epoch"
+    if number is None:
+        number, what = training["steps"], "step"
+    return f"{number} {what}{'' if number == 1 else 's'}"
