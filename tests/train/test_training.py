@@ -152,12 +152,12 @@ def test_one_step_equals_a_plain_step(train, data):
 
 def test_an_incomplete_last_batch_is_kept(train, data):
     batches = list(train().batches(1))
-    assert [len(labels) for _, labels in batches] == [5, 5, 5, 5, 3]
-    assert torch.equal(torch.cat([images for images, _ in batches]), data.train.images), "it must be in file order"
+    assert [len(labels) for _, labels, _ in batches] == [5, 5, 5, 5, 3]
+    assert torch.equal(torch.cat([images for images, _, _ in batches]), data.train.images), "it must be in file order"
 
 
 def test_an_epoch_shuffles_all_images_anew(train, data):
-    orders = [torch.cat([images for images, _ in train(SHUFFLE).batches(epoch)]) for epoch in (1, 2)]
+    orders = [torch.cat([images for images, _, _ in train(SHUFFLE).batches(epoch)]) for epoch in (1, 2)]
     assert not torch.equal(*orders)
     for images in orders:
         assert sorted(images.sum((1, 2, 3)).tolist()) == sorted(data.train.images.sum((1, 2, 3)).tolist())
@@ -234,7 +234,7 @@ def test_the_same_run_twice_is_the_same_bit_for_bit(train, sets):
 
 def test_another_seed_is_another_run(train):
     assert not torch.equal(weights(train()), weights(train(seed=1)))
-    order = [torch.cat([labels for _, labels in train(SHUFFLE, seed=seed).batches(1)]).tolist() for seed in (0, 1)]
+    order = [torch.cat([labels for _, labels, _ in train(SHUFFLE, seed=seed).batches(1)]).tolist() for seed in (0, 1)]
     assert order[0] != order[1]
 
 

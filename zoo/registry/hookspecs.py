@@ -76,7 +76,10 @@ _KINDS = [
     VariantKind("schedule", "zoo_register_schedules", ("progress",), "factor on the learning rate over a run"),
     VariantKind("loss", "zoo_register_losses", ("logits", "labels", "class_sizes"), "what training minimizes"),
     VariantKind(
-        "augmentation", "zoo_register_augmentations", ("images", "generator"), "random change of a training batch"
+        "augmentation",
+        "zoo_register_augmentations",
+        ("images", "generator", "labels", "indices", "epoch"),
+        "random change of a training batch",
     ),
     VariantKind("dataset", "zoo_register_datasets", (), "labelled images"),
     VariantKind("executor", "zoo_register_executors", ("work",), "where runs are trained", in_specs=False),
@@ -162,7 +165,8 @@ def zoo_register_schedules(register: Register) -> None:
 def zoo_register_losses(register: Register) -> None:
     """Register losses: `factory(logits, labels, **options) -> Tensor`, a scalar.
 
-    `logits` is (batch, classes), `labels` is (batch,) of int64. `class_sizes`, for factories that ask for it, is
+    `logits` is (batch, classes), `labels` is (batch,) of int64; after an augmentation that changes labels it is
+    (batch, classes) of the type of the logits, shares that sum to 1. `class_sizes`, for factories that ask for it, is
     (classes,) of the type of the logits: how many training images each class has.
     """
 
@@ -173,6 +177,10 @@ def zoo_register_augmentations(register: Register) -> None:
 
     `images` is a float batch (batch, channels, height, width) with pixels from 0 to 1, on the device; every
     random draw must come from `generator`, which lives on the same device.
+
+    For factories that ask for them: `labels`, (batch, classes) of the type of the images, the share of each class in
+    each image; then images and labels are returned. `indices`, (batch,) of int64, the positions of the images within
+    the training part. `epoch`, an int64 number on the device, from 1.
     """
 
 

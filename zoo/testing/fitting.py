@@ -9,10 +9,10 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from zoo.testing.check import SkippedError, require
+from zoo.testing.check import SkippedError, raised, require
 from zoo.testing.gradients import require_gradient
 from zoo.testing.randomness import foreign_untouched
-from zoo.testing.subject import CLASSES, VariantSubject, same, supplied
+from zoo.testing.subject import CLASSES, VariantSubject, for_augmentation, same, supplied
 from zoo.train import streams
 
 _WEIGHTS = ((16, 8), (16, 8, 3, 3), (8, 1, 1, 1))
@@ -89,7 +89,9 @@ def _result(subject: VariantSubject, *, seed: int) -> list[Tensor]:
         if subject.kind == "optimizer":
             _descend(made, given["parameters"], 3)
             return [weight.detach() for weight in given["parameters"]]
-    return [given["weight"]] if subject.kind == "initializer" else [torch.as_tensor(made).detach()]
+    if subject.kind == "initializer":
+        return [given["weight"]]
+    return [torch.as_tensor(each).detach() for each in (made if isinstance(made, tuple) else (made,))]
 
 
 def learning_rate(subject: VariantSubject) -> None:
@@ -238,8 +240,27 @@ def gradient(subject: VariantSubject) -> None:
     )
 
 
+def soft_labels(subject: VariantSubject) -> str | None:
+    """A loss that takes shares of classes for labels gives what it gives for the classes where one has all.
+
+    Why: augmentations such as mixup make such labels, and a loss that takes them for something else trains nonsense.
+
+    Mend: where `labels.dim()` is 2, weight what the loss is for each class by its share; or let it raise.
+    """
+    given = supplied("loss")
+    shares = torch.eye(CLASSES)[given["labels"]]
+    try:
+        found = subject.make(**{**given, "labels": shares})
+    except Exception as error:
+        raise SkippedError(f"it takes classes only ({raised(error)})") from error
+    same(found, subject.make(**given), "for shares of 1")
+    return "it takes shares of classes, too"
+
+
 def form_kept(subject: VariantSubject) -> None:
-    """An augmentation keeps shape and type of its images, and pixels from 0 to 1.
+    """An augmentation keeps shape and type of its images, and pixels from 0 to 1; of labels, shares that sum to 1.
+
+    One that asks for `labels` returns a pair of images and labels.
 
     Why: the network is built for that shape, and pixels are normalized afterwards.
 
@@ -247,18 +268,33 @@ def form_kept(subject: VariantSubject) -> None:
     """
     accepted = 0
     for shape in _IMAGES:
-        images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+        given = for_augmentation(shape, torch.Generator().manual_seed(0))
+        images = given["images"]
         try:
-            changed = subject.make(images=images, generator=streams.generator("cpu", 0, "check"))
+            changed = subject.make(**given)
         except ValueError:  # its defaults may be too large for small images
             continue
         accepted += 1
+        if "labels" in subject.variant.given:
+            changed = _images_of(changed, given["labels"])
         require(changed.shape == shape, f"{tuple(changed.shape)} of {shape}")
         require(changed.dtype == images.dtype, f"{changed.dtype} of {images.dtype}")
         inside = (changed >= 0) & (changed <= 1)
         require(bool(inside.all()), f"pixels from {changed.min().item():g} to {changed.max().item():g}")
     if not accepted:
         raise SkippedError(f"its defaults fit no images of {' or '.join(f'{s[2]}x{s[3]}' for s in _IMAGES)}")
+
+
+def _images_of(pair: Any, labels: Tensor) -> Tensor:
+    """Return the images of an augmentation that returns labels, too, which are looked at."""
+    require(isinstance(pair, tuple) and len(pair) == 2, "it asks for labels and does not return images and labels")
+    images, changed = pair
+    require(changed.shape == labels.shape, f"labels of {tuple(changed.shape)} for {tuple(labels.shape)}")
+    require(changed.dtype == labels.dtype, f"labels of {changed.dtype} for {labels.dtype}")
+    require(bool((changed >= 0).all()), "a share of a class is negative")
+    same(changed.sum(1), torch.ones(len(labels)), "the sums of the shares")
+    found: Tensor = images
+    return found
 
 
 def input_unchanged(subject: VariantSubject) -> None:

@@ -366,9 +366,20 @@ def supplied(kind: str) -> dict[str, Any]:
             "class_sizes": torch.arange(1.0, 1 + CLASSES),
         }
     if kind == "augmentation":
-        images = torch.rand(8, 3, 32, 32, generator=generator)
-        return {"images": images, "generator": streams.generator("cpu", 0, "check")}
+        return for_augmentation((8, 3, 32, 32), generator)
     return {}
+
+
+def for_augmentation(shape: Shape, generator: torch.Generator) -> dict[str, Any]:
+    """Return what the augmentation of a batch of random images is given."""
+    labels = torch.arange(shape[0]) % CLASSES
+    return {
+        "images": torch.rand(shape, generator=generator),
+        "labels": torch.eye(CLASSES)[labels],
+        "indices": torch.arange(shape[0]),
+        "epoch": torch.tensor(1),
+        "generator": streams.generator("cpu", 0, "check"),
+    }
 
 
 def _maps(shape: Shape) -> tuple[int, int, int]:

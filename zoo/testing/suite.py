@@ -91,6 +91,7 @@ _TABLE: Mapping[str, tuple[Callable[[Any], str | None], ...]] = {
         fitting.finite_scalar,
         fitting.prefers_true_class,
         fitting.mean_over_batch,
+        fitting.soft_labels,
         fitting.gradient,
         fitting.input_unchanged,
         fitting.deterministic,

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from zoo.data import Dataset, Split, as_trained_on
 from zoo.errors import BuildError, PluginError, text_of
 from zoo.network.builder import construct
-from zoo.registry import Registry
-from zoo.registry.options import Choice
+from zoo.registry import Registry, Variant
+from zoo.registry.options import Choice, Constraint
 from zoo.spec import Spec
 from zoo.train import metrics, streams
+from zoo.train.augmenting import Augmentations, require_soft_loss
 from zoo.train.precision import Precision, autocast, dtype, memory_format
 from zoo.train.run import EpochRecord, Evaluation
 from zoo.train.state import beginning
@@ -79,14 +80,20 @@ class Training:
         self.begun = beginning(self.network, self.optimizer)
         self._schedule = _Bound(spec, "schedule", spec.training.schedule, registry)
         self._loss = _Bound(spec, "loss", spec.training.loss, registry)
-        self._augmentations = [
-            _Bound(spec, f"augmentation[{index}]", choice, registry)
-            for index, choice in enumerate(spec.training.augmentation)
-        ]
+        self._augment = Augmentations(
+            [
+                _Bound(spec, f"augmentation[{index}]", choice, registry)
+                for index, choice in enumerate(spec.training.augmentation)
+            ],
+            len(dataset.classes),
+        )
+        self._epoch = torch.zeros((), dtype=torch.int64, device=self.device)
         self._learning_rates = [group["lr"] for group in self.optimizer.param_groups]
         self._rate_tensors = self._rates_on_device() if self.device.type == "cuda" else None
         counts = torch.bincount(dataset.train.labels.cpu(), minlength=len(dataset.classes))
         self._class_sizes = counts.to(self.device, self._dtype)
+        if self._augment.softens is not None:
+            require_soft_loss(self._loss, self._loss.what, self._augment.softens.what, self._class_sizes)
         if spec.training.sampling == "balanced" and not spec.training.shuffle:
             raise BuildError(
                 f"{spec.name}: training.sampling = balanced draws images at random, and training.shuffle = false keeps "
@@ -134,23 +141,33 @@ class Training:
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch (from 1) and return the mean loss per image."""
         self.network.train()
+        self._epoch.fill_(epoch)
         total = torch.zeros((), device=self.device, dtype=self._dtype)
         augmenting = streams.generator(self.device, self.seed, "augmentation", epoch)
         with streams.seeded(self.seed, "dropout", epoch, device=self.device):
-            for index, (images, labels) in enumerate(self.batches(epoch)):
+            for index, (images, labels, indices) in enumerate(self.batches(epoch)):
                 self.set_learning_rate((epoch - 1) * self._steps_per_epoch + index)
-                total += self.step(images, labels, augmenting) * len(labels)
+                total += self.step(images, labels, augmenting, indices) * len(labels)
         return total.item() / len(self.dataset.train.labels)
 
-    def step(self, images: Tensor, labels: Tensor, augmenting: torch.Generator) -> Tensor:
+    def step(
+        self, images: Tensor, labels: Tensor, augmenting: torch.Generator, indices: Tensor | None = None
+    ) -> Tensor:
         """Update the parameters from one batch of uint8 images; return its mean loss.
+
+        Args:
+            images: of the batch.
+            labels: their classes.
+            augmenting: what augmentations draw from.
+            indices: positions of the images within the training part; only augmentations that ask for
+                them need them.
 
         Raises:
             BuildError: an augmentation or the loss refuses its options, or a layer a batch of a single image.
         """
-        pixels = self._pixels(images)
-        for augment in self._augmentations:
-            pixels = augment(images=pixels, generator=augmenting)
+        pixels, labels = self._augment(
+            self._pixels(images), labels, indices=indices, epoch=self._epoch, generator=augmenting
+        )
         try:
             logits = self._logits(pixels)
         except ValueError as error:
@@ -163,15 +180,16 @@ class Training:
         self.optimizer.step()
         return loss.detach()
 
-    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the epoch's batches of uint8 images and labels; the last may be smaller."""
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield the epoch's batches of uint8 images, labels and positions of the images; the last may be smaller."""
         images, labels = self.dataset.train.images, self.dataset.train.labels
         size = self.spec.training.batch_size
         if not self.spec.training.shuffle:
-            yield from zip(torch.split(images, size), torch.split(labels, size), strict=True)
+            order = torch.arange(len(labels), device=self.device)
+            yield from zip(*(torch.split(each, size) for each in (images, labels, order)), strict=True)
             return
         for chosen in torch.split(self._shuffled(epoch).to(self.device), size):
-            yield images[chosen], labels[chosen]
+            yield images[chosen], labels[chosen], chosen
 
     def _shuffled(self, epoch: int) -> Tensor:
         """Draw the epoch's order of the images, on the CPU, so that it does not depend on the device."""
@@ -236,7 +254,7 @@ class Training:
         with streams.seeded(self.seed, "estimate", device=self.device):
             self.network.train()
             # The smallest batch of an epoch, which may be too small for a layer.
-            self.step(images[-last:], labels[-last:], augmenting)
+            self.step(images[-last:], labels[-last:], augmenting, torch.arange(last, device=self.device))
             step = self._step_seconds(augmenting)
             evaluation = self._seconds(lambda: self.predict(some)) / len(some)
         epochs, every = self.spec.training.epochs, self.spec.evaluation.every
@@ -247,7 +265,8 @@ class Training:
     def _step_seconds(self, augmenting: torch.Generator) -> float:
         """Time a step of a whole batch, which spoils the run."""
         images, labels, size = self.dataset.train.images, self.dataset.train.labels, self.spec.training.batch_size
-        return self._seconds(lambda: self.step(images[:size], labels[:size], augmenting))
+        indices = torch.arange(len(labels), device=self.device)[:size]
+        return self._seconds(lambda: self.step(images[:size], labels[:size], augmenting, indices))
 
     def _seconds(self, work: Callable[[], object]) -> float:
         """Time the fastest of two calls, after one that may still allocate memory and choose kernels."""
@@ -340,9 +359,14 @@ class _Bound:
     """A registered part of the training, looked up once: called with what its kind supplies, it is its factory."""
 
     def __init__(self, spec: Spec, place: str, choice: Choice, registry: Registry) -> None:
-        self._what = f"{spec.name}: training.{place}: {choice}"
+        self.what = f"{spec.name}: training.{place}: {choice}"
         self._variant = registry.variant(choice.kind, choice.name)
         self._options = choice.values()
+        self._promised = _promised(self._variant)
+
+    def asks(self, name: str) -> bool:
+        """Whether the factory asks for something of what its kind supplies."""
+        return name in self._variant.given
 
     def __call__(self, **supplied: Any) -> Any:
         """Call the factory.
@@ -354,23 +378,25 @@ class _Bound:
         try:
             result = self._variant.make(self._options, **supplied)
         except ValueError as error:
-            raise BuildError(f"{self._what}: {_one_line(error)}") from error
-        promised = _PROMISED[self._variant.kind]
-        if not isinstance(result, promised):
+            raise BuildError(f"{self.what}: {_one_line(error)}") from error
+        if not self._promised.holds(result):
             raise PluginError(
-                f"{self._what}: plugin {self._variant.plugin} returned a {type(result).__name__}, not a "
-                f"{promised.__name__}"
+                f"{self.what}: plugin {self._variant.plugin} returned a {type(result).__name__}, not "
+                f"{self._promised.expected}"
             )
         return result
 
 
-_PROMISED: Mapping[str, type] = {
-    "optimizer": torch.optim.Optimizer,
-    "schedule": Real,
-    "loss": Tensor,
-    "augmentation": Tensor,
-}
-"""What a factory returns, by kind."""
+def _promised(variant: Variant) -> Constraint:
+    """Return what a factory must return."""
+    type_: type = {"optimizer": torch.optim.Optimizer, "schedule": Real}.get(variant.kind, Tensor)
+    if variant.kind == "augmentation" and "labels" in variant.given:
+        return Constraint("a pair of images and labels, as it asks for labels", _is_pair)
+    return Constraint(f"a {type_.__name__}", lambda result: isinstance(result, type_))
+
+
+def _is_pair(result: object) -> bool:
+    return isinstance(result, tuple) and len(result) == 2 and all(isinstance(each, Tensor) for each in result)
 
 
 def _ordered(network: nn.Module, order: torch.memory_format) -> nn.Module:
