@@ -271,7 +271,7 @@ def test_all_that_is_wrong_is_listed(registry: Registry) -> None:
         f"`zoo list --kind activation` shows all {len(registry.variants('activation'))}.",
         "  training.epochs: required, but not there",
         "  training: unknown option 'epoch'; did you mean epochs? It takes epochs, batch_size, shuffle, sampling, "
-        "optimizer, schedule, warmup, loss, augmentation.",
+        "optimizer, schedule, warmup, loss, augmentation, averaging.",
         "  data: required, but not there",
     ]
 
@@ -467,6 +467,7 @@ OTHER_VALUES: dict[str, Any] = {
     "training.warmup": 0.5,
     "training.loss": "multi_margin",
     "training.augmentation": ["horizontal_flip"],
+    "training.averaging": "ema",
     "data.resize": 16,
     "data.fit": "pad",
     "data.skip_damaged": True,

@@ -20,7 +20,7 @@ from zoo.registry.hookspecs import KINDS
 
 TEMPLATES = Path(__file__).parents[1] / "templates/new_plugin"
 
-WITHOUT_MODULE = ("initializer", "schedule", "loss", "augmentation")
+WITHOUT_MODULE = ("initializer", "schedule", "loss", "augmentation", "averaging")
 """Kinds whose variant is one function, with nothing behind it."""
 
 BENCHMARK = {
@@ -37,6 +37,7 @@ BENCHMARK = {
     "schedule": "--vary schedule=constant,{name} --seeds 10",
     "loss": "--vary loss=cross_entropy,{name} --seeds 10",
     "augmentation": "--vary training.augmentation=none,{name} --seeds 10",
+    "averaging": "--vary averaging=none,{name} --seeds 10",
     "dataset": "--data {name}",
     "executor": "--executor {name} --seeds 2",
 }

@@ -44,7 +44,7 @@ def train_again(
     registry: Registry,
     watch: Callable[[], None] = lambda: None,
 ) -> Training:
-    """Train a run of the ledger again, step by step, and return it with its network.
+    """Train a run of the ledger again, step by step, and return it with the network that came of it.
 
     Args:
         run: the run with its epochs.
@@ -76,6 +76,7 @@ def train_again(
     before = run.epochs[-1].evaluations
     if any(last.evaluations[part].confusion != evaluation.confusion for part, evaluation in before.items()):
         raise ExportError(_otherwise(run, device, _counted_otherwise(last, run.epochs[-1])))
+    training.conclude()
     return training
 
 

@@ -81,6 +81,12 @@ _KINDS = [
         ("images", "generator", "labels", "indices", "epoch"),
         "random change of a training batch",
     ),
+    VariantKind(
+        "averaging",
+        "zoo_register_averagings",
+        ("average", "weights", "step", "steps", "steps_per_epoch"),
+        "average of the weights over a run, which is evaluated in their place",
+    ),
     VariantKind("dataset", "zoo_register_datasets", (), "labelled images"),
     VariantKind("executor", "zoo_register_executors", ("work",), "where runs are trained", in_specs=False),
 ]
@@ -181,6 +187,18 @@ def zoo_register_augmentations(register: Register) -> None:
     For factories that ask for them: `labels`, (batch, classes) of the type of the images, the share of each class in
     each image; then images and labels are returned. `indices`, (batch,) of int64, the positions of the images within
     the training part. `epoch`, an int64 number on the device, from 1.
+    """
+
+
+@hookspec
+def zoo_register_averagings(register: Register) -> None:
+    """Register averagings: `factory(average, weights, **options) -> None`, called after each step.
+
+    `average` and `weights` are lists of tensors alike: the floating-point parameters and buffers, averaged and as the
+    step left them; at first they are equal. It changes `average` in place, and may change `weights`; it keeps nothing
+    itself. For factories that ask for them: `step`, an int64 number on the device, from 1; `steps`, those of the whole
+    run; `steps_per_epoch`. With an option `statistics` that is "estimated" the statistics of batch normalizations are
+    estimated anew from the training images before each evaluation.
     """
 
 

@@ -155,7 +155,8 @@ class TrainingSpec:
 
     The learning rate is the optimizer's option; it rises linearly over the share `warmup` of the steps, then follows
     the schedule. An epoch has as many images as the training set: with `sampling` "once" each of them once, with
-    "balanced" drawn with replacement, a class as likely as each other and an image as each other of its class.
+    "balanced" drawn with replacement, a class as likely as each other and an image as each other of its class. What
+    `averaging` makes of the weights is evaluated and exported in their place.
     """
 
     epochs: PositiveInt
@@ -167,6 +168,7 @@ class TrainingSpec:
     warmup: Fraction = 0.0
     loss: Annotated[Choice, Kind("loss")] = chosen("cross_entropy")
     augmentation: tuple[Annotated[Choice, Kind("augmentation")], ...] = ()
+    averaging: Annotated[Choice, Kind("averaging")] = later("none")
 
 
 @attrs.frozen(kw_only=True)
@@ -252,7 +254,10 @@ class Spec:
         return self.network.replace is not None and bool(self.network.replace.by_kind())
 
     def choices(self) -> list[Choice]:
-        """Return every choice in the spec, nested ones included."""
+        """Return every choice in the spec, nested ones included.
+
+        Those are left out that identities leave out: what was not there when runs were stored decided nothing.
+        """
         found: list[Choice] = []
 
         def collect(node: Any) -> None:
@@ -260,7 +265,8 @@ class Spec:
                 found.append(node)
                 collect(tuple(node.values().values()))
             elif attrs.has(type(node)):
-                collect(tuple(attrs.asdict(node, recurse=False).values()))
+                stated = ((field, getattr(node, field.name)) for field in attrs.fields(type(node)))
+                collect(tuple(value for field, value in stated if not is_later_default(field, value)))
             elif isinstance(node, tuple):
                 for item in node:
                     collect(item)

@@ -91,6 +91,8 @@ def _result(subject: VariantSubject, *, seed: int) -> list[Tensor]:
             return [weight.detach() for weight in given["parameters"]]
     if subject.kind == "initializer":
         return [given["weight"]]
+    if subject.kind == "averaging":
+        return [*given["average"], *given["weights"]]
     return [torch.as_tensor(each).detach() for each in (made if isinstance(made, tuple) else (made,))]
 
 
@@ -255,6 +257,34 @@ def soft_labels(subject: VariantSubject) -> str | None:
         raise SkippedError(f"it takes classes only ({raised(error)})") from error
     same(found, subject.make(**given), "for shares of 1")
     return "it takes shares of classes, too"
+
+
+def averages_in_place(subject: VariantSubject) -> None:
+    """An averaging changes the tensors that it is given in place, to finite numbers, and returns nothing.
+
+    Of weights that never change, the average is those weights in every step.
+
+    Why: zoo evaluates the tensors that it handed over; what is returned is thrown away.
+
+    Mend: use torch's functions that end in an underscore (`mean.lerp_(own, 0.1)`).
+    """
+    for changes in (True, False):
+        given = supplied("averaging")
+        tensors = [*given["average"], *given["weights"]]
+        if not changes:
+            for mean, own in zip(given["average"], given["weights"], strict=True):
+                mean.copy_(own)
+        kept = [own.clone() for own in given["weights"]]
+        for step in range(1, 11):
+            with torch.no_grad():
+                result = subject.make(**{**given, "step": torch.tensor(step)})
+            require(result is None, f"it returned a {type(result).__name__}")
+            still = [*given["average"], *given["weights"]]
+            require(all(one is other for one, other in zip(tensors, still, strict=True)), "a tensor was replaced")
+            require(all(bool(each.isfinite().all()) for each in still), f"at step {step} a number is not finite")
+            if not changes:
+                for mean, own in zip(given["average"], kept, strict=True):
+                    same(mean, own, f"at step {step} of weights that do not change")
 
 
 def form_kept(subject: VariantSubject) -> None:

@@ -367,6 +367,10 @@ def supplied(kind: str) -> dict[str, Any]:
         }
     if kind == "augmentation":
         return for_augmentation((8, 3, 32, 32), generator)
+    if kind == "averaging":
+        numbers = [torch.randn(shape, generator=generator) for shape in ((3, 4), (), (8,)) for _ in range(2)]
+        given = {"average": numbers[::2], "weights": numbers[1::2]}
+        return {**given, "step": torch.tensor(8), "steps": 10, "steps_per_epoch": 4}
     return {}
 
 

@@ -106,6 +106,14 @@ _TABLE: Mapping[str, tuple[Callable[[Any], str | None], ...]] = {
         fitting.own_stream,
         use.engines,
     ),
+    "averaging": (
+        *_DECLARATIONS,
+        fitting.averages_in_place,
+        fitting.deterministic,
+        fitting.own_stream,
+        use.engines,
+        use.state_restored,
+    ),
     "dataset": (
         *_DECLARATIONS,
         sources.offers_source,

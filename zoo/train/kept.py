@@ -75,7 +75,12 @@ def why_useless(training: Training, registry: Registry) -> str:
 
 def rates_depend(spec: Spec) -> str:
     """Say that the learning rates of a spec depend on the number of epochs, and through what."""
-    schedule, warmup = spec.training.schedule, spec.training.warmup
+    schedule, warmup, averaging = spec.training.schedule, spec.training.warmup, spec.training.averaging
+    if averaging.name != "none":
+        return (
+            "its learning rates or its averages depend on how long a run is "
+            f"(schedule {schedule}, warm-up {warmup:g}, averaging {averaging})"
+        )
     return f"its learning rates depend on how long a run is (schedule {schedule}, warm-up {warmup:g})"
 
 

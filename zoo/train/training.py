@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from zoo.data import Dataset, Split, as_trained_on
 from zoo.errors import BuildError, PluginError, text_of
@@ -20,9 +22,10 @@ from zoo.registry.options import Choice, Constraint
 from zoo.spec import Spec
 from zoo.train import metrics, streams
 from zoo.train.augmenting import Augmentations, require_soft_loss
+from zoo.train.averaging import STATISTICS, Average
 from zoo.train.precision import Precision, autocast, dtype, memory_format
 from zoo.train.run import EpochRecord, Evaluation
-from zoo.train.state import beginning
+from zoo.train.state import beginning, overlaps_itself
 
 EVALUATION_BATCH = {"cpu": 128, "cuda": 2000, "mps": 500}
 """Images evaluated at once, by device; no figure depends on it, but the draws of dropout that is always on.
@@ -47,6 +50,7 @@ class Training:
         parameters: how many trainable numbers it has.
         flops: floating-point operations of one image's forward pass.
         begun: how network and optimizer were built, by which it is told what training has changed.
+        depends_on_length: whether what is averaged depends on how long the run is.
         seconds_setup: what building took.
 
     Raises:
@@ -65,6 +69,7 @@ class Training:
         precision: Precision = "fp32",
     ) -> None:
         start = time.perf_counter()
+        self.depends_on_length = False
         dataset = as_trained_on(dataset, spec.data, seed)
         self.spec, self.seed, self.dataset, self.device = spec, seed, dataset, torch.device(device)
         self.precision, self._dtype = precision, dtype(precision)
@@ -102,10 +107,59 @@ class Training:
         self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
         self._steps_per_epoch = -(-len(dataset.train.labels) // spec.training.batch_size)
         self._steps = spec.training.epochs * self._steps_per_epoch
+        self._average = self._averaging(registry)
         # A mask of minus infinity is no divergence.
         self._infinite_from_the_start = frozenset(_not_finite(dict(self.network.named_buffers())))
         self._synchronize()
         self.seconds_setup = time.perf_counter() - start
+
+    def _averaging(self, registry: Registry) -> Average | None:
+        """Return the average that is evaluated; None where that is the network itself."""
+        choice = self.spec.training.averaging
+        if choice.name == "none":
+            return None
+        update = _Bound(self.spec, "averaging", choice, registry)
+        self.depends_on_length = update.asks("steps")
+        return Average(update, self.network, steps=self._steps, steps_per_epoch=self._steps_per_epoch)
+
+    @property
+    def beside(self) -> Mapping[str, Tensor]:
+        """What is saved with the network and the optimizer: tensors that come and go with the run."""
+        return self._average.tensors if self._average else {}
+
+    def conclude(self) -> None:
+        """Make the network what came of the run, once it is trained."""
+        if self._average is None:
+            return
+        with self._evaluated(self.spec.training.epochs):
+            state = {name: tensor.clone() for name, tensor in self._tensors().items()}
+        with torch.no_grad():
+            for name, tensor in self._tensors().items():
+                if not overlaps_itself(tensor):
+                    tensor.copy_(state[name])
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return dict((*self.network.named_parameters(), *self.network.named_buffers()))
+
+    @contextmanager
+    def _evaluated(self, epoch: int) -> Iterator[None]:
+        """Let the network be what is evaluated after an epoch."""
+        if self._average is None:
+            yield
+            return
+        with self._average.shown():
+            if self.spec.training.averaging.values().get(STATISTICS) == "estimated":
+                self._estimate_statistics(epoch)
+            yield
+
+    def _estimate_statistics(self, epoch: int) -> None:
+        """Make the statistics of batch normalizations the mean over the epoch's batches, not augmented."""
+        batches = (images for images, *_ in self.batches(epoch) if len(images) > 1)
+        with (
+            streams.seeded(self.seed, "statistics", epoch, device=self.device),
+            autocast(self.precision, self.device),
+        ):
+            update_bn(map(self._normalized, map(self._pixels, batches)), self.network)
 
     def epochs(self, first: int = 1) -> Iterator[EpochRecord]:
         """Train, and yield a record after each epoch; those before `first` are behind this training already.
@@ -132,7 +186,7 @@ class Training:
         Raises:
             DivergedError: names what is not finite.
         """
-        tensors = dict((*self.network.named_parameters(), *self.network.named_buffers()))
+        tensors = self._tensors()
         bad = [name for name in _not_finite(tensors) if name not in self._infinite_from_the_start]
         if bad:
             more = f" and {len(bad) - 1} more are" if len(bad) > 1 else " is"
@@ -141,7 +195,7 @@ class Training:
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch (from 1) and return the mean loss per image."""
         self.network.train()
-        self._epoch.fill_(epoch)
+        self._begin_epoch(epoch)
         total = torch.zeros((), device=self.device, dtype=self._dtype)
         augmenting = streams.generator(self.device, self.seed, "augmentation", epoch)
         with streams.seeded(self.seed, "dropout", epoch, device=self.device):
@@ -149,6 +203,12 @@ class Training:
                 self.set_learning_rate((epoch - 1) * self._steps_per_epoch + index)
                 total += self.step(images, labels, augmenting, indices) * len(labels)
         return total.item() / len(self.dataset.train.labels)
+
+    def _begin_epoch(self, epoch: int) -> None:
+        """Fill the tensors that steps read."""
+        self._epoch.fill_(epoch)
+        if self._average:
+            self._average.begin((epoch - 1) * self._steps_per_epoch)
 
     def step(
         self, images: Tensor, labels: Tensor, augmenting: torch.Generator, indices: Tensor | None = None
@@ -178,6 +238,8 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        if self._average:
+            self._average.step()
         return loss.detach()
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -233,9 +295,14 @@ class Training:
         return factor * ((step + 1) / warmup) if step < warmup else factor
 
     def begins_like(self, epochs: int) -> bool:
-        """Whether the same run of so many epochs, which are fewer, has the learning rates of this in all its steps."""
+        """Whether the same run of so many epochs, which are fewer, has the learning rates of this in all its steps.
+
+        An averaging that asks how long the run is may average otherwise.
+        """
         steps = epochs * self._steps_per_epoch
-        return all(self._factor(step, steps) == self._factor(step, self._steps) for step in range(steps))
+        return not self.depends_on_length and all(
+            self._factor(step, steps) == self._factor(step, self._steps) for step in range(steps)
+        )
 
     def restored(self) -> None:
         """Is called when network and optimizer have been brought to a saved state."""
@@ -284,7 +351,7 @@ class Training:
         Raises:
             DivergedError: a logit is not finite.
         """
-        with streams.seeded(self.seed, "dropout in evaluation", epoch, device=self.device):
+        with self._evaluated(epoch), streams.seeded(self.seed, "dropout in evaluation", epoch, device=self.device):
             return {name: self._evaluate(split, f"epoch {epoch}", name) for name, split in self._parts().items()}
 
     def _parts(self) -> dict[str, Split]:
@@ -332,8 +399,11 @@ class Training:
 
     def _logits(self, pixels: Tensor) -> Tensor:
         with autocast(self.precision, self.device):
-            logits: Tensor = self.network(pixels.sub(self._mean).div_(self._std))
+            logits: Tensor = self.network(self._normalized(pixels))
         return logits.to(self._dtype)
+
+    def _normalized(self, pixels: Tensor) -> Tensor:
+        return pixels.sub(self._mean).div_(self._std)
 
     def _single_image(self, error: ValueError) -> BuildError:
         images, size = len(self.dataset.train.labels), self.spec.training.batch_size
@@ -389,7 +459,8 @@ class _Bound:
 
 def _promised(variant: Variant) -> Constraint:
     """Return what a factory must return."""
-    type_: type = {"optimizer": torch.optim.Optimizer, "schedule": Real}.get(variant.kind, Tensor)
+    kinds: dict[str, type] = {"optimizer": torch.optim.Optimizer, "schedule": Real, "averaging": type(None)}
+    type_ = kinds.get(variant.kind, Tensor)
     if variant.kind == "augmentation" and "labels" in variant.given:
         return Constraint("a pair of images and labels, as it asks for labels", _is_pair)
     return Constraint(f"a {type_.__name__}", lambda result: isinstance(result, type_))

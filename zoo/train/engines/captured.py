@@ -133,7 +133,7 @@ class CapturedTraining(Training):
             tensor.zero_()
         self._augmenting.manual_seed(streams.derive(self.seed, "augmentation", epoch))
         self._drawing.begin(self.seed, "dropout", epoch)
-        self._epoch.fill_(epoch)
+        self._begin_epoch(epoch)
 
     def _advance(self, size: int, steps: int) -> None:
         """Make `steps` steps, each of the next `size` images."""
