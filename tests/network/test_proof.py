@@ -227,6 +227,7 @@ PLACES = {
     "pooling": "network.features.2.",
     "initializer": "network.",
     "augmentation": "training.",
+    "prediction": "evaluation.",
 }
 VARIANTS = [
     (kind, name)

@@ -480,6 +480,7 @@ OTHER_VALUES: dict[str, Any] = {
     "data.std": 0.5,
     "evaluation.every": 2,
     "evaluation.measure": "eq2425",
+    "evaluation.prediction": "flip",
 }
 WHOLE = {
     "network": {"architecture": "cifar_resnet"},

@@ -514,6 +514,15 @@ def test_the_data_set_of_the_plugin_is_learned(registry):
     assert attrs.asdict(last)["loss"] < 0.5
 
 
+def test_a_prediction_makes_the_logits_that_are_counted(train, data):
+    training = train({"evaluation.prediction": "flip", "training.epochs": 5})
+    list(training.epochs())
+    pixels = data.test.images.float() / 255 - 0.5
+    with torch.no_grad():
+        mean = (training.network.eval()(pixels) + training.network(pixels.flip(3))) / 2
+    assert torch.equal(training.predict(data.test.images), mean.argmax(1))
+
+
 BALANCED = {**SHUFFLE, "training.sampling": "balanced"}
 
 

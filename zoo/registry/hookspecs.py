@@ -87,6 +87,9 @@ _KINDS = [
         ("average", "weights", "step", "steps", "steps_per_epoch"),
         "average of the weights over a run, which is evaluated in their place",
     ),
+    VariantKind(
+        "prediction", "zoo_register_predictions", ("forward", "images"), "what a network is asked about an image"
+    ),
     VariantKind("dataset", "zoo_register_datasets", (), "labelled images"),
     VariantKind("executor", "zoo_register_executors", ("work",), "where runs are trained", in_specs=False),
 ]
@@ -199,6 +202,15 @@ def zoo_register_averagings(register: Register) -> None:
     itself. For factories that ask for them: `step`, an int64 number on the device, from 1; `steps`, those of the whole
     run; `steps_per_epoch`. With an option `statistics` that is "estimated" the statistics of batch normalizations are
     estimated anew from the training images before each evaluation.
+    """
+
+
+@hookspec
+def zoo_register_predictions(register: Register) -> None:
+    """Register predictions: `factory(forward, images, **options) -> Tensor`, logits (batch, classes).
+
+    `images` is a float batch (batch, channels, height, width) with pixels from 0 to 1; `forward` maps such a batch to
+    the network's logits. An image's logits must not depend on the others of its batch.
     """
 
 

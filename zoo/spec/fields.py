@@ -201,11 +201,13 @@ class EvaluationSpec:
     """When and how recall is measured.
 
     `every` is in epochs (0: only after the last). `measure` is "final" (macro recall after the last epoch) or
-    "eq2425" (mean over the evaluated epochs of the mean over batches of each batch's macro recall).
+    "eq2425" (mean over the evaluated epochs of the mean over batches of each batch's macro recall). `prediction` says
+    what the network is asked about an image, here and where it is exported.
     """
 
     every: NonNegativeInt = 1
     measure: Literal["final", "eq2425"] = "final"
+    prediction: Annotated[Choice, Kind("prediction")] = later("plain")
 
 
 @attrs.frozen(kw_only=True)

@@ -259,6 +259,27 @@ def soft_labels(subject: VariantSubject) -> str | None:
     return "it takes shares of classes, too"
 
 
+def predicts_each_image(subject: VariantSubject) -> None:
+    """A prediction makes logits (batch, classes), of each image the same in a batch as alone.
+
+    Where the network has the same logits for whatever it is shown, these are the logits.
+
+    Why: recall would depend on the batch size, and the same network would be exported as another.
+
+    Mend: average the logits of the views with weights that sum to 1; take nothing over the batch.
+    """
+    given = supplied("prediction")
+    images = given["images"]
+    logits = subject.make(**given)
+    require(isinstance(logits, Tensor), f"it returned a {type(logits).__name__}")
+    require(logits.shape == (len(images), CLASSES), f"it made {tuple(logits.shape)} of {len(images)} images")
+    alone = torch.cat([subject.make(**{**given, "images": image[None]}) for image in images])
+    same(logits, alone, "in a batch and alone")
+    steady = torch.arange(1.0, 1 + CLASSES)
+    made = subject.make(**{**given, "forward": lambda x: steady.expand(len(x), -1)})
+    same(made, steady.expand(len(images), -1), "of a network that always says the same")
+
+
 def averages_in_place(subject: VariantSubject) -> None:
     """An averaging changes the tensors that it is given in place, to finite numbers, and returns nothing.
 

@@ -367,6 +367,9 @@ def supplied(kind: str) -> dict[str, Any]:
         }
     if kind == "augmentation":
         return for_augmentation((8, 3, 32, 32), generator)
+    if kind == "prediction":
+        weight = torch.randn(3 * 12 * 12, CLASSES, generator=generator)
+        return {"forward": lambda x: x.flatten(1) @ weight, "images": torch.rand(8, 3, 12, 12, generator=generator)}
     if kind == "averaging":
         numbers = [torch.randn(shape, generator=generator) for shape in ((3, 4), (), (8,)) for _ in range(2)]
         given = {"average": numbers[::2], "weights": numbers[1::2]}
@@ -411,9 +414,10 @@ def _network_tree(
         network[kind] = choice
     elif kind == "architecture":
         network = {kind: choice}
-    else:
+    elif kind != "prediction":
         training[kind] = [choice] if kind == "augmentation" else choice
-    return {"network": network, "training": training, "data": {"dataset": "check"}}
+    evaluation = {kind: choice} if kind == "prediction" else {}
+    return {"network": network, "training": training, "data": {"dataset": "check"}, "evaluation": evaluation}
 
 
 def is_refusal(error: Exception | None) -> bool:

@@ -114,6 +114,13 @@ _TABLE: Mapping[str, tuple[Callable[[Any], str | None], ...]] = {
         use.engines,
         use.state_restored,
     ),
+    "prediction": (
+        *_DECLARATIONS,
+        fitting.predicts_each_image,
+        fitting.input_unchanged,
+        fitting.deterministic,
+        fitting.own_stream,
+    ),
     "dataset": (
         *_DECLARATIONS,
         sources.offers_source,

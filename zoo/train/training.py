@@ -50,6 +50,7 @@ class Training:
         parameters: how many trainable numbers it has.
         flops: floating-point operations of one image's forward pass.
         begun: how network and optimizer were built, by which it is told what training has changed.
+        prediction: what makes logits of images by the network's forward pass.
         depends_on_length: whether what is averaged depends on how long the run is.
         seconds_setup: what building took.
 
@@ -78,16 +79,17 @@ class Training:
         with streams.seeded(seed, "building", device=device):
             built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
             self.network = _ordered(built.network.to(self.device, self._dtype), self._format)
-            self.optimizer: torch.optim.Optimizer = _Bound(spec, "optimizer", spec.training.optimizer, registry)(
-                parameters=list(self.network.parameters())
-            )
+            self.optimizer: torch.optim.Optimizer = _Bound(
+                spec, "training.optimizer", spec.training.optimizer, registry
+            )(parameters=list(self.network.parameters()))
         self.parameters, self.flops = built.parameters, built.flops
         self.begun = beginning(self.network, self.optimizer)
-        self._schedule = _Bound(spec, "schedule", spec.training.schedule, registry)
-        self._loss = _Bound(spec, "loss", spec.training.loss, registry)
+        self._schedule = _Bound(spec, "training.schedule", spec.training.schedule, registry)
+        self._loss = _Bound(spec, "training.loss", spec.training.loss, registry)
+        self.prediction = prediction(spec, registry)
         self._augment = Augmentations(
             [
-                _Bound(spec, f"augmentation[{index}]", choice, registry)
+                _Bound(spec, f"training.augmentation[{index}]", choice, registry)
                 for index, choice in enumerate(spec.training.augmentation)
             ],
             len(dataset.classes),
@@ -118,7 +120,7 @@ class Training:
         choice = self.spec.training.averaging
         if choice.name == "none":
             return None
-        update = _Bound(self.spec, "averaging", choice, registry)
+        update = _Bound(self.spec, "training.averaging", choice, registry)
         self.depends_on_length = update.asks("steps")
         return Average(update, self.network, steps=self._steps, steps_per_epoch=self._steps_per_epoch)
 
@@ -388,7 +390,7 @@ class Training:
         classes = []
         finite = torch.zeros((), dtype=torch.int64, device=self.device)
         for batch in batches:
-            logits = self._logits(self._pixels(batch))
+            logits = self.prediction(forward=self._logits, images=self._pixels(batch))
             classes.append(logits.argmax(1))
             finite += logits.isfinite().all(1).sum()
         return torch.cat(classes), finite
@@ -425,11 +427,16 @@ class Training:
             torch.mps.synchronize()
 
 
+def prediction(spec: Spec, registry: Registry) -> Callable[..., Tensor]:
+    """Return what makes logits (batch, classes) of `images`, pixels from 0 to 1, by the network's pass, `forward`."""
+    return _Bound(spec, "evaluation.prediction", spec.evaluation.prediction, registry)
+
+
 class _Bound:
     """A registered part of the training, looked up once: called with what its kind supplies, it is its factory."""
 
     def __init__(self, spec: Spec, place: str, choice: Choice, registry: Registry) -> None:
-        self.what = f"{spec.name}: training.{place}: {choice}"
+        self.what = f"{spec.name}: {place}: {choice}"
         self._variant = registry.variant(choice.kind, choice.name)
         self._options = choice.values()
         self._promised = _promised(self._variant)
@@ -461,6 +468,10 @@ def _promised(variant: Variant) -> Constraint:
     """Return what a factory must return."""
     kinds: dict[str, type] = {"optimizer": torch.optim.Optimizer, "schedule": Real, "averaging": type(None)}
     type_ = kinds.get(variant.kind, Tensor)
+    if variant.kind == "prediction":
+        return Constraint(
+            "logits, a Tensor of two dimensions", lambda made: isinstance(made, Tensor) and made.dim() == 2
+        )
     if variant.kind == "augmentation" and "labels" in variant.given:
         return Constraint("a pair of images and labels, as it asks for labels", _is_pair)
     return Constraint(f"a {type_.__name__}", lambda result: isinstance(result, type_))
