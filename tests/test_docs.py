@@ -172,6 +172,7 @@ SPEC_TABLES = {
     "training": spec.TrainingSpec,
     "data": spec.DataSpec,
     "evaluation": spec.EvaluationSpec,
+    "evaluation.stop": spec.Stop,
     "reference": spec.Reference,
 }
 

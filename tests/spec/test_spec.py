@@ -90,7 +90,8 @@ def test_every_default_is_written_out(registry: Registry) -> None:
         "mean": 0.5,
         "std": 1.0,
     }
-    assert tree["evaluation"] == {"every": 1, "measure": "final"}
+    expected = {"every": 1, "measure": "final", "prediction": {"name": "plain"}, "keep": "last", "stop": None}
+    assert tree["evaluation"] == expected
 
 
 TOML = """
@@ -481,6 +482,8 @@ OTHER_VALUES: dict[str, Any] = {
     "evaluation.every": 2,
     "evaluation.measure": "eq2425",
     "evaluation.prediction": "flip",
+    "evaluation.keep": "best",
+    "evaluation.stop": {"patience": 3},
 }
 WHOLE = {
     "network": {"architecture": "cifar_resnet"},

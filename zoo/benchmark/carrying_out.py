@@ -172,7 +172,8 @@ class _Books:
             case Ended(run):
                 epochs, told = run.spec["training"]["epochs"], self._epochs.get(key, 0)
                 over = run.status in ("finished", "diverged", "failed")
-                if not over or (run.status == "finished" and told != epochs):
+                enough = 0 < told <= epochs if run.spec["evaluation"].get("stop") else told == epochs
+                if not over or (run.status == "finished" and not enough):
                     raise self._broken(run, f"ended as {run.status} after {told} of {epochs} epochs")
                 # Of this process, which was commanded: a worker has been started by it.
                 about = {"runs_at_once": str(self._at_once.get(key, 1)), "command": command(), **self._asked}

@@ -23,6 +23,7 @@ from zoo.report.text import counted, duration, fit, quantity, seed_span, with_in
 from zoo.statistics.intervals import mean_interval
 from zoo.study.comparable import TIMES, VERSIONS, unlike
 from zoo.study.measure import measured
+from zoo.train.metrics import measure_of
 from zoo.train.run import Run
 
 FORMATS = ("csv", "json", *tabulate_formats)
@@ -169,7 +170,7 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
         runs=len(finished),
         diverged=sum(run.status == "diverged" for run in runs),
         failed=sum(run.status == "failed" for run in runs),
-        measure=first.spec["evaluation"]["measure"],
+        measure=measure_of(first.spec),
         epochs=first.spec["training"]["epochs"],
         seeds=tuple(sorted(run.key.seed for run in runs)),
         test_recalls=test,
@@ -336,6 +337,7 @@ def title(heading: Heading, table: Sequence[Row], *, told_apart: bool = True) ->
 
 _MEASURES = {
     "final": "macro, after the last epoch",
+    "best": "macro, after the epoch that was best on the validation part",
     "eq2425": "mean over epochs of the mean over batches of each batch's macro recall, as in the EQ2425 study",
 }
 

@@ -197,17 +197,28 @@ class DataSpec:
 
 
 @attrs.frozen(kw_only=True)
+class Stop:
+    """When a run ends early: `patience` epochs after the best by validation recall, told in an evaluation."""
+
+    patience: PositiveInt
+
+
+@attrs.frozen(kw_only=True)
 class EvaluationSpec:
-    """When and how recall is measured.
+    """When and how recall is measured, and which epoch's network is the result.
 
     `every` is in epochs (0: only after the last). `measure` is "final" (macro recall after the last epoch) or
     "eq2425" (mean over the evaluated epochs of the mean over batches of each batch's macro recall). `prediction` says
-    what the network is asked about an image, here and where it is exported.
+    what the network is asked about an image, here and where it is exported. `keep` is "last", or "best" for the first
+    epoch of the highest validation recall: its network is the result, and its recall the "final" one. `stop` ends a run
+    early.
     """
 
     every: NonNegativeInt = 1
     measure: Literal["final", "eq2425"] = "final"
     prediction: Annotated[Choice, Kind("prediction")] = later("plain")
+    keep: Literal["last", "best"] = later("last")
+    stop: Stop | None = later(None)
 
 
 @attrs.frozen(kw_only=True)
@@ -277,7 +288,19 @@ class Spec:
         return found
 
 
-for _class in (Block, Dense, Places, Replace, NetworkSpec, TrainingSpec, DataSpec, EvaluationSpec, Reference, Spec):
+for _class in (
+    Block,
+    Dense,
+    Places,
+    Replace,
+    NetworkSpec,
+    TrainingSpec,
+    DataSpec,
+    Stop,
+    EvaluationSpec,
+    Reference,
+    Spec,
+):
     attrs.resolve_types(_class)
 
 LeaveOut = Callable[["attrs.Attribute[Any]", Any], bool]

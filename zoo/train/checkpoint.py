@@ -91,7 +91,7 @@ def restore(file: Path, training: Training, epochs: int | None = None) -> list[E
         return []
     try:
         put()
-        training.restored()
+        training.restored(records)
     except Exception as error:
         raise HalfRestoredError from error
     return records

@@ -76,6 +76,8 @@ def why_useless(training: Training, registry: Registry) -> str:
 def rates_depend(spec: Spec) -> str:
     """Say that the learning rates of a spec depend on the number of epochs, and through what."""
     schedule, warmup, averaging = spec.training.schedule, spec.training.warmup, spec.training.averaging
+    if spec.evaluation.keep == "best" and spec.evaluation.every != 1:
+        return "which epoch is the best depends on how long a run is (evaluation.every is not 1)"
     if averaging.name != "none":
         return (
             "its learning rates or its averages depend on how long a run is "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any
@@ -110,6 +110,10 @@ class Training:
         self._steps_per_epoch = -(-len(dataset.train.labels) // spec.training.batch_size)
         self._steps = spec.training.epochs * self._steps_per_epoch
         self._average = self._averaging(registry)
+        self._require_validation()
+        self._validation: dict[int, float] = {}
+        """Validation recall by epoch, as far as the run is and as it asks for it."""
+        self._best = self._keeping()
         # A mask of minus infinity is no divergence.
         self._infinite_from_the_start = frozenset(_not_finite(dict(self.network.named_buffers())))
         self._synchronize()
@@ -124,21 +128,52 @@ class Training:
         self.depends_on_length = update.asks("steps")
         return Average(update, self.network, steps=self._steps, steps_per_epoch=self._steps_per_epoch)
 
+    def _require_validation(self) -> None:
+        """Refuse what needs images that are held out, where there are none, and two measures that exclude each other.
+
+        Raises:
+            BuildError: names the field.
+        """
+        evaluation = self.spec.evaluation
+        needing = {"keep = best": evaluation.keep == "best", "stop": evaluation.stop is not None}
+        for field in (field for field, needs in needing.items() if needs and self.dataset.validation is None):
+            raise BuildError(
+                f"{self.spec.name}: evaluation.{field} goes by recall on images that are held out, and none are: set "
+                "data.validation, such as data.validation = 0.2"
+            )
+        if evaluation.keep == "best" and evaluation.measure != "final":
+            raise BuildError(
+                f"{self.spec.name}: evaluation.keep = best takes recall from one epoch, and evaluation.measure = "
+                f"{evaluation.measure} from all of them; set one of the two otherwise"
+            )
+
+    def _keeping(self) -> Mapping[str, Tensor]:
+        """Return where the best network so far is kept; nowhere if the last one is the result."""
+        if self.spec.evaluation.keep == "last":
+            return {}
+        self.depends_on_length |= self.spec.evaluation.every != 1  # by what is evaluated because it is the last
+        return {name: tensor.detach().clone() for name, tensor in self._changeable().items()}
+
     @property
     def beside(self) -> Mapping[str, Tensor]:
-        """What is saved with the network and the optimizer: tensors that come and go with the run."""
-        return self._average.tensors if self._average else {}
+        """What is saved with the network and the optimizer: the average, and the best network so far."""
+        average = self._average.tensors if self._average else {}
+        kept = {"average": average, "best": self._best}
+        return {f"{what}.{name}": tensor for what, tensors in kept.items() for name, tensor in tensors.items()}
 
     def conclude(self) -> None:
         """Make the network what came of the run, once it is trained."""
-        if self._average is None:
-            return
-        with self._evaluated(self.spec.training.epochs):
-            state = {name: tensor.clone() for name, tensor in self._tensors().items()}
+        kept: Mapping[str, Tensor] = self._best
+        if not kept:
+            with self._evaluated(max(self._validation, default=self.spec.training.epochs)):
+                kept = {name: tensor.detach().clone() for name, tensor in self._changeable().items()}
         with torch.no_grad():
-            for name, tensor in self._tensors().items():
-                if not overlaps_itself(tensor):
-                    tensor.copy_(state[name])
+            for name, tensor in self._changeable().items():
+                tensor.copy_(kept[name])
+
+    def _changeable(self) -> dict[str, Tensor]:
+        """Return parameters and buffers without what shares its memory with itself, which cannot change."""
+        return {name: tensor for name, tensor in self._tensors().items() if not overlaps_itself(tensor)}
 
     def _tensors(self) -> dict[str, Tensor]:
         return dict((*self.network.named_parameters(), *self.network.named_buffers()))
@@ -172,6 +207,8 @@ class Training:
             BuildError: see `step`.
         """
         for epoch in range(first, self.spec.training.epochs + 1):
+            if self.is_over(epoch - 1):
+                return
             start = time.perf_counter()
             loss = self.train_epoch(epoch)
             trained = time.perf_counter()
@@ -306,8 +343,12 @@ class Training:
             self._factor(step, steps) == self._factor(step, self._steps) for step in range(steps)
         )
 
-    def restored(self) -> None:
-        """Is called when network and optimizer have been brought to a saved state."""
+    def restored(self, records: Sequence[EpochRecord] = ()) -> None:
+        """Is called when network and optimizer have been brought to a saved state, with the epochs behind it."""
+        self._validation.clear()
+        for record in records:
+            if self.is_due(record.epoch):
+                self._note(record.epoch, record.evaluations)
 
     def estimate(self) -> float:
         """Return about how many seconds the whole run will take, from a few steps, which spoil the run.
@@ -354,7 +395,29 @@ class Training:
             DivergedError: a logit is not finite.
         """
         with self._evaluated(epoch), streams.seeded(self.seed, "dropout in evaluation", epoch, device=self.device):
-            return {name: self._evaluate(split, f"epoch {epoch}", name) for name, split in self._parts().items()}
+            found = {name: self._evaluate(split, f"epoch {epoch}", name) for name, split in self._parts().items()}
+            self._note(epoch, found)
+            if metrics.best_epoch(self._validation) == epoch:
+                self._keep()
+            return found
+
+    def _note(self, epoch: int, evaluations: Mapping[str, Evaluation]) -> None:
+        """Note what a choice of the epoch, or an end before the last, goes by."""
+        if (self._best or self.spec.evaluation.stop) and "validation" in evaluations:
+            self._validation[epoch] = metrics.macro_recall(evaluations["validation"].confusion)
+
+    @torch.no_grad()
+    def _keep(self) -> None:
+        """Keep the network as it is evaluated, if the best one is kept."""
+        own = self._tensors()
+        for name, kept in self._best.items():
+            kept.copy_(own[name])
+
+    def is_over(self, epoch: int) -> bool:
+        """Whether the run ends after an epoch: with its last one, or as `evaluation.stop` says."""
+        stop, best = self.spec.evaluation.stop, metrics.best_epoch(self._validation)
+        stopped = stop is not None and best is not None and max(self._validation) - best >= stop.patience
+        return stopped or epoch >= self.spec.training.epochs
 
     def _parts(self) -> dict[str, Split]:
         parts = {"train": self.dataset.train, "test": self.dataset.test, "validation": self.dataset.validation}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.train import streams
 from zoo.train.precision import Precision
+from zoo.train.run import EpochRecord
 from zoo.train.training import Training
 
 CHAIN = 16
@@ -108,8 +109,9 @@ class CapturedTraining(Training):
             self.restored()
         return seconds / self._chain
 
-    def restored(self) -> None:
+    def restored(self, records: Sequence[EpochRecord] = ()) -> None:
         """Record anew: the optimizer's state has other tensors than those that were recorded."""
+        super().restored(records)
         self._made.clear()
         self._recordings.clear()
 
