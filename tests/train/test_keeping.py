@@ -30,6 +30,7 @@ SETS = {
     "training.shuffle": True,
     "training.optimizer.learning_rate": 0.3,
     "data.validation": 0.3,
+    "evaluation.train": "every",
 }
 BEST = SETS | {"evaluation.keep": "best"}
 STOP = SETS | {"evaluation.stop": {"patience": 2}}

@@ -33,6 +33,18 @@ def chosen(name: str) -> Any:
     return name
 
 
+_RECORDED = "recorded"
+
+
+def recorded(default: Any) -> Any:
+    """Return a field that decides what is recorded of a run, and no figure: it is no part of identities."""
+    return attrs.field(default=default, metadata={_RECORDED: True})
+
+
+def _is_left_out(field: attrs.Attribute[Any], value: Any) -> bool:
+    return field.metadata.get(_RECORDED, False) or is_later_default(field, value)
+
+
 def later(default: Any) -> Any:
     """Return a field that runs were stored without, and that is no part of identities while it has its default."""
     return attrs.field(default=default, metadata={LATER: True})
@@ -211,7 +223,8 @@ class EvaluationSpec:
     "eq2425" (mean over the evaluated epochs of the mean over batches of each batch's macro recall). `prediction` says
     what the network is asked about an image, here and where it is exported. `keep` is "last", or "best" for the first
     epoch of the highest validation recall: its network is the result, and its recall the "final" one. `stop` ends a run
-    early.
+    early. `train` says whether the training images are evaluated each time, or where the result needs it only; the
+    measure "eq2425" needs it each time.
     """
 
     every: NonNegativeInt = 1
@@ -219,6 +232,7 @@ class EvaluationSpec:
     prediction: Annotated[Choice, Kind("prediction")] = later("plain")
     keep: Literal["last", "best"] = later("last")
     stop: Stop | None = later(None)
+    train: Literal["every", "last"] = recorded("last")
 
 
 @attrs.frozen(kw_only=True)
@@ -253,9 +267,10 @@ class Spec:
     def identity(self) -> str:
         """The SHA-256 of all that decides the figures except the data set, which has a digest of its own.
 
-        A field or an option that was added later is left out while it has its default (`zoo.registry.options.Later`).
+        A field or an option that was added later is left out while it has its default (`zoo.registry.options.Later`),
+        and so is what decides only what is recorded.
         """
-        tree = unstructure(self, leave_out=is_later_default)
+        tree = unstructure(self, leave_out=_is_left_out)
         for name in ("name", "description", "reference"):
             del tree[name]
         del tree["data"]["dataset"]

@@ -47,8 +47,7 @@ def go_on(training: Training, folder: Path, key: RunKey) -> list[EpochRecord]:
     """
     for epochs, file in kept_states(folder, training.spec, key):
         if _may_go_on(training, file, epochs) and (records := restore(file, training, epochs)):
-            # What was evaluated only because the shorter run ended there was not asked for now.
-            return [r if training.is_due(r.epoch) else attrs.evolve(r, evaluations={}) for r in records]
+            return [training.as_asked(record) for record in records]
     return []
 
 

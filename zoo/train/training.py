@@ -6,9 +6,11 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from numbers import Real
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -370,6 +372,8 @@ class Training:
         epochs, every = self.spec.training.epochs, self.spec.evaluation.every
         evaluations = -(-epochs // every) if every else 1
         evaluated = evaluations * sum(map(len, self._parts().values()))
+        if not self._evaluates_all():
+            evaluated -= (evaluations - 1) * len(labels)
         return self._steps * step + evaluated * evaluation
 
     def _step_seconds(self, augmenting: torch.Generator) -> float:
@@ -389,17 +393,48 @@ class Training:
         return min(times[1:])
 
     def evaluate(self, epoch: int) -> dict[str, Evaluation]:
-        """Count predictions on the training, test and, where there is one, validation images.
+        """Count predictions on the test and, where there are some, validation images; as asked on the training ones.
 
         Raises:
             DivergedError: a logit is not finite.
         """
+        parts = self._parts()
+        # What is drawn for one part depends on the parts before it.
+        waiting = {} if self._evaluates_all() else {"train": parts.pop("train")}
         with self._evaluated(epoch), streams.seeded(self.seed, "dropout in evaluation", epoch, device=self.device):
-            found = {name: self._evaluate(split, f"epoch {epoch}", name) for name, split in self._parts().items()}
+            found = {name: self._evaluate(split, f"epoch {epoch}", name) for name, split in parts.items()}
             self._note(epoch, found)
             if metrics.best_epoch(self._validation) == epoch:
                 self._keep()
+            if self._may_count(epoch):
+                found = {name: self._evaluate(split, f"epoch {epoch}", name) for name, split in waiting.items()} | found
             return found
+
+    def _evaluates_all(self) -> bool:
+        """Whether each evaluation is of the training images, too: as asked for, or where other figures need it."""
+        evaluation = self.spec.evaluation
+        return evaluation.train == "every" or evaluation.measure == "eq2425" or self._draws_in_evaluation
+
+    @cached_property
+    def _draws_in_evaluation(self) -> bool:
+        with streams.seeded(self.seed, "evaluation", device=self.device):
+            before = streams.drawn(self.device)
+            self.predict(self.dataset.test.images[:1])
+            return streams.drawn(self.device) != before
+
+    def _may_count(self, epoch: int) -> bool:
+        """Whether the result may be the network of an epoch that was just evaluated."""
+        return self.is_over(epoch) or (bool(self._best) and metrics.best_epoch(self._validation) == epoch)
+
+    def as_asked(self, record: EpochRecord) -> EpochRecord:
+        """Return the record of an epoch before the last without what a shorter run evaluated because it ended there."""
+        if not self.is_due(record.epoch):
+            return attrs.evolve(record, evaluations={})
+        so_far = {epoch: recall for epoch, recall in self._validation.items() if epoch <= record.epoch}
+        was_best = bool(self._best) and metrics.best_epoch(so_far) == record.epoch
+        if was_best or self._evaluates_all():
+            return record
+        return attrs.evolve(record, evaluations={n: e for n, e in record.evaluations.items() if n != "train"})
 
     def _note(self, epoch: int, evaluations: Mapping[str, Evaluation]) -> None:
         """Note what a choice of the epoch, or an end before the last, goes by."""
