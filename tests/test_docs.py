@@ -168,6 +168,7 @@ SPEC_TABLES = {
     "network.features": spec.Block,
     "network.classifier": spec.Dense,
     "network.replace": spec.Replace,
+    "network.output": spec.Output,
     "network.replace.places": spec.Places,
     "training": spec.TrainingSpec,
     "data": spec.DataSpec,

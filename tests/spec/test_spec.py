@@ -459,6 +459,7 @@ OTHER_VALUES: dict[str, Any] = {
     "network.classifier.0.order": ["linear"],
     "network.classifier": [],
     "network.initializer": "he",
+    "network.output": {"bias": False},
     "training.epochs": 2,
     "training.batch_size": 65,
     "training.shuffle": False,

@@ -14,11 +14,11 @@ from torch import nn
 
 from zoo.errors import BuildError
 from zoo.network.architecture import Whole
-from zoo.network.layers import Built, Layer, Shape, blaming, check_contract, made, probe, trainable
+from zoo.network.layers import Built, Layer, ScaledLinear, Shape, blaming, check_contract, made, probe, trainable
 from zoo.network.memory import MemoryLimit
 from zoo.registry import Registry, default_registry
 from zoo.registry.options import Choice
-from zoo.spec import Block, Dense, Spec
+from zoo.spec import Block, Dense, Output, Spec
 from zoo.spec.resolve import resolve
 from zoo.train import streams
 
@@ -67,7 +67,7 @@ def _construct(builder: _Builder, spec: Spec, input_shape: tuple[int, int, int],
     for index, dense in enumerate(spec.network.classifier):
         module, shape = builder.dense(dense, shape, f"network.classifier[{index}]", f"classifier.{index}")
         classifier.append(module)
-    output, _ = builder.linear(shape, classes, "output")
+    output, _ = builder.linear(shape, classes, "output", spec.network.output)
     parts = {"features": nn.Sequential(*features), "flatten": nn.Flatten()}
     if classifier:
         parts["classifier"] = nn.Sequential(*classifier)
@@ -162,11 +162,20 @@ class _Builder:
             check_contract(choice.kind, shape, after, supplied.get("filters"))
             return module, after
 
-    def linear(self, shape: Shape, units: int, path: str) -> tuple[nn.Module, Shape]:
-        self.memory.what = f"{self.name}: {path}: linear({units})"
+    def linear(self, shape: Shape, units: int, path: str, output: Output | None = None) -> tuple[nn.Module, Shape]:
+        output = output or Output()
+        without_bias, scaled = (
+            "" if output.bias else ", no bias",
+            "" if output.scale == 1 else f", times {output.scale:g}",
+        )
+        description = f"linear({units}{without_bias}{scaled})"
+        self.memory.what = f"{self.name}: {path}: {description}"
         with streams.seeded(self.seed, "initialization", path):
-            module = nn.Linear(shape[0], units)
-            return module, self.note(module, f"linear({units})", shape, path)
+            if output.scale == 1:
+                module = nn.Linear(shape[0], units, bias=output.bias)
+            else:
+                module = ScaledLinear(shape[0], units, bias=output.bias, scale=output.scale)
+            return module, self.note(module, description, shape, path)
 
     def dense(self, spec: Dense, shape: Shape, place: str, path: str) -> tuple[nn.Module, Shape]:
         modules: OrderedDict[str, nn.Module] = OrderedDict()

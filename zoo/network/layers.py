@@ -33,6 +33,22 @@ class Layer:
     flops: int
 
 
+class ScaledLinear(nn.Linear):
+    """A dense layer whose output is multiplied by a number."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool, scale: float) -> None:
+        super().__init__(inputs, outputs, bias=bias)
+        self.scale = scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the scaled output."""
+        return super().forward(x) * self.scale
+
+    def extra_repr(self) -> str:
+        """Describe the layer."""
+        return f"{super().extra_repr()}, scale={self.scale:g}"
+
+
 @attrs.frozen
 class Replaced:
     """A place of an architecture of a kind of which layers are replaced.

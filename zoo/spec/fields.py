@@ -142,11 +142,19 @@ WIDTH = "width"
 
 
 @attrs.frozen(kw_only=True)
+class Output:
+    """The last dense layer of a network of blocks: whether it has a bias, and a factor on its logits."""
+
+    bias: bool = True
+    scale: PositiveFloat = 1.0
+
+
+@attrs.frozen(kw_only=True)
 class NetworkSpec:
     """Blocks, or a whole architecture.
 
     Blocks are feature blocks, dense layers, and a last dense layer to the classes, which is always there and gives
-    logits.
+    logits; `output` says how.
     """
 
     features: tuple[Block, ...] = ()
@@ -154,6 +162,7 @@ class NetworkSpec:
     initializer: Annotated[Choice, Kind("initializer")] = chosen("default")
     architecture: Annotated[Choice, Kind("architecture")] | None = later(None)
     replace: Replace | None = later(None)
+    output: Output | None = later(None)
 
     @property
     def has_widths(self) -> bool:
@@ -308,6 +317,7 @@ for _class in (
     Dense,
     Places,
     Replace,
+    Output,
     NetworkSpec,
     TrainingSpec,
     DataSpec,

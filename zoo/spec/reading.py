@@ -57,6 +57,8 @@ def _check_form(network: Mapping[str, Any], name: str) -> None:
         if network.get("replace") is not None:
             raise SpecError(f"spec {name!r}: network.replace: only the layers of an architecture are replaced")
         return
+    if network.get("output") is not None:
+        raise SpecError(f"spec {name!r}: network.output: only of blocks; an architecture makes its own logits")
     blocks = [field for field in ("features", "classifier", "defaults") if network.get(field)]
     if blocks:
         raise SpecError(

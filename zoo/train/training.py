@@ -19,6 +19,7 @@ from torch.optim.swa_utils import update_bn
 from zoo.data import Dataset, Split, as_trained_on
 from zoo.errors import BuildError, PluginError, text_of
 from zoo.network.builder import construct
+from zoo.network.preparing import prepare, shown, wants_preparing
 from zoo.registry import Registry, Variant
 from zoo.registry.options import Choice, Constraint
 from zoo.spec import Spec
@@ -81,6 +82,8 @@ class Training:
         with streams.seeded(seed, "building", device=device):
             built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
             self.network = _ordered(built.network.to(self.device, self._dtype), self._format)
+            self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
+            self._prepare()
             self.optimizer: torch.optim.Optimizer = _Bound(
                 spec, "training.optimizer", spec.training.optimizer, registry
             )(parameters=list(self.network.parameters()))
@@ -108,7 +111,6 @@ class Training:
                 f"{spec.name}: training.sampling = balanced draws images at random, and training.shuffle = false keeps "
                 "their order; set one of the two otherwise"
             )
-        self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
         self._steps_per_epoch = -(-len(dataset.train.labels) // spec.training.batch_size)
         self._steps = spec.training.epochs * self._steps_per_epoch
         self._average = self._averaging(registry)
@@ -120,6 +122,16 @@ class Training:
         self._infinite_from_the_start = frozenset(_not_finite(dict(self.network.named_buffers())))
         self._synchronize()
         self.seconds_setup = time.perf_counter() - start
+
+    def _prepare(self) -> None:
+        """Let layers that ask for it measure training images, which are drawn for that."""
+        if not wants_preparing(self.network):
+            return
+        images = self.dataset.train.images
+        drawn = torch.randperm(len(images), generator=streams.generator("cpu", self.seed, "preparation"))
+        chosen = images[drawn[: shown(images)].to(self.device)]
+        with streams.seeded(self.seed, "preparation", device=self.device):
+            prepare(self.network, self._normalized(self._pixels(chosen)), self.spec.name)
 
     def _averaging(self, registry: Registry) -> Average | None:
         """Return the average that is evaluated; None where that is the network itself."""
