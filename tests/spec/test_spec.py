@@ -91,7 +91,7 @@ def test_every_default_is_written_out(registry: Registry) -> None:
         "std": 1.0,
     }
     expected = {"every": 1, "measure": "final", "prediction": {"name": "plain"}, "keep": "last", "stop": None}
-    expected["train"] = "last"
+    expected |= {"train": "last", "target": None}
     assert tree["evaluation"] == expected
 
 
@@ -503,7 +503,7 @@ OTHER_WHOLES: dict[str, Any] = {
     'network.replace."layer4.*".activation': "mish",
     "network.replace.places": [{"at": "layer4.*", "filter": "conv"}],
 }
-NOT_IN_THE_IDENTITY = {"name", "description", "reference", "data.dataset", "train"}
+NOT_IN_THE_IDENTITY = {"name", "description", "reference", "data.dataset", "train", "target"}
 
 
 @pytest.mark.parametrize(
@@ -535,12 +535,13 @@ def test_a_value_was_tried_for_each_field() -> None:
 
 def test_what_is_only_recorded_does_not_go_into_the_identity(registry: Registry) -> None:
     spec = structure(FULL, "test", registry)
-    assert paths.apply(spec, {"evaluation.train": "every"}, registry).identity == spec.identity
+    for change in ({"evaluation.train": "every"}, {"evaluation.target": 0.9}):
+        assert paths.apply(spec, change, registry).identity == spec.identity
 
 
 def test_name_description_reference_and_data_set_do_not_go_into_the_identity(registry: Registry) -> None:
     identity = structure(FULL, "test", registry).identity
-    for key in sorted(NOT_IN_THE_IDENTITY - {"name", "train"}):
+    for key in sorted(NOT_IN_THE_IDENTITY - {"name", "train", "target"}):
         tree = json.loads(json.dumps(FULL))
         place, _, last = key.rpartition(".")
         (tree[place] if place else tree)[last] = {"reference": {"source": "somebody"}}.get(key, "cifar10")

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from statistics import median_low
 from typing import Any
 
 import attrs
@@ -22,7 +23,7 @@ from zoo.report.labels import distinct
 from zoo.report.text import counted, duration, fit, quantity, seed_span, with_interval
 from zoo.statistics.intervals import mean_interval
 from zoo.study.comparable import TIMES, VERSIONS, unlike
-from zoo.study.measure import measured
+from zoo.study.measure import measured, seconds_to_target
 from zoo.train.metrics import measure_of
 from zoo.train.run import Run
 
@@ -37,7 +38,9 @@ class Row:
     `reference_of` says of what the reference figures are; where that is not what was trained, they are None. `versions`
     names those of zoo and torch where the seeds are of several. `identity` is the spec's, `source` the digest of its
     variants' source; `stale` says that the source is not what it was, so that the same benchmark would train anew.
-    `same_as` is the row of another name whose spec is the same, so that both have the same runs.
+    `same_as` is the row of another name whose spec is the same, so that both have the same runs. `seconds_to_target` is
+    how many seconds of training it takes until half of the runs have had a validation recall of `target`, which
+    `reached` of them had; one that diverged before has not. NaN where fewer than half had it.
     """
 
     spec: str
@@ -67,6 +70,9 @@ class Row:
     note: str | None
     versions: str
     same_as: str | None = None
+    target: float | None = None
+    seconds_to_target: float = math.nan
+    reached: int = 0
 
 
 @attrs.frozen
@@ -149,6 +155,8 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
     first = runs[0]
     known = finished[0] if finished else first
     reported: Mapping[str, Any] = first.spec.get("reference") or {}
+    times = [seconds_to_target(run) for run in runs if run.status in ("finished", "diverged")]
+    to_target = median_low(times) if times else math.nan
     reference = reported if _refers(reported, runs) else {}
     return Row(
         spec=label,
@@ -179,6 +187,9 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
         stale=stale,
         note=reference.get("note"),
         versions=unlike(finished, VERSIONS),
+        target=first.spec["evaluation"].get("target"),
+        seconds_to_target=to_target if math.isfinite(to_target) else math.nan,
+        reached=sum(map(math.isfinite, times)),
     )
 
 
@@ -197,6 +208,13 @@ class Column:
     cell: Callable[[Row], str]
     order: Callable[[Row], Any]
     optional: bool = False
+
+
+def _to_target(row: Row) -> str:
+    if row.target is None:
+        return ""
+    middle = "-" if math.isnan(row.seconds_to_target) else duration(row.seconds_to_target)
+    return f"{middle} ({row.reached} of {row.runs + row.diverged})"
 
 
 COLUMNS = {
@@ -235,6 +253,7 @@ COLUMNS = {
         "ref. time", lambda r: r.reference_runtime or "", lambda r: r.reference_runtime or "", optional=True
     ),
     "time": Column("training", lambda r: duration(r.seconds_training), lambda r: _last(r.seconds_training)),
+    "target": Column("to target", _to_target, lambda r: _last(r.seconds_to_target), optional=True),
     "parameters": Column(
         "parameters", lambda r: quantity(r.parameters) if r.parameters else "", lambda r: r.parameters or math.inf
     ),
@@ -361,6 +380,11 @@ def _section(
         below.append("stale: the source of its variants is no longer what it was; `zoo benchmark` trains it anew")
     if any(row.same_as for row in table):
         below.append("same as: two names of one network and one training, whose runs are trained and counted once")
+    if targets := sorted({row.target for row in table if row.target is not None}):
+        below.append(
+            "to target: how long training takes until half of the runs have had a validation recall of "
+            f"{' or '.join(f'{target:g}' for target in targets)}, and how many had it at all"
+        )
     below += [f"{row.spec}: one mean over seeds of several versions: {row.versions}." for row in table if row.versions]
     if unlike_times and len(table) > 1:
         below.append(f"Training times are of runs that differ, and not to be compared: {unlike_times}.")

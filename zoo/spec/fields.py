@@ -20,6 +20,7 @@ from zoo.registry.options import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Probability,
     is_later_default,
 )
 
@@ -233,7 +234,7 @@ class EvaluationSpec:
     what the network is asked about an image, here and where it is exported. `keep` is "last", or "best" for the first
     epoch of the highest validation recall: its network is the result, and its recall the "final" one. `stop` ends a run
     early. `train` says whether the training images are evaluated each time, or where the result needs it only; the
-    measure "eq2425" needs it each time.
+    measure "eq2425" needs it each time. `target` is the validation recall until which the seconds of training are told.
     """
 
     every: NonNegativeInt = 1
@@ -242,6 +243,7 @@ class EvaluationSpec:
     keep: Literal["last", "best"] = later("last")
     stop: Stop | None = later(None)
     train: Literal["every", "last"] = recorded("last")
+    target: Probability | None = recorded(None)
 
 
 @attrs.frozen(kw_only=True)

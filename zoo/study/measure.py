@@ -36,6 +36,22 @@ def kept_epoch(run: Run) -> EpochRecord | None:
     return next((epoch for epoch in run.epochs if epoch.epoch == best), None)
 
 
+def seconds_to_target(run: Run) -> float:
+    """Return the seconds of training until validation recall reached the spec's target; infinite where it did not.
+
+    They are those of the epochs up to the first evaluation that shows it. NaN where the spec has no target.
+    """
+    target = run.spec["evaluation"].get("target")
+    if target is None:
+        return math.nan
+    seconds = 0.0
+    for epoch in run.epochs:
+        seconds += epoch.seconds_training
+        if epoch_recall(epoch, "validation") >= target:
+            return seconds
+    return math.inf
+
+
 def epoch_recall(epoch: EpochRecord, part: str) -> float:
     """Return macro recall after one epoch; NaN where it was not evaluated."""
     return metrics.macro_recall(epoch.evaluations[part].confusion) if part in epoch.evaluations else math.nan

@@ -150,6 +150,7 @@ class Training:
         """
         evaluation = self.spec.evaluation
         needing = {"keep = best": evaluation.keep == "best", "stop": evaluation.stop is not None}
+        needing["target"] = evaluation.target is not None
         for field in (field for field, needs in needing.items() if needs and self.dataset.validation is None):
             raise BuildError(
                 f"{self.spec.name}: evaluation.{field} goes by recall on images that are held out, and none are: set "
