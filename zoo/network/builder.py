@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,9 +195,29 @@ class _Builder:
             blaming(what := f"{self.name}: {place}.block: {choice}", variant.plugin, shape),
             streams.seeded(self.seed, "initialization", path),
         ):
+            noted = len(self.layers)
             module = made(what, variant, choice.values(), shape=shape, parts=parts)
             self.memory.what = what
-            return module, probe(module, shape)[0]
+            after, flops = probe(module, shape)
+            self._note_rest(module, str(choice), shape, after, path, flops, self.layers[noted:])
+            return module, after
+
+    def _note_rest(
+        self,
+        module: nn.Module,
+        description: str,
+        before: Shape,
+        after: Shape,
+        path: str,
+        flops: int,
+        noted: Sequence[Layer],
+    ) -> None:
+        """List what a block does beyond the layers that it told of, so that the network's count is all of it."""
+        # Weights that several parts share are counted once in the module.
+        parameters = max(0, trainable(module) - sum(layer.parameters for layer in noted))
+        flops -= sum(layer.flops for layer in noted)
+        if parameters or flops:
+            self.layers.append(Layer(path, description, before, after, parameters, flops, is_rest=True))
 
     def initialize(self, network: nn.Module, choice: Choice) -> None:
         variant = self.registry.variant("initializer", choice.name)

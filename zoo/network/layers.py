@@ -23,7 +23,10 @@ Shape = tuple[int, ...]
 
 @attrs.frozen
 class Layer:
-    """One built part; `parameters` and `flops` are counted as `Built` counts them."""
+    """One built part; `parameters` and `flops` are counted as `Built` counts them.
+
+    Of a block, `is_rest` says that these are what it does beyond the parts that it told of.
+    """
 
     path: str
     description: str
@@ -31,6 +34,7 @@ class Layer:
     output_shape: Shape
     parameters: int
     flops: int
+    is_rest: bool = False
 
 
 class ScaledLinear(nn.Linear):
