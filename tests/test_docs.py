@@ -168,12 +168,14 @@ SPEC_TABLES = {
     "network.features": spec.Block,
     "network.classifier": spec.Dense,
     "network.replace": spec.Replace,
+    "network.output": spec.Output,
     "network.replace.places": spec.Places,
     "network.weights": spec.Weights,
     "training": spec.TrainingSpec,
     "training.groups": spec.ParameterGroup,
     "data": spec.DataSpec,
     "evaluation": spec.EvaluationSpec,
+    "evaluation.stop": spec.Stop,
     "reference": spec.Reference,
 }
 

@@ -117,6 +117,8 @@ SPECS = {
     "dropout": {"network.classifier.0.dropout": "dropout", "data.validation": 0.3},
     "own weight": {"network.features.0.activation": "scaled"},
     "tied weights": {"network.features.0.activation": "tied"},
+    "six views": {"evaluation.prediction": "six_views"},
+    "averaged": {"training.averaging": {"name": "ema", "decay": 0.5}, "network.features.0.normalization": "batch"},
 }
 
 

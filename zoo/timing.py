@@ -222,7 +222,11 @@ class _Contestant:
     def step(self) -> None:
         """Make a training step, from the choice of its images on."""
         self._training.set_mode(training=True)
-        self.steps.append(self._seconds(lambda: self._training.step(*next(self._batches), self._augmenting), "trained"))
+        self.steps.append(self._seconds(self._step, "trained"))
+
+    def _step(self) -> None:
+        images, labels, indices = next(self._batches)
+        self._training.step(images, labels, self._augmenting, indices)
 
     def evaluate(self) -> None:
         """Evaluate one batch of test images."""
@@ -242,7 +246,7 @@ class _Contestant:
         return time.perf_counter() - start
 
 
-def _whole_batches(training: Training, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _whole_batches(training: Training, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield batches of all epochs, without those at the end of an epoch that are smaller."""
     for epoch in count(1):
         yield from (batch for batch in training.batches(epoch) if len(batch[1]) == size)

@@ -28,6 +28,8 @@ def cross_entropy(
 ) -> Tensor:
     """Cross-entropy of the softmax of the logits, in nats, with label smoothing and class weights on request.
 
+    Labels are classes, or shares of each class as mixup makes them.
+
     With label smoothing s the target is 1 - s for the true class plus s / classes for every class. With balanced class
     weights an image's loss is multiplied by images / (classes * images of its class), counted in the training set, so
     that over an epoch each class counts the same (King and Zeng, 2001, Logistic regression in rare events data).
@@ -38,6 +40,8 @@ def cross_entropy(
 
     if class_weights == "none":
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    if labels.dim() == 2:
+        return _balanced_shares(logits, labels, class_sizes, label_smoothing)
     of_each = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
     return _balanced(of_each, labels, class_sizes)
 
@@ -84,3 +88,15 @@ def _balanced(of_each: Tensor, labels: Tensor, class_sizes: Tensor | None) -> Te
         raise ValueError("class weights need the sizes of the classes")
     weights = class_sizes.sum() / (len(class_sizes) * class_sizes)
     return (of_each * weights[labels]).mean()
+
+
+def _balanced_shares(logits: Tensor, labels: Tensor, class_sizes: Tensor | None, label_smoothing: float) -> Tensor:
+    """Return the balanced cross-entropy of labels that are shares of classes: linear in them."""
+    from torch.nn import functional as F
+
+    if class_sizes is None:
+        raise ValueError("class weights need the sizes of the classes")
+    weighted = labels * (class_sizes.sum() / (len(class_sizes) * class_sizes))
+    of_each = weighted.sum(1)
+    shares = weighted / of_each[:, None]
+    return (F.cross_entropy(logits, shares, label_smoothing=label_smoothing, reduction="none") * of_each).mean()

@@ -10,10 +10,11 @@ import torch
 from distributions import Install
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.errors import BuildError, PluginError, SpecError, UnknownNameError
 from zoo.network.builder import Built, build, construct
-from zoo.registry import Registry
+from zoo.registry import Registry, default_registry
 from zoo.spec.resolve import resolve
 
 CIFAR = (3, 32, 32)
@@ -367,3 +368,50 @@ def test_an_initializer_leaves_scale_and_offset_of_a_normalization(registry: Reg
     scale = network.get_submodule("features.0.normalization").weight
     assert scale.dim() > 1
     assert torch.equal(scale, torch.ones_like(scale))
+
+
+FORGETFUL = '''
+import zoo
+from torch import nn
+
+
+class Forgetful(nn.Module):
+    def __init__(self, told, own):
+        super().__init__()
+        self.told, self.own = told, own
+
+    def forward(self, x):
+        return self.own(self.told(x))
+
+
+def forgetful(shape, parts):
+    """A block with a convolution that it does not tell of."""
+    told, after = parts.sequence(shape)
+    return Forgetful(told, nn.Conv2d(after[0], after[0], 3, padding=1, bias=False))
+
+
+@zoo.hookimpl
+def zoo_register_blocks(register):
+    register("forgetful", forgetful)
+'''
+
+
+def test_what_a_block_does_not_tell_of_is_counted_and_shown_as_its_own(tmp_path: Path) -> None:
+    (tmp_path / "forgetful.py").write_text(FORGETFUL, encoding="utf-8")
+    own = Registry(files=[tmp_path / "forgetful.py"]).require_sound()
+    tree = {"features": [{"filters": 4, "filter": {"name": "conv", "padding": "same"}, "block": "forgetful"}]}
+    spec = resolve({"network": tree, "training": {"epochs": 1}, "data": {"dataset": "digits"}}, registry=own)
+    built = construct(spec, (1, 8, 8), 10, seed=0, registry=own)
+    with FlopCounterMode(display=False) as counter:
+        built.network(torch.zeros(1, 1, 8, 8))
+    assert built.flops == counter.get_total_flops()
+    assert sum(layer.parameters for layer in built.layers) == built.parameters
+    (rest,) = (layer for layer in built.layers if layer.is_rest)
+    assert (rest.path, rest.description, rest.parameters, rest.flops) == ("features.0", "forgetful", 144, 18432)
+
+
+@pytest.mark.parametrize("name", ["starter/residual", "starter/squeeze_excitation", "starter/default"])
+def test_blocks_that_tell_of_all_have_no_rest(name: str) -> None:
+    spec = resolve(name)
+    built = construct(spec, (1, 8, 8), 10, seed=0, registry=default_registry())
+    assert not any(layer.is_rest for layer in built.layers)

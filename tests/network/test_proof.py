@@ -228,6 +228,7 @@ PLACES = {
     "initializer": "network.",
     "augmentation": "training.",
     "gradient": "training.",
+    "prediction": "evaluation.",
 }
 VARIANTS = [
     (kind, name)

@@ -7,10 +7,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta, kstest
 
-from zoo_plugins.augmentations import cutout, horizontal_flip, none, translate
+from zoo_plugins import augmentations
+from zoo_plugins.augmentations import (
+    alternating_flip,
+    cutmix,
+    cutout,
+    horizontal_flip,
+    mixup,
+    none,
+    random_erasing,
+    translate,
+)
+from zoo_plugins.trivial_augment import trivial_augment
 
-RANDOM = [horizontal_flip, translate, cutout]
+RANDOM = [horizontal_flip, translate, cutout, random_erasing]
 seeds = st.integers(0, 2**31)
 sides = st.integers(2, 7)
 
@@ -150,3 +162,88 @@ def test_draws_come_from_the_given_generator_only(augmentation):
 def test_no_value_is_read_on_the_host(augmentation):
     """Tensors on the meta device have no values: reading one, as boolean indexing does too, is an error there."""
     assert augmentation(torch.empty(16, 3, 9, 9, device="meta"), seeded(0)).shape == (16, 3, 9, 9)
+
+
+def shares(count, classes=3):
+    return torch.eye(classes, dtype=torch.float64)[torch.arange(count) % classes]
+
+
+def test_alternating_flip_shows_each_image_both_ways_in_two_epochs():
+    images, indices = distinct(1000, 2, 3), torch.arange(5000, 6000)
+    epochs = [alternating_flip(images, indices, torch.tensor(epoch)) for epoch in (1, 2, 3)]
+    assert_each_is_one_of(epochs[0], [images, images.flip(3)])
+    assert torch.equal(epochs[1], epochs[0].flip(3))
+    assert torch.equal(epochs[2], epochs[0])
+    flipped = (epochs[0] != images).flatten(1).any(1)
+    assert within_bounds(flipped.sum().item(), 1000, 0.5)
+    assert within_bounds((flipped[1:] == flipped[:-1]).sum().item(), 999, 0.5), "neighbours must not be tied"
+    assert torch.equal(alternating_flip(images.flip(0), indices.flip(0), torch.tensor(1)).flip(0), epochs[0])
+
+
+def test_mixup_mixes_images_and_labels_alike():
+    images, labels = distinct(6, 3, 4), shares(6)
+    mixed, soft = mixup(images, labels, seeded(0))
+    share = ((mixed - images.roll(1, 0)) / (images - images.roll(1, 0))).unique()
+    torch.testing.assert_close(share, share.mean().expand_as(share))
+    expected = share.mean() * labels + (1 - share.mean()) * labels.roll(1, 0)
+    torch.testing.assert_close(soft, expected)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+def test_mixup_draws_its_share_from_beta(alpha):
+    generator = seeded(0)
+    drawn = [mixup(distinct(2, 1, 1), shares(2), generator, alpha=alpha)[1][0, 0].item() for _ in range(1000)]
+    assert kstest(drawn, beta(alpha, alpha).cdf).pvalue > 0.001
+
+
+def test_cutmix_is_that_of_torchvision():
+    """Given the draws that it makes: a share, and the centre of the rectangle."""
+    images, labels = distinct(6, 9, 12), shares(6)
+    for seed in range(20):
+        generator = seeded(seed)
+        share = torch._sample_dirichlet(torch.ones(2, dtype=torch.float64), generator)[0].item()
+        row, column = (torch.randint(side, (1,), generator=generator).item() for side in (9, 12))
+        tall, wide = (int(0.5 * np.sqrt(1 - share) * side) for side in (9, 12))
+        expected = images.clone()
+        inside = slice(max(row - tall, 0), row + tall), slice(max(column - wide, 0), column + wide)
+        expected[:, :, *inside] = images.roll(1, 0)[:, :, *inside]
+        kept = 1 - (expected != images)[0, 0].double().mean()
+        cut, soft = cutmix(images, labels, seeded(seed))
+        assert torch.equal(cut, expected)
+        torch.testing.assert_close(soft, kept * labels + (1 - kept) * labels.roll(1, 0), rtol=0, atol=1e-12)
+
+
+def test_random_erasing_paints_one_rectangle_of_the_stated_share():
+    images = distinct(500, 20, 30, channels=1)
+    erased = random_erasing(images, seeded(0), smallest=0.1, largest=0.3, fill=1.0) == 1
+    painted = erased.flatten(1).any(1)
+    assert within_bounds(painted.sum().item(), 500, 0.5)
+    for mask in erased[painted, 0]:
+        tall, wide = mask.any(1).sum(), mask.any(0).sum()
+        assert mask.sum() == tall * wide, "it is no rectangle"
+        assert 0.08 < mask.double().mean() < 0.33
+        assert 0.25 < tall / wide < 4
+    other = random_erasing(images, seeded(0), smallest=0.1, largest=0.3)
+    assert torch.equal((other != images), erased), "random pixels stand where the grey did"
+    assert torch.equal(random_erasing(images, seeded(0), probability=0.0), images)
+
+
+def test_random_erasing_refuses_an_empty_range():
+    with pytest.raises(ValueError, match=r"smallest = 0.5 must be at most largest = 0.4"):
+        random_erasing(distinct(1, 4, 4), seeded(0), smallest=0.5)
+
+
+@pytest.mark.parametrize("augmentation", [mixup, cutmix, trivial_augment, alternating_flip])
+def test_no_value_is_read_on_the_host_with_labels_or_indices_either(augmentation, monkeypatch):
+    # torch has no shape of a Dirichlet draw without values.
+    monkeypatch.setattr(augmentations, "_beta", lambda alpha, images, generator: torch.empty((), device="meta"))
+    images = torch.empty(16, 3, 9, 9, device="meta")
+    if augmentation in (mixup, cutmix):
+        made, labels = augmentation(images, torch.empty(16, 4, device="meta"), seeded(0))
+        assert labels.shape == (16, 4)
+    elif augmentation is alternating_flip:
+        indices = torch.empty(16, dtype=torch.int64, device="meta")
+        made = augmentation(images, indices, torch.empty((), dtype=torch.int64, device="meta"))
+    else:
+        made = augmentation(images, seeded(0))
+    assert made.shape == images.shape

@@ -115,3 +115,32 @@ def test_equal_classes_have_equal_weights():
         cross_entropy(logits, labels, sizes, class_weights="balanced", label_smoothing=0.1),
         cross_entropy(logits, labels, label_smoothing=0.1),
     )
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, cross_entropy_of_softmax])
+@settings(deadline=None, max_examples=25)
+@given(batches())
+def test_shares_of_one_class_are_that_class_and_a_loss_is_linear_in_them(loss, batch):
+    logits, labels = map(torch.from_numpy, batch)
+    shares = torch.eye(logits.shape[1], dtype=torch.float64)
+    torch.testing.assert_close(loss(logits, shares[labels]), loss(logits, labels))
+    others = labels.roll(1)
+    mixed = loss(logits, 0.3 * shares[labels] + 0.7 * shares[others])
+    torch.testing.assert_close(mixed, 0.3 * loss(logits, labels) + 0.7 * loss(logits, others))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_balanced_shares_are_linear_too(smoothing):
+    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sizes = torch.tensor([5.0, 1.0, 3.0], dtype=torch.float64)
+    labels = torch.arange(6) % 3
+
+    def of(labels):
+        return cross_entropy(logits, labels, sizes, label_smoothing=smoothing, class_weights="balanced")
+
+    shares = torch.eye(3, dtype=torch.float64)
+    torch.testing.assert_close(of(shares[labels]), of(labels))
+    mixed = of(0.3 * shares[labels] + 0.7 * shares[labels.roll(1)])
+    torch.testing.assert_close(mixed, 0.3 * of(labels) + 0.7 * of(labels.roll(1)))
+    with pytest.raises(ValueError, match="class weights need the sizes of the classes"):
+        cross_entropy(logits, shares[labels], class_weights="balanced")

@@ -289,7 +289,7 @@ def test_rows_are_sorted_best_or_smallest_first(sort: str) -> None:
         runs[0], epochs=(*runs[0].epochs, EpochRecord(3, 0.1, 9.0, 0.1, runs[0].epochs[-1].evaluations))
     )
     expected = {"measure": ["b", "c", "a"], "diverged": ["b", "c", "a"], "failed": ["c", "b", "a"]}
-    expected |= {column: ["b", "c", "a"] for column in ("validation", "reference-time")}  # none has the figure
+    expected |= {column: ["b", "c", "a"] for column in ("validation", "reference-time", "target")}  # none has it
     assert names(runs, sort=sort) == expected.get(sort, ["a", "b", "c"])
 
 

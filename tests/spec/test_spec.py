@@ -90,7 +90,9 @@ def test_every_default_is_written_out(registry: Registry) -> None:
         "mean": 0.5,
         "std": 1.0,
     }
-    assert tree["evaluation"] == {"every": 1, "measure": "final"}
+    expected = {"every": 1, "measure": "final", "prediction": {"name": "plain"}, "keep": "last", "stop": None}
+    expected |= {"train": "last", "target": None}
+    assert tree["evaluation"] == expected
 
 
 TOML = """
@@ -458,6 +460,7 @@ OTHER_VALUES: dict[str, Any] = {
     "network.classifier.0.order": ["linear"],
     "network.classifier": [],
     "network.initializer": "he",
+    "network.output": {"bias": False},
     "training.epochs": 2,
     "training.steps": 9,
     "training.accumulate": 2,
@@ -473,6 +476,7 @@ OTHER_VALUES: dict[str, Any] = {
     "training.warmup": 0.5,
     "training.loss": "multi_margin",
     "training.augmentation": ["horizontal_flip"],
+    "training.averaging": "ema",
     "data.resize": 16,
     "data.fit": "pad",
     "data.skip_damaged": True,
@@ -485,6 +489,9 @@ OTHER_VALUES: dict[str, Any] = {
     "data.std": 0.5,
     "evaluation.every": 2,
     "evaluation.measure": "eq2425",
+    "evaluation.prediction": "flip",
+    "evaluation.keep": "best",
+    "evaluation.stop": {"patience": 3},
 }
 WHOLE = {
     "network": {"architecture": "cifar_resnet"},
@@ -503,7 +510,7 @@ OTHER_WHOLES: dict[str, Any] = {
     "network.replace.places": [{"at": "layer4.*", "filter": "conv"}],
     "network.weights": "file:weights.safetensors",
 }
-NOT_IN_THE_IDENTITY = {"name", "description", "reference", "data.dataset"}
+NOT_IN_THE_IDENTITY = {"name", "description", "reference", "data.dataset", "train", "target"}
 
 
 @pytest.mark.parametrize(
@@ -533,9 +540,15 @@ def test_a_value_was_tried_for_each_field() -> None:
             assert field.name in stated, f"no test says whether {cls.__name__}.{field.name} goes into the identity"
 
 
+def test_what_is_only_recorded_does_not_go_into_the_identity(registry: Registry) -> None:
+    spec = structure(FULL, "test", registry)
+    for change in ({"evaluation.train": "every"}, {"evaluation.target": 0.9}):
+        assert paths.apply(spec, change, registry).identity == spec.identity
+
+
 def test_name_description_reference_and_data_set_do_not_go_into_the_identity(registry: Registry) -> None:
     identity = structure(FULL, "test", registry).identity
-    for key in sorted(NOT_IN_THE_IDENTITY - {"name"}):
+    for key in sorted(NOT_IN_THE_IDENTITY - {"name", "train", "target"}):
         tree = json.loads(json.dumps(FULL))
         place, _, last = key.rpartition(".")
         (tree[place] if place else tree)[last] = {"reference": {"source": "somebody"}}.get(key, "cifar10")

@@ -710,7 +710,7 @@ def shifts(logits, labels):
     return loss
 
 
-@breaks("loss", "deterministic", "mean_over_batch", "gradient")
+@breaks("loss", "deterministic", "mean_over_batch", "soft_labels", "gradient")
 def noisy(logits, labels):
     """Adds noise of its own, which spoils every comparison."""
     generator = torch.Generator()
@@ -723,6 +723,18 @@ def draws_too(logits, labels):
     """Draws a number that it does not need."""
     torch.rand(())
     return F.cross_entropy(logits, labels)
+
+
+@breaks("loss", "soft_labels")
+def argmax_of_shares(logits, labels):
+    """Takes shares of classes for logits of its own."""
+    return F.cross_entropy(logits, labels if labels.dim() == 1 else labels.softmax(1))
+
+
+@breaks("augmentation", "form_kept")
+def more_than_all(images, labels):
+    """Makes labels whose shares do not sum to 1."""
+    return images, labels * 2
 
 
 @breaks("augmentation", "form_kept")

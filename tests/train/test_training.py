@@ -152,12 +152,12 @@ def test_one_step_equals_a_plain_step(train, data):
 
 def test_an_incomplete_last_batch_is_kept(train, data):
     batches = list(train().batches(1))
-    assert [len(labels) for _, labels in batches] == [5, 5, 5, 5, 3]
-    assert torch.equal(torch.cat([images for images, _ in batches]), data.train.images), "it must be in file order"
+    assert [len(labels) for _, labels, _ in batches] == [5, 5, 5, 5, 3]
+    assert torch.equal(torch.cat([images for images, _, _ in batches]), data.train.images), "it must be in file order"
 
 
 def test_an_epoch_shuffles_all_images_anew(train, data):
-    orders = [torch.cat([images for images, _ in train(SHUFFLE).batches(epoch)]) for epoch in (1, 2)]
+    orders = [torch.cat([images for images, _, _ in train(SHUFFLE).batches(epoch)]) for epoch in (1, 2)]
     assert not torch.equal(*orders)
     for images in orders:
         assert sorted(images.sum((1, 2, 3)).tolist()) == sorted(data.train.images.sum((1, 2, 3)).tolist())
@@ -234,7 +234,7 @@ def test_the_same_run_twice_is_the_same_bit_for_bit(train, sets):
 
 def test_another_seed_is_another_run(train):
     assert not torch.equal(weights(train()), weights(train(seed=1)))
-    order = [torch.cat([labels for _, labels in train(SHUFFLE, seed=seed).batches(1)]).tolist() for seed in (0, 1)]
+    order = [torch.cat([labels for _, labels, _ in train(SHUFFLE, seed=seed).batches(1)]).tolist() for seed in (0, 1)]
     assert order[0] != order[1]
 
 
@@ -302,7 +302,7 @@ def test_the_global_generator_is_left_as_it_was(train):
 @pytest.mark.parametrize("validation", [0, 9])
 def test_counts_are_those_of_the_predictions(train, validation):
     data = made_data(validation=validation)
-    training = train(on=data)
+    training = train({"evaluation.train": "every"}, on=data)
     parts = {"train": data.train, "test": data.test} | ({"validation": data.validation} if validation else {})
     for record in training.epochs():
         assert record.evaluations.keys() == parts.keys()
@@ -346,7 +346,7 @@ def test_the_eq2425_measure_is_the_mean_over_batches_and_epochs(train, data, bat
 
 
 def test_only_the_eq2425_measure_has_batch_recalls(train):
-    assert [e.batch_recall for e in train().evaluate(1).values()] == [None, None]
+    assert [e.batch_recall for e in train({"evaluation.train": "every"}).evaluate(1).values()] == [None, None]
 
 
 @pytest.mark.parametrize(("every", "evaluated"), [(0, [5]), (1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (9, [5])])
@@ -412,7 +412,7 @@ def test_an_estimate_leaves_out_the_first_calls(registry, data, monkeypatch):
     monkeypatch.setattr(Training, "predict", taking("predict", 17))
     spec = small(registry, sets={"training.epochs": 4, "evaluation.every": 2})
     training = Training(spec, 0, data, device="cpu", registry=registry)
-    assert training.estimate() == 4 * 5 * 2 + 2 * (23 + 17) * (17 / 17)
+    assert training.estimate() == 4 * 5 * 2 + (2 * 17 + 23) * (17 / 17)
 
 
 def test_parameters_and_flops(train):
@@ -437,7 +437,7 @@ ONE_STEP = {"training.epochs": 1, "training.batch_size": 100}
 
 def test_the_last_step_is_judged_by_what_the_network_predicts_from(train):
     optimizer = {"name": "sgd", "learning_rate": 1e38}
-    what = r"the logits of \d+ of 23 training images are not finite"
+    what = r"the logits of \d+ of 17 test images are not finite"
     with pytest.raises(DivergedError, match=rf"^diverged at epoch 1: {what}$"):
         list(train({**ONE_STEP, "training.optimizer": optimizer}).epochs())
 
@@ -512,6 +512,15 @@ def test_the_data_set_of_the_plugin_is_learned(registry):
     *_, last = training.epochs()
     assert metrics.accuracy(last.evaluations["test"].confusion) > 0.9
     assert attrs.asdict(last)["loss"] < 0.5
+
+
+def test_a_prediction_makes_the_logits_that_are_counted(train, data):
+    training = train({"evaluation.prediction": "flip", "training.epochs": 5})
+    list(training.epochs())
+    pixels = data.test.images.float() / 255 - 0.5
+    with torch.no_grad():
+        mean = (training.network.eval()(pixels) + training.network(pixels.flip(3))) / 2
+    assert torch.equal(training.predict(data.test.images), mean.argmax(1))
 
 
 BALANCED = {**SHUFFLE, "training.sampling": "balanced"}

@@ -174,7 +174,8 @@ class _Books:
                 told = self._epochs.get(key, 0)
                 epochs = planned_epochs(run.spec["training"]) or max(1, told)
                 over = run.status in ("finished", "diverged", "failed")
-                if not over or (run.status == "finished" and told != epochs):
+                enough = 0 < told <= epochs if run.spec["evaluation"].get("stop") else told == epochs
+                if not over or (run.status == "finished" and not enough):
                     raise self._broken(run, f"ended as {run.status} after {told} of {epochs} epochs")
                 # Of this process, which was commanded: a worker has been started by it.
                 about = {"runs_at_once": str(self._at_once.get(key, 1)), "command": command(), **self._asked}

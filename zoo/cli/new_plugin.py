@@ -20,7 +20,7 @@ from zoo.registry.hookspecs import KINDS
 
 TEMPLATES = Path(__file__).parents[1] / "templates/new_plugin"
 
-WITHOUT_MODULE = ("initializer", "schedule", "loss", "augmentation", "gradient")
+WITHOUT_MODULE = ("initializer", "schedule", "loss", "augmentation", "gradient", "averaging", "prediction")
 """Kinds whose variant is one function, with nothing behind it."""
 
 BENCHMARK = {
@@ -38,6 +38,8 @@ BENCHMARK = {
     "loss": "--vary loss=cross_entropy,{name} --seeds 10",
     "augmentation": "--vary training.augmentation=none,{name} --seeds 10",
     "gradient": "--vary training.gradient=none,{name} --seeds 10",
+    "averaging": "--vary averaging=none,{name} --seeds 10",
+    "prediction": "--vary prediction=plain,{name} --seeds 10",
     "dataset": "--data {name}",
     "executor": "--executor {name} --seeds 2",
 }

@@ -16,6 +16,8 @@ from zoo.report.text import counted, quantity, seed_span, with_interval
 from zoo.spec import DataSpec, Spec
 from zoo.spec.length import in_words
 from zoo.statistics.intervals import mean_interval
+from zoo.study.measure import kept_epoch
+from zoo.train.metrics import measure_of
 from zoo.train.run import Run
 
 _PARTS = ("validation", "test")
@@ -138,11 +140,15 @@ def _recall(chosen: Chosen) -> str:
         "test": f"the one of highest recall on the test images, seed {run.key.seed}",
     }[chosen.selected_on]
     notes = [
-        f"Macro recall after the last epoch; ± is half a 95% interval (Student's t) over {counted(len(seeds), 'seed')} "
+        f"Macro recall after {_KEPT[measure_of(run.spec) == 'best']}; ± is half a 95% interval (Student's t) over "
+        f"{counted(len(seeds), 'seed')} "
         f"({seed_span(seeds)}). It is about the seed, not about other images. This network is {how}."
     ]
     notes += [chosen.remark] if chosen.remark else []
     return "\n".join(rows) + "\n\n" + "\n\n".join(map(markdown, notes))
+
+
+_KEPT = {False: "the last epoch", True: "the epoch that was best on the validation part"}
 
 
 def _data(run: Run, data: Dataset) -> str:
@@ -154,10 +160,11 @@ def _data(run: Run, data: Dataset) -> str:
 
 
 def _training(chosen: Chosen, registry: Registry) -> str:
-    run, provenance = chosen.run, chosen.run.provenance
+    run, provenance, kept = chosen.run, chosen.run.provenance, kept_epoch(chosen.run)
     facts = {
         "seed": run.key.seed,
         "trained for": in_words(run.spec["training"]),
+        "epoch that was kept": "the last" if kept is None or kept is run.epochs[-1] else kept.epoch,
         "precision": run.key.precision,
         "parameters": f"{run.parameters:,}",
         "FLOPs of one image's forward pass": quantity(run.flops),

@@ -22,7 +22,7 @@ from zoo.report.text import counted, seed_span
 from zoo.spec import Spec, structure
 from zoo.spec.length import in_words
 from zoo.spec.resolve import resolve
-from zoo.study.measure import epoch_recall
+from zoo.study.measure import epoch_recall, kept_epoch
 from zoo.train.run import Run
 
 Kind = tuple[str, str, str]
@@ -62,7 +62,8 @@ class Chosen:
 
 def final_recall(run: Run, part: str) -> float:
     """Return macro recall of the network that came out of a run, NaN where the part was not evaluated."""
-    return epoch_recall(run.epochs[-1], part)
+    kept = kept_epoch(run)
+    return math.nan if kept is None else epoch_recall(kept, part)
 
 
 def stored_runs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from zoo.registry import Registry, default_registry
 from zoo.spec import Spec, canonical_json, structure
 from zoo.train import streams
 from zoo.train.run import Run
-from zoo.train.training import Training, pixel_statistics
+from zoo.train.training import Training, pixel_statistics, prediction
 
 METADATA = "zoo"
 """The key of an exported file's metadata that a `Description` stands under."""
@@ -28,7 +28,7 @@ _VERSION = 1
 
 
 class Classifier(nn.Module):
-    """A network with the normalization that it was trained with.
+    """A network with the normalization that it was trained with, and what it is asked about an image.
 
     It takes uint8 images of shape (batch, channels, height, width), with pixels from 0 to 255 as they are stored and of
     the size that it was trained on, and returns logits of shape (batch, classes) in float32. The pixels are divided by
@@ -40,6 +40,7 @@ class Classifier(nn.Module):
         std: that they are divided by then, (channels, 1, 1).
         classes: the name of each class, in the order of the logits.
         shape: (channels, height, width) of the images.
+        prediction: what makes logits of `images`, pixels in [0, 1], by the network's pass, `forward`.
     """
 
     mean: Tensor
@@ -52,9 +53,10 @@ class Classifier(nn.Module):
         std: Tensor,
         classes: tuple[str, ...],
         shape: tuple[int, int, int],
+        prediction: Callable[..., Tensor],
     ) -> None:
         super().__init__()
-        self.network, self.classes, self.shape = network, classes, shape
+        self.network, self.classes, self.shape, self.prediction = network, classes, shape, prediction
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
 
@@ -69,7 +71,9 @@ class Classifier(nn.Module):
                 f"expected uint8 images of shape (batch, {', '.join(map(str, self.shape))}), with pixels from 0 to "
                 f"255; got {images.dtype} of shape {tuple(images.shape)}"
             )
-        pixels = images.to(torch.float32).div(255)
+        return self.prediction(forward=self._logits, images=images.to(torch.float32).div(255))
+
+    def _logits(self, pixels: Tensor) -> Tensor:
         logits: Tensor = self.network(pixels.sub(self.mean).div(self.std))
         return logits
 
@@ -120,7 +124,7 @@ def describe(training: Training, run: Run) -> tuple[Classifier, Description]:
     data = training.dataset
     network = training.network.to("cpu", torch.float32).to(memory_format=torch.contiguous_format)
     mean, std = (v.to("cpu", torch.float32) for v in pixel_statistics(training.spec, data.train.images))
-    classifier = Classifier(network, mean, std, data.classes, data.shape).eval()
+    classifier = Classifier(network, mean, std, data.classes, data.shape, training.prediction).eval()
     description = Description(
         name=run.name,
         spec=run.spec,
@@ -224,7 +228,14 @@ def restored(description: Description, tensors: Mapping[str, Tensor], registry: 
     except ZooError as error:
         raise ZooError(f"{where}: its network cannot be built here: {error}") from error
     blank = torch.zeros(description.input_shape[0], 1, 1)
-    classifier = Classifier(built.network, blank, blank.clone(), description.classes, description.input_shape)
+    classifier = Classifier(
+        built.network,
+        blank,
+        blank.clone(),
+        description.classes,
+        description.input_shape,
+        prediction(spec, registry),
+    )
     try:
         classifier.load_state_dict(dict(tensors))
     except RuntimeError as error:

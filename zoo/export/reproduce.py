@@ -9,6 +9,7 @@ from zoo.errors import PluginError, ZooError, option
 from zoo.export.errors import ExportError
 from zoo.registry import Registry
 from zoo.spec import Spec
+from zoo.study.measure import kept_epoch
 from zoo.train.engines.gate import one_line
 from zoo.train.machine import choose_device, make_deterministic, provenance
 from zoo.train.precision import set_policy
@@ -44,7 +45,7 @@ def train_again(
     registry: Registry,
     watch: Callable[[], None] = lambda: None,
 ) -> Training:
-    """Train a run of the ledger again, step by step, and return it with its network.
+    """Train a run of the ledger again, step by step, and return it with the network that came of it.
 
     Args:
         run: the run with its epochs.
@@ -55,16 +56,16 @@ def train_again(
         watch: is called after each epoch.
 
     Raises:
-        ExportError: the last epoch's confusion matrices are not those in the ledger.
+        ExportError: the kept epoch's confusion matrices are not those in the ledger.
         PluginError: a layer raised.
     """
     make_deterministic(device)
     set_policy(run.key.precision)
-    last: EpochRecord | None = None
+    records: list[EpochRecord] = []
     try:
         training = Training(spec, run.key.seed, data, device=device, registry=registry, precision=run.key.precision)
         for record in training.epochs():
-            last = record
+            records.append(record)
             watch()
     except DivergedError as error:
         raise ExportError(_otherwise(run, device, f"it {error}")) from None
@@ -72,10 +73,12 @@ def train_again(
         raise
     except Exception as error:
         raise PluginError(f"{spec.name}: it cannot be trained: a layer raised {one_line(error)}") from error
-    assert last is not None
-    before = run.epochs[-1].evaluations
-    if any(last.evaluations[part].confusion != evaluation.confusion for part, evaluation in before.items()):
-        raise ExportError(_otherwise(run, device, _counted_otherwise(last, run.epochs[-1])))
+    before = kept_epoch(run)
+    assert before is not None
+    now = records[before.epoch - 1] if before.epoch <= len(records) else records[-1]
+    if any(now.evaluations[part].confusion != evaluation.confusion for part, evaluation in before.evaluations.items()):
+        raise ExportError(_otherwise(run, device, _counted_otherwise(now, before)))
+    training.conclude()
     return training
 
 

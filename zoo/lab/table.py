@@ -209,7 +209,8 @@ class Table:
 
         Args:
             specs: whose curves; all when left out.
-            part: of the data; the validation part where all runs have one, else the test part, when left out.
+            part: of the data; the validation part where all runs have one, else the test part, when left out. The
+                training part has one point, unless specs say `evaluation.train = "every"`.
             ax: where to draw; new axes when left out.
 
         Raises:

@@ -77,6 +77,8 @@ def train(spec: Spec, seed: int, *, device: str, precision: Precision, registry:
                 raise ZooError(f"{spec.name} seed {seed}: {error}") from error
         if record is None:
             return
+        if training.is_over(record.epoch):
+            training.conclude()
         training.network.eval()
         yield TrainedEpoch(
             epoch=record.epoch,

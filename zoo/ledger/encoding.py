@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zoo.errors import DataError
-from zoo.train.metrics import macro_recall, recall_over_epochs
+from zoo.train.metrics import best_epoch, macro_recall, measure_of, recall_over_epochs
 from zoo.train.run import Confusion, EpochRecord, Evaluation, Run, RunKey
 
 KEY_COLUMNS = ("spec_digest", "seed", "dataset_digest", "source_digest", "precision")
@@ -37,7 +37,7 @@ def identifying(run: Run) -> dict[str, Any]:
         "seed_number": seed_number(run.key.seed),
         "name": run.name,
         "dataset": run.dataset,
-        "measure": measure(run.spec),
+        "measure": measure_of(run.spec),
         "spec": as_json(run.spec),
     }
 
@@ -59,13 +59,6 @@ def outcome(run: Run) -> dict[str, Any]:
 def seed_number(seed: int) -> int | None:
     """Return a seed as SQLite's integers can hold it, if they can."""
     return seed if -_LARGEST <= seed <= _LARGEST else None
-
-
-def measure(spec: Mapping[str, Any]) -> str:
-    """Return the measure of recall that a spec asks for."""
-    evaluation = spec.get("evaluation")
-    named = evaluation.get("measure") if isinstance(evaluation, Mapping) else None
-    return named if isinstance(named, str) else "final"
 
 
 def provenance_columns(provenance: Mapping[str, Any]) -> dict[str, str | None]:
@@ -113,11 +106,15 @@ def summary(connection: sqlite3.Connection, run: int, measured_by: str) -> dict[
     epochs = connection.execute(
         "SELECT loss, seconds_training, seconds_evaluation FROM epoch WHERE run = ? ORDER BY epoch", [run]
     ).fetchall()
-    parts: dict[str, list[tuple[float | None, float | None]]] = {}
-    for part, recall, batch_recall in connection.execute(
-        "SELECT part, recall, batch_recall FROM evaluation WHERE run = ? ORDER BY epoch", [run]
+    parts: dict[str, list[tuple[int, float | None, float | None]]] = {}
+    for part, *evaluated in connection.execute(
+        "SELECT part, epoch, recall, batch_recall FROM evaluation WHERE run = ? ORDER BY epoch", [run]
     ):
-        parts.setdefault(part, []).append((recall, batch_recall))
+        parts.setdefault(part, []).append(tuple(evaluated))
+    if measured_by == "best":
+        validation = {epoch: recall for epoch, recall, _ in parts.get("validation", ()) if recall is not None}
+        kept = best_epoch(validation)
+        parts = {part: [row for row in rows if row[0] == kept] for part, rows in parts.items()}
     return {
         "epochs": len(epochs),
         "loss": epochs[-1][0] if epochs else None,
@@ -127,12 +124,12 @@ def summary(connection: sqlite3.Connection, run: int, measured_by: str) -> dict[
     }
 
 
-def _over_epochs(evaluated: Sequence[tuple[float | None, float | None]], measured_by: str) -> float | None:
+def _over_epochs(evaluated: Sequence[tuple[int, float | None, float | None]], measured_by: str) -> float | None:
     if not evaluated:
         return None
-    last = evaluated[-1][0]
+    last = evaluated[-1][1]
     recall = recall_over_epochs(
-        measured_by, lambda: math.nan if last is None else last, [batch_recall for _, batch_recall in evaluated]
+        measured_by, lambda: math.nan if last is None else last, [batch_recall for *_, batch_recall in evaluated]
     )
     return recall if math.isfinite(recall) else None
 

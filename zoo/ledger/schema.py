@@ -11,11 +11,11 @@ from zoo.ledger.encoding import (
     KEY_COLUMNS,
     UNREADABLE,
     evaluation_rows,
-    measure,
     provenance_columns,
     seed_number,
     summary,
 )
+from zoo.train.metrics import measure_of
 from zoo.train.run import EpochRecord, Evaluation
 
 APPLICATION_ID = int.from_bytes(b"zool")
@@ -227,7 +227,7 @@ def _new_columns(old: sqlite3.Row) -> dict[str, Any]:
         number = None
     return {
         "seed_number": number,
-        "measure": measure(_mapping(old["spec"])),
+        "measure": measure_of(_mapping(old["spec"])),
         **provenance_columns(_mapping(old["provenance"])),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from torch import nn
 from zoo.errors import BuildError
 from zoo.network.architecture import Whole
 from zoo.network.initializing import initialize
-from zoo.network.layers import Built, Layer, Shape, blaming, check_contract, made, probe, trainable
+from zoo.network.layers import Built, Layer, ScaledLinear, Shape, blaming, check_contract, made, probe, trainable
 from zoo.network.memory import MemoryLimit
 from zoo.registry import Registry, default_registry
 from zoo.registry.options import Choice
-from zoo.spec import Block, Dense, Spec
+from zoo.spec import Block, Dense, Output, Spec
 from zoo.spec.resolve import resolve
 from zoo.train import streams
 
@@ -69,7 +69,7 @@ def _construct(builder: _Builder, spec: Spec, input_shape: tuple[int, int, int],
         builder.standing = {"index": index, "count": len(spec.network.classifier)}
         module, shape = builder.dense(dense, shape, f"network.classifier[{index}]", f"classifier.{index}")
         classifier.append(module)
-    output, _ = builder.linear(shape, classes, "output")
+    output, _ = builder.linear(shape, classes, "output", spec.network.output)
     parts = {"features": nn.Sequential(*features), "flatten": nn.Flatten()}
     if classifier:
         parts["classifier"] = nn.Sequential(*classifier)
@@ -166,11 +166,20 @@ class _Builder:
             check_contract(choice.kind, shape, after, supplied.get("filters"))
             return module, after
 
-    def linear(self, shape: Shape, units: int, path: str) -> tuple[nn.Module, Shape]:
-        self.memory.what = f"{self.name}: {path}: linear({units})"
+    def linear(self, shape: Shape, units: int, path: str, output: Output | None = None) -> tuple[nn.Module, Shape]:
+        output = output or Output()
+        without_bias, scaled = (
+            "" if output.bias else ", no bias",
+            "" if output.scale == 1 else f", times {output.scale:g}",
+        )
+        description = f"linear({units}{without_bias}{scaled})"
+        self.memory.what = f"{self.name}: {path}: {description}"
         with streams.seeded(self.seed, "initialization", path):
-            module = nn.Linear(shape[0], units)
-            return module, self.note(module, f"linear({units})", shape, path)
+            if output.scale == 1:
+                module = nn.Linear(shape[0], units, bias=output.bias)
+            else:
+                module = ScaledLinear(shape[0], units, bias=output.bias, scale=output.scale)
+            return module, self.note(module, description, shape, path)
 
     def dense(self, spec: Dense, shape: Shape, place: str, path: str) -> tuple[nn.Module, Shape]:
         modules: OrderedDict[str, nn.Module] = OrderedDict()
@@ -190,9 +199,29 @@ class _Builder:
             blaming(what := f"{self.name}: {place}.block: {choice}", variant.plugin, shape),
             streams.seeded(self.seed, "initialization", path),
         ):
+            noted = len(self.layers)
             module = made(what, variant, choice.values(), shape=shape, parts=parts, **self.standing)
             self.memory.what = what
-            return module, probe(module, shape)[0]
+            after, flops = probe(module, shape)
+            self._note_rest(module, str(choice), shape, after, path, flops, self.layers[noted:])
+            return module, after
+
+    def _note_rest(
+        self,
+        module: nn.Module,
+        description: str,
+        before: Shape,
+        after: Shape,
+        path: str,
+        flops: int,
+        noted: Sequence[Layer],
+    ) -> None:
+        """List what a block does beyond the layers that it told of, so that the network's count is all of it."""
+        # Weights that several parts share are counted once in the module.
+        parameters = max(0, trainable(module) - sum(layer.parameters for layer in noted))
+        flops -= sum(layer.flops for layer in noted)
+        if parameters or flops:
+            self.layers.append(Layer(path, description, before, after, parameters, flops, is_rest=True))
 
     def initialize(self, network: nn.Module, choice: Choice) -> None:
         variant = self.registry.variant("initializer", choice.name)

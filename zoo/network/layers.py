@@ -26,7 +26,10 @@ Shape = tuple[int, ...]
 
 @attrs.frozen
 class Layer:
-    """One built part; `parameters` and `flops` are counted as `Built` counts them."""
+    """One built part; `parameters` and `flops` are counted as `Built` counts them.
+
+    Of a block, `is_rest` says that these are what it does beyond the parts that it told of.
+    """
 
     path: str
     description: str
@@ -34,6 +37,23 @@ class Layer:
     output_shape: Shape
     parameters: int
     flops: int
+    is_rest: bool = False
+
+
+class ScaledLinear(nn.Linear):
+    """A dense layer whose output is multiplied by a number."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool, scale: float) -> None:
+        super().__init__(inputs, outputs, bias=bias)
+        self.scale = scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the scaled output."""
+        return super().forward(x) * self.scale
+
+    def extra_repr(self) -> str:
+        """Describe the layer."""
+        return f"{super().extra_repr()}, scale={self.scale:g}"
 
 
 @attrs.frozen

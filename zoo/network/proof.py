@@ -218,7 +218,7 @@ class _Network:
             built = construct(spec, input_shape, classes, seed=seed, registry=registry)
         # What stays in training mode is always on.
         network = built.network.eval()
-        modules = dict(_layers(network, "", [layer.path for layer in built.layers]))
+        modules = dict(_layers(network, "", [layer.path for layer in built.layers if not layer.is_rest]))
         groups = {_group(place): network.get_submodule(_group(place)) for place in modules}
         shapes = _input_shapes(network, {**modules, **groups}, input_shape, seed)
         layers = {place: seen(module, shapes.get(place)) for place, module in modules.items()}

@@ -115,7 +115,19 @@ _KINDS = [
     VariantKind("schedule", "zoo_register_schedules", ("progress",), "factor on the learning rate over a run"),
     VariantKind("loss", "zoo_register_losses", ("logits", "labels", "class_sizes"), "what training minimizes"),
     VariantKind(
-        "augmentation", "zoo_register_augmentations", ("images", "generator"), "random change of a training batch"
+        "augmentation",
+        "zoo_register_augmentations",
+        ("images", "generator", "labels", "indices", "epoch"),
+        "random change of a training batch",
+    ),
+    VariantKind(
+        "averaging",
+        "zoo_register_averagings",
+        ("average", "weights", "step", "steps", "steps_per_epoch"),
+        "average of the weights over a run, which is evaluated in their place",
+    ),
+    VariantKind(
+        "prediction", "zoo_register_predictions", ("forward", "images"), "what a network is asked about an image"
     ),
     VariantKind("gradient", "zoo_register_gradients", ("parameters",), "change of the gradients before an update"),
     VariantKind("dataset", "zoo_register_datasets", (), "labelled images"),
@@ -227,7 +239,8 @@ def zoo_register_schedules(register: Register) -> None:
 def zoo_register_losses(register: Register) -> None:
     """Register losses: `factory(logits, labels, **options) -> Tensor`, a scalar.
 
-    `logits` is (batch, classes), `labels` is (batch,) of int64. `class_sizes`, for factories that ask for it, is
+    `logits` is (batch, classes), `labels` is (batch,) of int64; after an augmentation that changes labels it is
+    (batch, classes) of the type of the logits, shares that sum to 1. `class_sizes`, for factories that ask for it, is
     (classes,) of the type of the logits: how many training images each class has.
     """
 
@@ -238,6 +251,31 @@ def zoo_register_augmentations(register: Register) -> None:
 
     `images` is a float batch (batch, channels, height, width) with pixels from 0 to 1, on the device; every
     random draw must come from `generator`, which lives on the same device.
+
+    For factories that ask for them: `labels`, (batch, classes) of the type of the images, the share of each class in
+    each image; then images and labels are returned. `indices`, (batch,) of int64, the positions of the images within
+    the training part. `epoch`, an int64 number on the device, from 1.
+    """
+
+
+@hookspec
+def zoo_register_averagings(register: Register) -> None:
+    """Register averagings: `factory(average, weights, **options) -> None`, called after each step.
+
+    `average` and `weights` are lists of tensors alike: the floating-point parameters and buffers, averaged and as the
+    step left them; at first they are equal. It changes `average` in place, and may change `weights`; it keeps nothing
+    itself. For factories that ask for them: `step`, an int64 number on the device, from 1; `steps`, those of the whole
+    run; `steps_per_epoch`. With an option `statistics` that is "estimated" the statistics of batch normalizations are
+    estimated anew from the training images before each evaluation.
+    """
+
+
+@hookspec
+def zoo_register_predictions(register: Register) -> None:
+    """Register predictions: `factory(forward, images, **options) -> Tensor`, logits (batch, classes).
+
+    `images` is a float batch (batch, channels, height, width) with pixels from 0 to 1; `forward` maps such a batch to
+    the network's logits. An image's logits must not depend on the others of its batch.
     """
 
 

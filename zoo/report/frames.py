@@ -12,7 +12,7 @@ import numpy as np
 from zoo.errors import ZooError
 from zoo.report.table import Heading, Row, headings, rows
 from zoo.report.verdict import Judged
-from zoo.study.measure import epoch_recall, measured
+from zoo.study.measure import epoch_recall, kept_epoch, measured
 from zoo.train.run import Run, RunKey
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def rows_frame(runs: Sequence[Run], is_stale: Callable[[Run], bool]) -> pd.DataF
 
 RUN_COLUMNS = (
     "run", "spec", "seed", "dataset", "status", "test_recall", "train_recall", "validation_recall", "loss",
-    "seconds_training", "seconds_evaluation", "seconds_setup", "epochs", "parameters", "flops", "peak_memory",
-    "device_name", "precision", "started", "reason", "identity", "source", "dataset_digest",
+    "seconds_training", "seconds_evaluation", "seconds_setup", "epochs", "kept_epoch", "parameters", "flops",
+    "peak_memory", "device_name", "precision", "started", "reason", "identity", "source", "dataset_digest",
 )  # fmt: skip
 
 
@@ -55,8 +55,8 @@ def runs_frame(runs: Sequence[Run], numbers: Mapping[RunKey, int]) -> pd.DataFra
             (
                 numbers.get(run.key), run.name, run.key.seed, run.dataset, run.status, measured(run, "test"),
                 measured(run, "train"), measured(run, "validation"), run.epochs[-1].loss if run.epochs else math.nan,
-                run.seconds_training, run.seconds_evaluation, run.seconds_setup, len(run.epochs), run.parameters,
-                run.flops, run.peak_memory, run.provenance.get("device_name", ""), run.key.precision,
+                run.seconds_training, run.seconds_evaluation, run.seconds_setup, len(run.epochs), _kept(run),
+                run.parameters, run.flops, run.peak_memory, run.provenance.get("device_name", ""), run.key.precision,
                 run.provenance.get("started", ""), run.reason.partition("\n")[0], run.key.spec, run.key.source,
                 run.key.dataset,
             )
@@ -64,7 +64,12 @@ def runs_frame(runs: Sequence[Run], numbers: Mapping[RunKey, int]) -> pd.DataFra
         ],
         columns=list(RUN_COLUMNS),
     )  # fmt: skip
-    return frame.astype({"run": "Int64"})
+    return frame.astype({"run": "Int64", "kept_epoch": "Int64"})
+
+
+def _kept(run: Run) -> int | None:
+    kept = kept_epoch(run)
+    return None if kept is None else kept.epoch
 
 
 EPOCH_COLUMNS = (
@@ -93,14 +98,15 @@ def epochs_frame(runs: Sequence[Run], numbers: Mapping[RunKey, int]) -> pd.DataF
 
 
 def confusion_frame(runs: Sequence[Run], part: str, classes: Sequence[str] | None) -> pd.DataFrame:
-    """Return counts of images after the last epoch, over all runs: true classes are rows, predicted ones columns.
+    """Return counts of images after the kept epoch, over all runs: true classes are rows, predicted ones columns.
 
     Raises:
         ZooError: no run was evaluated on that part.
     """
     import pandas as pd
 
-    last = [run.epochs[-1].evaluations[part] for run in runs if run.epochs and part in run.epochs[-1].evaluations]
+    kept = [epoch for run in runs if (epoch := kept_epoch(run)) is not None]
+    last = [epoch.evaluations[part] for epoch in kept if part in epoch.evaluations]
     if not last:
         raise ZooError(f"no finished run was evaluated on the {part} part")
     counts = np.sum([np.array(evaluation.confusion) for evaluation in last], axis=0)

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from statistics import median_low
 from typing import Any
 
 import attrs
@@ -22,7 +23,8 @@ from zoo.report.labels import IN_COLUMNS, distinct
 from zoo.report.text import counted, duration, fit, quantity, seed_span, with_interval
 from zoo.statistics.intervals import mean_interval
 from zoo.study.comparable import TIMES, VERSIONS, unlike
-from zoo.study.measure import measured
+from zoo.study.measure import measured, seconds_to_target
+from zoo.train.metrics import measure_of
 from zoo.train.run import Run
 
 FORMATS = ("csv", "json", *tabulate_formats)
@@ -36,7 +38,9 @@ class Row:
     `reference_of` says of what the reference figures are; where that is not what was trained, they are None. `versions`
     names those of zoo and torch where the seeds are of several. `identity` is the spec's, `source` the digest of its
     variants' source; `stale` says that the source is not what it was, so that the same benchmark would train anew.
-    `same_as` is the row of another name whose spec is the same, so that both have the same runs.
+    `same_as` is the row of another name whose spec is the same, so that both have the same runs. `seconds_to_target` is
+    how many seconds of training it takes until half of the runs have had a validation recall of `target`, which
+    `reached` of them had; one that diverged before has not. NaN where fewer than half had it.
     """
 
     spec: str
@@ -66,6 +70,9 @@ class Row:
     note: str | None
     versions: str
     same_as: str | None = None
+    target: float | None = None
+    seconds_to_target: float = math.nan
+    reached: int = 0
 
 
 @attrs.frozen
@@ -159,6 +166,8 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
     first = runs[0]
     known = finished[0] if finished else first
     reported: Mapping[str, Any] = first.spec.get("reference") or {}
+    times = [seconds_to_target(run) for run in runs if run.status in ("finished", "diverged")]
+    to_target = median_low(times) if times else math.nan
     reference = reported if _refers(reported, runs) else {}
     return Row(
         spec=label,
@@ -180,7 +189,7 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
         runs=len(finished),
         diverged=sum(run.status == "diverged" for run in runs),
         failed=sum(run.status == "failed" for run in runs),
-        measure=first.spec["evaluation"]["measure"],
+        measure=measure_of(first.spec),
         epochs=first.spec["training"]["epochs"] or max(len(run.epochs) for run in runs),
         seeds=tuple(sorted(run.key.seed for run in runs)),
         test_recalls=test,
@@ -189,6 +198,9 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
         stale=stale,
         note=reference.get("note"),
         versions=unlike(finished, VERSIONS),
+        target=first.spec["evaluation"].get("target"),
+        seconds_to_target=to_target if math.isfinite(to_target) else math.nan,
+        reached=sum(map(math.isfinite, times)),
     )
 
 
@@ -211,6 +223,13 @@ class Column:
     order: Callable[[Row], Any]
     optional: bool = False
     number: str = ""
+
+
+def _to_target(row: Row) -> str:
+    if row.target is None:
+        return ""
+    middle = "-" if math.isnan(row.seconds_to_target) else duration(row.seconds_to_target)
+    return f"{middle} ({row.reached} of {row.runs + row.diverged})"
 
 
 COLUMNS = {
@@ -260,6 +279,9 @@ COLUMNS = {
         lambda r: duration(r.seconds_training),
         lambda r: _last(r.seconds_training),
         number="seconds_training",
+    ),
+    "target": Column(
+        "to target", _to_target, lambda r: _last(r.seconds_to_target), optional=True, number="seconds_to_target"
     ),
     "parameters": Column(
         "parameters",
@@ -370,6 +392,7 @@ def title(heading: Heading, table: Sequence[Row], *, told_apart: bool = True) ->
 
 _MEASURES = {
     "final": "macro, after the last epoch",
+    "best": "macro, after the epoch that was best on the validation part",
     "eq2425": "mean over epochs of the mean over batches of each batch's macro recall, as in the EQ2425 study",
 }
 
@@ -393,6 +416,11 @@ def _section(
         below.append("stale: the source of its variants is no longer what it was; `zoo benchmark` trains it anew")
     if any(row.same_as for row in table):
         below.append("same as: two names of one network and one training, whose runs are trained and counted once")
+    if targets := sorted({row.target for row in table if row.target is not None}):
+        below.append(
+            "to target: how long training takes until half of the runs have had a validation recall of "
+            f"{' or '.join(f'{target:g}' for target in targets)}, and how many had it at all"
+        )
     below += [f"{row.spec}: one mean over seeds of several versions: {row.versions}." for row in table if row.versions]
     if unlike_times and len(table) > 1:
         below.append(f"Training times are of runs that differ, and not to be compared: {unlike_times}.")

@@ -38,6 +38,16 @@ def chosen(name: str) -> Any:
 
 INSTEAD_OF = "instead_of"
 """Of a field that has a value in place of another: that other's name."""
+_RECORDED = "recorded"
+
+
+def recorded(default: Any) -> Any:
+    """Return a field that decides what is recorded of a run, and no figure: it is no part of identities."""
+    return attrs.field(default=default, metadata={_RECORDED: True})
+
+
+def _is_left_out(field: attrs.Attribute[Any], value: Any) -> bool:
+    return field.metadata.get(_RECORDED, False) or is_later_default(field, value)
 
 
 def later(default: Any, *, instead_of: str | None = None) -> Any:
@@ -163,11 +173,19 @@ WIDTH = "width"
 
 
 @attrs.frozen(kw_only=True)
+class Output:
+    """The last dense layer of a network of blocks: whether it has a bias, and a factor on its logits."""
+
+    bias: bool = True
+    scale: PositiveFloat = 1.0
+
+
+@attrs.frozen(kw_only=True)
 class NetworkSpec:
     """Blocks, or a whole architecture.
 
     Blocks are feature blocks, dense layers, and a last dense layer to the classes, which is always there and gives
-    logits.
+    logits; `output` says how.
     """
 
     features: tuple[Block, ...] = ()
@@ -176,6 +194,7 @@ class NetworkSpec:
     architecture: Annotated[Choice, Kind("architecture")] | None = later(None)
     replace: Replace | None = later(None)
     weights: Weights | None = later(None)
+    output: Output | None = later(None)
 
     @property
     def has_widths(self) -> bool:
@@ -210,7 +229,8 @@ class TrainingSpec:
 
     The learning rate is the optimizer's option; it rises linearly over the share `warmup` of the steps, then follows
     the schedule. An epoch has as many images as the training set: with `sampling` "once" each of them once, with
-    "balanced" drawn with replacement, a class as likely as each other and an image as each other of its class.
+    "balanced" drawn with replacement, a class as likely as each other and an image as each other of its class. What
+    `averaging` makes of the weights is evaluated and exported in their place.
 
     An update is made from the gradient of the mean loss over the images of `accumulate` batches of an epoch, of fewer
     in the last one; a step is an update. Before it the gradients are changed by `gradient`, one after another, and
@@ -226,6 +246,7 @@ class TrainingSpec:
     warmup: Fraction = 0.0
     loss: Annotated[Choice, Kind("loss")] = chosen("cross_entropy")
     augmentation: tuple[Annotated[Choice, Kind("augmentation")], ...] = ()
+    averaging: Annotated[Choice, Kind("averaging")] = later("none")
     steps: PositiveInt | None = later(None, instead_of="epochs")
     accumulate: PositiveInt = later(1)
     clip_norm: PositiveFloat | None = later(None)
@@ -274,15 +295,31 @@ class DataSpec:
 
 
 @attrs.frozen(kw_only=True)
+class Stop:
+    """When a run ends early: `patience` epochs after the best by validation recall, told in an evaluation."""
+
+    patience: PositiveInt
+
+
+@attrs.frozen(kw_only=True)
 class EvaluationSpec:
-    """When and how recall is measured.
+    """When and how recall is measured, and which epoch's network is the result.
 
     `every` is in epochs (0: only after the last). `measure` is "final" (macro recall after the last epoch) or
-    "eq2425" (mean over the evaluated epochs of the mean over batches of each batch's macro recall).
+    "eq2425" (mean over the evaluated epochs of the mean over batches of each batch's macro recall). `prediction` says
+    what the network is asked about an image, here and where it is exported. `keep` is "last", or "best" for the first
+    epoch of the highest validation recall: its network is the result, and its recall the "final" one. `stop` ends a run
+    early. `train` says whether the training images are evaluated each time, or where the result needs it only; the
+    measure "eq2425" needs it each time. `target` is the validation recall until which the seconds of training are told.
     """
 
     every: NonNegativeInt = 1
     measure: Literal["final", "eq2425"] = "final"
+    prediction: Annotated[Choice, Kind("prediction")] = later("plain")
+    keep: Literal["last", "best"] = later("last")
+    stop: Stop | None = later(None)
+    train: Literal["every", "last"] = recorded("last")
+    target: Probability | None = recorded(None)
 
 
 @attrs.frozen(kw_only=True)
@@ -317,9 +354,10 @@ class Spec:
     def identity(self) -> str:
         """The SHA-256 of all that decides the figures except the data set, which has a digest of its own.
 
-        A field or an option that was added later is left out while it has its default (`zoo.registry.options.Later`).
+        A field or an option that was added later is left out while it has its default (`zoo.registry.options.Later`),
+        and so is what decides only what is recorded.
         """
-        tree = unstructure(self, leave_out=is_later_default)
+        tree = unstructure(self, leave_out=_is_left_out)
         for name in ("name", "description", "reference"):
             del tree[name]
         del tree["data"]["dataset"]
@@ -338,7 +376,10 @@ class Spec:
         return any(group.roles for group in self.training.groups)
 
     def choices(self) -> list[Choice]:
-        """Return every choice in the spec, nested ones included."""
+        """Return every choice in the spec, nested ones included.
+
+        Those are left out that identities leave out: what was not there when runs were stored decided nothing.
+        """
         found: list[Choice] = []
 
         def collect(node: Any) -> None:
@@ -346,7 +387,8 @@ class Spec:
                 found.append(node)
                 collect(tuple(node.values().values()))
             elif attrs.has(type(node)):
-                collect(tuple(attrs.asdict(node, recurse=False).values()))
+                stated = ((field, getattr(node, field.name)) for field in attrs.fields(type(node)))
+                collect(tuple(value for field, value in stated if not is_later_default(field, value)))
             elif isinstance(node, tuple):
                 for item in node:
                     collect(item)
@@ -361,10 +403,12 @@ for _class in (
     Places,
     Replace,
     Weights,
+    Output,
     NetworkSpec,
     ParameterGroup,
     TrainingSpec,
     DataSpec,
+    Stop,
     EvaluationSpec,
     Reference,
     Spec,

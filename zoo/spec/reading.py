@@ -62,6 +62,8 @@ def _check_form(network: Mapping[str, Any], name: str) -> None:
         if network.get("weights") not in (None, NO_WEIGHTS):
             raise SpecError(f"spec {name!r}: network.weights: only an architecture starts from weights of a file")
         return
+    if network.get("output") is not None:
+        raise SpecError(f"spec {name!r}: network.output: only of blocks; an architecture makes its own logits")
     blocks = [field for field in ("features", "classifier", "defaults") if network.get(field)]
     if blocks:
         raise SpecError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from zoo.train.metrics import measure_of
 from zoo.train.run import Run
 
 RECALLS = ("data", "held out", "measure", "precision")
@@ -45,7 +46,7 @@ _CONDITIONS: Mapping[str, Callable[[Run], tuple[object, str]]] = {
         (run.spec["data"]["validation"], run.spec["data"].get("resplit", False)),
         held_out(run.spec["data"]),
     ),
-    "measure": lambda run: _twice(run.spec["evaluation"]["measure"]),
+    "measure": lambda run: _twice(measure_of(run.spec)),
     "precision": lambda run: _twice(run.key.precision),
     "zoo": _of("zoo"),
     "torch": _of("torch"),

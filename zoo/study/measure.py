@@ -16,14 +16,41 @@ def measured(run: Run, part: str) -> float:
 
     See `zoo.train.metrics.recall_over_epochs`. NaN where the part was never evaluated.
     """
-    evaluated = [epoch.evaluations[part] for epoch in run.epochs if part in epoch.evaluations]
+    measure = metrics.measure_of(run.spec)
+    epochs = [epoch for epoch in (kept_epoch(run),) if epoch] if measure == "best" else run.epochs
+    evaluated = [epoch.evaluations[part] for epoch in epochs if part in epoch.evaluations]
     if not evaluated:
         return math.nan
     return metrics.recall_over_epochs(
-        run.spec["evaluation"]["measure"],
+        measure,
         lambda: metrics.macro_recall(evaluated[-1].confusion),
         [evaluation.batch_recall for evaluation in evaluated],
     )
+
+
+def kept_epoch(run: Run) -> EpochRecord | None:
+    """Return the epoch whose network is a run's result: the last, or the best by validation recall; None without."""
+    if metrics.measure_of(run.spec) != "best":
+        return run.epochs[-1] if run.epochs else None
+    found = {e.epoch: epoch_recall(e, "validation") for e in run.epochs if "validation" in e.evaluations}
+    best = metrics.best_epoch(found)
+    return next((epoch for epoch in run.epochs if epoch.epoch == best), None)
+
+
+def seconds_to_target(run: Run) -> float:
+    """Return the seconds of training until validation recall reached the spec's target; infinite where it did not.
+
+    They are those of the epochs up to the first evaluation that shows it. NaN where the spec has no target.
+    """
+    target = run.spec["evaluation"].get("target")
+    if target is None:
+        return math.nan
+    seconds = 0.0
+    for epoch in run.epochs:
+        seconds += epoch.seconds_training
+        if epoch_recall(epoch, "validation") >= target:
+            return seconds
+    return math.inf
 
 
 def epoch_recall(epoch: EpochRecord, part: str) -> float:
@@ -57,9 +84,10 @@ def is_lost(run: Run, part: str) -> bool:
     """Tell whether a run has not learned: it diverged, or ended no better on a part than chance, 1 / classes."""
     if run.status == "diverged":
         return True
-    if run.status != "finished" or not run.epochs or part not in run.epochs[-1].evaluations:
+    kept = kept_epoch(run)
+    if run.status != "finished" or kept is None or part not in kept.evaluations:
         return False
-    confusion = run.epochs[-1].evaluations[part].confusion
+    confusion = kept.evaluations[part].confusion
     return metrics.macro_recall(confusion) <= 1 / len(confusion) + ROUNDING
 
 

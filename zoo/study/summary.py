@@ -22,6 +22,7 @@ from zoo.study.confirm import Confirmation
 from zoo.study.definition import Part, Study
 from zoo.study.designs import Outcome
 from zoo.study.images import Imaged
+from zoo.study.measure import kept_epoch
 from zoo.study.result import Arm, Claim, Step, StudyResult
 from zoo.train import metrics
 
@@ -184,9 +185,9 @@ def _per_class(table: ArmTable, base: TrainedArm, part: Part) -> dict[str, tuple
 
 def _class_recalls(arm: TrainedArm, part: Part) -> dict[int, np.ndarray]:
     return {
-        seed: metrics.recall_per_class(run.epochs[-1].evaluations[part].confusion)
+        seed: metrics.recall_per_class(kept.evaluations[part].confusion)
         for seed, run in arm.runs.items()
-        if run.status == "finished" and run.epochs and part in run.epochs[-1].evaluations
+        if run.status == "finished" and (kept := kept_epoch(run)) is not None and part in kept.evaluations
     }
 
 

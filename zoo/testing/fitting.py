@@ -10,10 +10,10 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from zoo.testing.check import SkippedError, require
+from zoo.testing.check import SkippedError, raised, require
 from zoo.testing.gradients import require_gradient
 from zoo.testing.randomness import foreign_untouched
-from zoo.testing.subject import CLASSES, VariantSubject, attempt, same, supplied
+from zoo.testing.subject import CLASSES, VariantSubject, attempt, for_augmentation, same, supplied
 from zoo.train import streams
 from zoo.train.optimizing import asks_for_closure, backward, set_mode
 
@@ -95,7 +95,11 @@ def _result(subject: VariantSubject, *, seed: int) -> list[Tensor]:
             return [weight.detach() for weight in given["parameters"]]
     if subject.kind == "gradient":
         return [parameter.grad for parameter in given["parameters"]]
-    return [given["weight"]] if subject.kind == "initializer" else [torch.as_tensor(made).detach()]
+    if subject.kind == "initializer":
+        return [given["weight"]]
+    if subject.kind == "averaging":
+        return [*given["average"], *given["weights"]]
+    return [torch.as_tensor(each).detach() for each in (made if isinstance(made, tuple) else (made,))]
 
 
 def learning_rate(subject: VariantSubject) -> None:
@@ -322,8 +326,76 @@ def gradient(subject: VariantSubject) -> None:
     )
 
 
+def soft_labels(subject: VariantSubject) -> str | None:
+    """A loss that takes shares of classes for labels gives what it gives for the classes where one has all.
+
+    Why: augmentations such as mixup make such labels, and a loss that takes them for something else trains nonsense.
+
+    Mend: where `labels.dim()` is 2, weight what the loss is for each class by its share; or let it raise.
+    """
+    given = supplied("loss")
+    shares = torch.eye(CLASSES)[given["labels"]]
+    try:
+        found = subject.make(**{**given, "labels": shares})
+    except Exception as error:
+        raise SkippedError(f"it takes classes only ({raised(error)})") from error
+    same(found, subject.make(**given), "for shares of 1")
+    return "it takes shares of classes, too"
+
+
+def predicts_each_image(subject: VariantSubject) -> None:
+    """A prediction makes logits (batch, classes), of each image the same in a batch as alone.
+
+    Where the network has the same logits for whatever it is shown, these are the logits.
+
+    Why: recall would depend on the batch size, and the same network would be exported as another.
+
+    Mend: average the logits of the views with weights that sum to 1; take nothing over the batch.
+    """
+    given = supplied("prediction")
+    images = given["images"]
+    logits = subject.make(**given)
+    require(isinstance(logits, Tensor), f"it returned a {type(logits).__name__}")
+    require(logits.shape == (len(images), CLASSES), f"it made {tuple(logits.shape)} of {len(images)} images")
+    alone = torch.cat([subject.make(**{**given, "images": image[None]}) for image in images])
+    same(logits, alone, "in a batch and alone")
+    steady = torch.arange(1.0, 1 + CLASSES)
+    made = subject.make(**{**given, "forward": lambda x: steady.expand(len(x), -1)})
+    same(made, steady.expand(len(images), -1), "of a network that always says the same")
+
+
+def averages_in_place(subject: VariantSubject) -> None:
+    """An averaging changes the tensors that it is given in place, to finite numbers, and returns nothing.
+
+    Of weights that never change, the average is those weights in every step.
+
+    Why: zoo evaluates the tensors that it handed over; what is returned is thrown away.
+
+    Mend: use torch's functions that end in an underscore (`mean.lerp_(own, 0.1)`).
+    """
+    for changes in (True, False):
+        given = supplied("averaging")
+        tensors = [*given["average"], *given["weights"]]
+        if not changes:
+            for mean, own in zip(given["average"], given["weights"], strict=True):
+                mean.copy_(own)
+        kept = [own.clone() for own in given["weights"]]
+        for step in range(1, 11):
+            with torch.no_grad():
+                result = subject.make(**{**given, "step": torch.tensor(step)})
+            require(result is None, f"it returned a {type(result).__name__}")
+            still = [*given["average"], *given["weights"]]
+            require(all(one is other for one, other in zip(tensors, still, strict=True)), "a tensor was replaced")
+            require(all(bool(each.isfinite().all()) for each in still), f"at step {step} a number is not finite")
+            if not changes:
+                for mean, own in zip(given["average"], kept, strict=True):
+                    same(mean, own, f"at step {step} of weights that do not change")
+
+
 def form_kept(subject: VariantSubject) -> None:
-    """An augmentation keeps shape and type of its images, and pixels from 0 to 1.
+    """An augmentation keeps shape and type of its images, and pixels from 0 to 1; of labels, shares that sum to 1.
+
+    One that asks for `labels` returns a pair of images and labels.
 
     Why: the network is built for that shape, and pixels are normalized afterwards.
 
@@ -331,18 +403,33 @@ def form_kept(subject: VariantSubject) -> None:
     """
     accepted = 0
     for shape in _IMAGES:
-        images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+        given = for_augmentation(shape, torch.Generator().manual_seed(0))
+        images = given["images"]
         try:
-            changed = subject.make(images=images, generator=streams.generator("cpu", 0, "check"))
+            changed = subject.make(**given)
         except ValueError:  # its defaults may be too large for small images
             continue
         accepted += 1
+        if "labels" in subject.variant.given:
+            changed = _images_of(changed, given["labels"])
         require(changed.shape == shape, f"{tuple(changed.shape)} of {shape}")
         require(changed.dtype == images.dtype, f"{changed.dtype} of {images.dtype}")
         inside = (changed >= 0) & (changed <= 1)
         require(bool(inside.all()), f"pixels from {changed.min().item():g} to {changed.max().item():g}")
     if not accepted:
         raise SkippedError(f"its defaults fit no images of {' or '.join(f'{s[2]}x{s[3]}' for s in _IMAGES)}")
+
+
+def _images_of(pair: Any, labels: Tensor) -> Tensor:
+    """Return the images of an augmentation that returns labels, too, which are looked at."""
+    require(isinstance(pair, tuple) and len(pair) == 2, "it asks for labels and does not return images and labels")
+    images, changed = pair
+    require(changed.shape == labels.shape, f"labels of {tuple(changed.shape)} for {tuple(labels.shape)}")
+    require(changed.dtype == labels.dtype, f"labels of {changed.dtype} for {labels.dtype}")
+    require(bool((changed >= 0).all()), "a share of a class is negative")
+    same(changed.sum(1), torch.ones(len(labels)), "the sums of the shares")
+    found: Tensor = images
+    return found
 
 
 def input_unchanged(subject: VariantSubject) -> None:

@@ -374,9 +374,27 @@ def supplied(kind: str) -> dict[str, Any]:
             "class_sizes": torch.arange(1.0, 1 + CLASSES),
         }
     if kind == "augmentation":
-        images = torch.rand(8, 3, 32, 32, generator=generator)
-        return {"images": images, "generator": streams.generator("cpu", 0, "check")}
+        return for_augmentation((8, 3, 32, 32), generator)
+    if kind == "prediction":
+        weight = torch.randn(3 * 12 * 12, CLASSES, generator=generator)
+        return {"forward": lambda x: x.flatten(1) @ weight, "images": torch.rand(8, 3, 12, 12, generator=generator)}
+    if kind == "averaging":
+        numbers = [torch.randn(shape, generator=generator) for shape in ((3, 4), (), (8,)) for _ in range(2)]
+        given = {"average": numbers[::2], "weights": numbers[1::2]}
+        return {**given, "step": torch.tensor(8), "steps": 10, "steps_per_epoch": 4}
     return {}
+
+
+def for_augmentation(shape: Shape, generator: torch.Generator) -> dict[str, Any]:
+    """Return what the augmentation of a batch of random images is given."""
+    labels = torch.arange(shape[0]) % CLASSES
+    return {
+        "images": torch.rand(shape, generator=generator),
+        "labels": torch.eye(CLASSES)[labels],
+        "indices": torch.arange(shape[0]),
+        "epoch": torch.tensor(1),
+        "generator": streams.generator("cpu", 0, "check"),
+    }
 
 
 def _maps(shape: Shape) -> tuple[int, int, int]:
@@ -404,9 +422,10 @@ def _network_tree(
         network[kind] = choice
     elif kind == "architecture":
         network = {kind: choice}
-    else:
+    elif kind != "prediction":
         training[kind] = [choice] if kind in ("augmentation", "gradient") else choice
-    return {"network": network, "training": training, "data": {"dataset": "check"}}
+    evaluation = {kind: choice} if kind == "prediction" else {}
+    return {"network": network, "training": training, "data": {"dataset": "check"}, "evaluation": evaluation}
 
 
 def is_refusal(error: Exception | None) -> bool:

@@ -42,7 +42,7 @@ def save(file: Path, training: Training, records: Sequence[EpochRecord]) -> None
         OSError: the file cannot be written.
         Exception: whatever else comes of a plugin's layer or optimizer. What the file held before is kept.
     """
-    state = taken(training.network, training.optimizer, training.begun)
+    state = taken(training.network, training.optimizer, training.begun, training.beside)
     metadata = {
         "records": json.dumps([attrs.asdict(record) for record in records]),
         "epochs": str(len(records)),
@@ -85,7 +85,8 @@ def restore(file: Path, training: Training, epochs: int | None = None) -> list[E
         records = [_record(record) for record in json.loads(metadata["records"])]
         if [record.epoch for record in records] != list(range(1, int(metadata["epochs"]) + 1)):
             return []
-        put = put_back(training.network, training.optimizer, State(tensors, json.loads(metadata["state"])))
+        state = State(tensors, json.loads(metadata["state"]))
+        put = put_back(training.network, training.optimizer, state, training.beside)
     except Exception:  # a file may hold anything
         return []
     try:

@@ -49,8 +49,7 @@ def go_on(training: Training, folder: Path, key: RunKey) -> list[EpochRecord]:
     """
     for epochs, file in kept_states(folder, training.spec, key):
         if _may_go_on(training, file, epochs) and (records := restore(file, training, epochs)):
-            # What was evaluated only because the shorter run ended there was not asked for now.
-            return [r if training.is_due(r.epoch) else attrs.evolve(r, evaluations={}) for r in records]
+            return [training.as_asked(record) for record in records]
     return []
 
 
@@ -79,8 +78,15 @@ def why_useless(training: Training, registry: Registry) -> str:
 
 def rates_depend(spec: Spec) -> str:
     """Say that the learning rates of a spec depend on the number of epochs, and through what."""
-    schedule, warmup = spec.training.schedule, spec.training.warmup
+    schedule, warmup, averaging = spec.training.schedule, spec.training.warmup, spec.training.averaging
+    if spec.evaluation.keep == "best" and spec.evaluation.every != 1:
+        return "which epoch is the best depends on how long a run is (evaluation.every is not 1)"
     own = ", groups of parameters" if spec.training.groups else ""
+    if averaging.name != "none":
+        return (
+            "its learning rates or its averages depend on how long a run is "
+            f"(schedule {schedule}, warm-up {warmup:g}{own}, averaging {averaging})"
+        )
     return f"its learning rates depend on how long a run is (schedule {schedule}, warm-up {warmup:g}{own})"
 
 

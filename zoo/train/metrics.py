@@ -7,8 +7,8 @@ They are scikit-learn's (`recall_score`, `precision_score`, `f1_score` with `ave
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,13 +88,28 @@ def batch_recalls(confusions: Counts) -> Figures:
     return _macro(tally.recall, tally)
 
 
+def measure_of(spec: Mapping[str, Any]) -> str:
+    """Return of what the recall of a spec's runs is, a spec as plain data: "final", "eq2425" or "best"."""
+    evaluation = spec.get("evaluation")
+    if not isinstance(evaluation, Mapping):  # a ledger may hold anything
+        return "final"
+    named = evaluation.get("measure")
+    # What runs of earlier versions do not say is the default.
+    return "best" if evaluation.get("keep") == "best" else named if isinstance(named, str) else "final"
+
+
+def best_epoch(recalls: Mapping[int, float]) -> int | None:
+    """Return the first epoch of the highest recall, of those that were evaluated; None where none was."""
+    return max(recalls, key=lambda epoch: (recalls[epoch], -epoch), default=None)
+
+
 def recall_over_epochs(measure: str, last_recall: Callable[[], float], batch_recalls: Sequence[float | None]) -> float:
     """Return a run's recall on a part of the data that was evaluated at least once.
 
     Args:
-        measure: "final" is macro recall after the last epoch; "eq2425" the mean over evaluated epochs of the mean over
-            batches of each batch's macro recall.
-        last_recall: returns macro recall after the last evaluated epoch.
+        measure: "final" is macro recall after the last epoch, "best" after the one that was best on the validation
+            part; "eq2425" the mean over evaluated epochs of the mean over batches of each batch's macro recall.
+        last_recall: returns macro recall after that epoch.
         batch_recalls: for each evaluated epoch the mean over batches.
     """
     if measure == "eq2425":

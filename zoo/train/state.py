@@ -1,8 +1,9 @@
 """What a training has become since it was built: taken out of it, and put exactly so into one that was built anew.
 
-Parameters, buffers and the optimizer's state are always taken. Of the attributes of modules, of the optimizer and of
-its groups those are taken that have changed since the training was built: numbers, texts, tensors, and lists, tuples
-and dicts of them. Anything else that has changed cannot be put back exactly, and nothing is taken then.
+Parameters, buffers, the optimizer's state and what the training keeps beside them are always taken. Of the attributes
+of modules, of the optimizer and of its groups those are taken that have changed since the training was built: numbers,
+texts, tensors, and lists, tuples and dicts of them. Anything else that has changed cannot be put back exactly, and
+nothing is taken then.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-_PARAMETERS, _OTHERS = "network.", "other."
+_PARAMETERS, _OTHERS, _BESIDE = "network.", "other.", "beside."
 _PLAIN = (bool, int, float, str, type(None))
 _REGISTERED = frozenset({"_parameters", "_buffers", "_modules"})
 _STATE = frozenset({"state", "param_groups"})
@@ -68,8 +69,10 @@ def beginning(network: nn.Module, optimizer: Optimizer) -> Beginning:
     return Beginning(forms, attributes)
 
 
-def taken(network: nn.Module, optimizer: Optimizer, begun: Beginning) -> State:
-    """Return what has become of a training that began so.
+def taken(
+    network: nn.Module, optimizer: Optimizer, begun: Beginning, beside: Mapping[str, Tensor] | None = None
+) -> State:
+    """Return what has become of a training that began so; `beside` are further tensors of its own.
 
     Raises:
         UnsavableError: something that has changed cannot be put back exactly.
@@ -92,20 +95,25 @@ def taken(network: nn.Module, optimizer: Optimizer, begun: Beginning) -> State:
         for place, values in _changed(network, optimizer, begun)
     }
     tensors = {_PARAMETERS + name: _copied(tensor) for name, tensor in own.items()}
+    tensors |= {_BESIDE + name: _copied(tensor) for name, tensor in (beside or {}).items()}
     tensors |= {name: _copied(tensor) for name, tensor in packing.tensors.items()}
     layouts = {name: [list(tensor.stride()), tensor.device.type] for name, tensor in packing.tensors.items()}
     return State(tensors, {"layouts": layouts, "optimizer": state, "attributes": changed})
 
 
-def put_back(network: nn.Module, optimizer: Optimizer, state: State) -> Callable[[], None]:
+def put_back(
+    network: nn.Module, optimizer: Optimizer, state: State, beside: Mapping[str, Tensor] | None = None
+) -> Callable[[], None]:
     """Return what brings a training that was built anew to the state; until that is called, nothing is changed.
 
     Raises:
         Exception: the state is of another network, or damaged; of whatever type.
     """
     own = _tensors(network)
-    saved = {name: value for name, value in state.tensors.items() if name.startswith(_PARAMETERS)}
-    fitting = {_PARAMETERS + name: (tensor.shape, tensor.dtype) for name, tensor in own.items()}
+    saved = {name: value for name, value in state.tensors.items() if name.startswith((_PARAMETERS, _BESIDE))}
+    kept = {_PARAMETERS + name: tensor for name, tensor in own.items()}
+    kept |= {_BESIDE + name: tensor for name, tensor in (beside or {}).items()}
+    fitting = {name: (tensor.shape, tensor.dtype) for name, tensor in kept.items()}
     if {name: (tensor.shape, tensor.dtype) for name, tensor in saved.items()} != fitting:
         raise ValueError("the state is of another network")
     device = next((tensor.device for tensor in own.values()), torch.device("cpu"))
@@ -128,9 +136,9 @@ def put_back(network: nn.Module, optimizer: Optimizer, state: State) -> Callable
 
     @torch.no_grad()
     def put() -> None:
-        for name, tensor in own.items():
-            if not _overlaps_itself(tensor):  # one that does has not changed
-                tensor.copy_(saved[_PARAMETERS + name])
+        for name, tensor in kept.items():
+            if not overlaps_itself(tensor):  # one that does has not changed
+                tensor.copy_(saved[name])
         optimizer.state.clear()
         optimizer.state.update(new_state)
         for holder, values in attributes:
@@ -192,11 +200,11 @@ def _form(tensor: Tensor) -> object:
     """Return what putting numbers into a tensor does not restore."""
     if tensor.layout != torch.strided:
         return tensor.shape, tensor.dtype, tensor.layout, tensor.requires_grad
-    numbers = _bytes(tensor) if _overlaps_itself(tensor) else b""
+    numbers = _bytes(tensor) if overlaps_itself(tensor) else b""
     return tensor.shape, tensor.dtype, tensor.stride(), tensor.requires_grad, numbers
 
 
-def _overlaps_itself(tensor: Tensor) -> bool:
+def overlaps_itself(tensor: Tensor) -> bool:
     """Whether several of the tensor's numbers may be one in memory, as after `expand`."""
     if tensor.layout != torch.strided or tensor.numel() == 0:
         return False
@@ -259,7 +267,7 @@ class _Packing:
         if type(tensor) is not Tensor or tensor.layout != torch.strided or tensor.requires_grad:
             raise UnsavableError(f"{what} has changed, and is or holds a tensor with a gradient or of a special type")
         place = tensor.untyped_storage().data_ptr()
-        if _overlaps_itself(tensor) or (tensor.numel() and place in self._places):
+        if overlaps_itself(tensor) or (tensor.numel() and place in self._places):
             raise UnsavableError(f"{what} has changed, and holds a tensor that shares its memory")
         name = f"{_OTHERS}{len(self.tensors)}"
         self.tensors[name] = tensor

@@ -59,6 +59,11 @@ def seeded(seed: int, *purpose: str | int, device: torch.device | str = "cpu") -
                 _set_global_state(name, before[name])
 
 
+def drawn(device: torch.device | str) -> bytes:
+    """Return where the global generators of the CPU and of a device are, to see whether something draws from them."""
+    return b"".join(_global_state(name).numpy().tobytes() for name in dict.fromkeys(("cpu", str(device))))
+
+
 def _global_state(device: str) -> torch.Tensor:
     """Return the state of a device's global generator."""
     kind = torch.device(device).type

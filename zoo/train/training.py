@@ -6,27 +6,33 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from numbers import Real
-from types import NoneType
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from zoo.data import Dataset, Split, as_trained_on
 from zoo.errors import BuildError, PluginError, text_of
 from zoo.network.builder import construct
-from zoo.registry import Registry
-from zoo.registry.options import Choice
+from zoo.network.preparing import prepare, shown, wants_preparing
+from zoo.registry import Registry, Variant
+from zoo.registry.options import Choice, Constraint
 from zoo.spec import Spec
 from zoo.spec.length import Length
 from zoo.train import metrics, streams
+from zoo.train.augmenting import Augmentations, require_soft_loss
+from zoo.train.averaging import STATISTICS, Average
 from zoo.train.groups import Groups
 from zoo.train.optimizing import asks_for_closure, backward, set_mode
 from zoo.train.precision import Precision, autocast, dtype, memory_format
 from zoo.train.run import EpochRecord, Evaluation
-from zoo.train.state import beginning
+from zoo.train.state import beginning, overlaps_itself
 
 EVALUATION_BATCH = {"cpu": 128, "cuda": 2000, "mps": 500}
 """Images evaluated at once, by device; no figure depends on it, but the draws of dropout that is always on.
@@ -53,6 +59,8 @@ class Training:
         starting: the weights of a file that the network starts from; None where they are drawn.
         length: how many epochs and steps there are.
         begun: how network and optimizer were built, by which it is told what training has changed.
+        prediction: what makes logits of images by the network's forward pass.
+        depends_on_length: whether what is averaged depends on how long the run is.
         seconds_setup: what building took.
 
     Raises:
@@ -71,6 +79,7 @@ class Training:
         precision: Precision = "fp32",
     ) -> None:
         start = time.perf_counter()
+        self.depends_on_length = False
         dataset = as_trained_on(dataset, spec.data, seed)
         self.spec, self.seed, self.dataset, self.device = spec, seed, dataset, torch.device(device)
         self.precision, self._dtype = precision, dtype(precision)
@@ -80,8 +89,12 @@ class Training:
             built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
             self.network = _ordered(built.network.to(self.device, self._dtype), self._format)
             self.length = Length.of(spec.training, len(dataset.train.labels))
+            self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
+            self._prepare()
             groups = Groups(spec, self.network, registry)
-            self.optimizer: torch.optim.Optimizer = _Bound(spec, "optimizer", spec.training.optimizer, registry)(
+            self.optimizer: torch.optim.Optimizer = _Bound(
+                spec, "training.optimizer", spec.training.optimizer, registry
+            )(
                 parameters=groups.given,
                 network=self.network,
                 steps=self.length.steps,
@@ -93,22 +106,21 @@ class Training:
         self._groups, self._freezing = groups, groups.freezing(self.network, self.length.steps)
         schedules = [choice or spec.training.schedule for choice in groups.schedules(self.optimizer)]
         distinct = list(dict.fromkeys(schedules))
-        self._schedules = [_Bound(spec, "schedule", choice, registry) for choice in distinct]
-        self._validation: tuple[float, ...] = ()
-        for schedule in self._schedules:
-            if "validation" in schedule.given and dataset.validation is None:
-                raise BuildError(
-                    f"{schedule.what} goes by the recall on validation images, and there are none; hold some out with "
-                    "data.validation"
-                )
+        self._schedules = [_Bound(spec, "training.schedule", choice, registry) for choice in distinct]
         self._schedule_of = [distinct.index(choice) for choice in schedules]
-        self._loss = _Bound(spec, "loss", spec.training.loss, registry)
-        self._augmentations = [
-            _Bound(spec, f"augmentation[{index}]", choice, registry)
-            for index, choice in enumerate(spec.training.augmentation)
-        ]
+        self._loss = _Bound(spec, "training.loss", spec.training.loss, registry)
+        self.prediction = prediction(spec, registry)
+        self._augment = Augmentations(
+            [
+                _Bound(spec, f"training.augmentation[{index}]", choice, registry)
+                for index, choice in enumerate(spec.training.augmentation)
+            ],
+            len(dataset.classes),
+        )
+        self._epoch = torch.zeros((), dtype=torch.int64, device=self.device)
         self._gradients = [
-            _Bound(spec, f"gradient[{index}]", choice, registry) for index, choice in enumerate(spec.training.gradient)
+            _Bound(spec, f"training.gradient[{index}]", choice, registry)
+            for index, choice in enumerate(spec.training.gradient)
         ]
         self._changes_gradients = bool(self._gradients) or spec.training.clip_norm is not None
         self._named = dict(self.network.named_parameters())
@@ -118,16 +130,120 @@ class Training:
         self._rate_tensors = self._rates_on_device() if self.device.type == "cuda" else None
         counts = torch.bincount(dataset.train.labels.cpu(), minlength=len(dataset.classes))
         self._class_sizes = counts.to(self.device, self._dtype)
+        if self._augment.softens is not None:
+            require_soft_loss(self._loss, self._loss.what, self._augment.softens.what, self._class_sizes)
         if spec.training.sampling == "balanced" and not spec.training.shuffle:
             raise BuildError(
                 f"{spec.name}: training.sampling = balanced draws images at random, and training.shuffle = false keeps "
                 "their order; set one of the two otherwise"
             )
-        self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
+        self._average = self._averaging(registry)
+        self._require_validation()
+        self._validation: dict[int, float] = {}
+        """Recall on the validation part by epoch, as far as the run is."""
+        self._best = self._keeping()
         # A mask of minus infinity is no divergence.
         self._infinite_from_the_start = frozenset(_not_finite(dict(self.network.named_buffers())))
         self._synchronize()
         self.seconds_setup = time.perf_counter() - start
+
+    def _prepare(self) -> None:
+        """Let layers that ask for it measure training images, which are drawn for that."""
+        if not wants_preparing(self.network):
+            return
+        images = self.dataset.train.images
+        drawn = torch.randperm(len(images), generator=streams.generator("cpu", self.seed, "preparation"))
+        chosen = images[drawn[: shown(images)].to(self.device)]
+        with streams.seeded(self.seed, "preparation", device=self.device):
+            prepare(self.network, self._normalized(self._pixels(chosen)), self.spec.name)
+
+    def _averaging(self, registry: Registry) -> Average | None:
+        """Return the average that is evaluated; None where that is the network itself."""
+        choice = self.spec.training.averaging
+        if choice.name == "none":
+            return None
+        update = _Bound(self.spec, "training.averaging", choice, registry)
+        self.depends_on_length = update.asks("steps")
+        return Average(update, self.network, steps=self.length.steps, steps_per_epoch=self.length.steps_per_epoch)
+
+    def _require_validation(self) -> None:
+        """Refuse what needs images that are held out, where there are none, and two measures that exclude each other.
+
+        Raises:
+            BuildError: names the field.
+        """
+        evaluation = self.spec.evaluation
+        needing = {"keep = best": evaluation.keep == "best", "stop": evaluation.stop is not None}
+        needing["target"] = evaluation.target is not None
+        for field in (field for field, needs in needing.items() if needs and self.dataset.validation is None):
+            raise BuildError(
+                f"{self.spec.name}: evaluation.{field} goes by recall on images that are held out, and none are: set "
+                "data.validation, such as data.validation = 0.2"
+            )
+        for schedule in (schedule for schedule in self._schedules if schedule.asks("validation")):
+            if self.dataset.validation is None:
+                raise BuildError(
+                    f"{schedule.what} goes by the recall on validation images, and there are none; hold some out with "
+                    "data.validation"
+                )
+        if evaluation.keep == "best" and evaluation.measure != "final":
+            raise BuildError(
+                f"{self.spec.name}: evaluation.keep = best takes recall from one epoch, and evaluation.measure = "
+                f"{evaluation.measure} from all of them; set one of the two otherwise"
+            )
+
+    def _keeping(self) -> Mapping[str, Tensor]:
+        """Return where the best network so far is kept; nowhere if the last one is the result."""
+        if self.spec.evaluation.keep == "last":
+            return {}
+        self.depends_on_length |= self.spec.evaluation.every != 1  # by what is evaluated because it is the last
+        return {name: tensor.detach().clone() for name, tensor in self._changeable().items()}
+
+    @property
+    def beside(self) -> Mapping[str, Tensor]:
+        """What is saved with the network and the optimizer: the average, and the best network so far."""
+        average = self._average.tensors if self._average else {}
+        kept = {"average": average, "best": self._best}
+        return {f"{what}.{name}": tensor for what, tensors in kept.items() for name, tensor in tensors.items()}
+
+    def conclude(self) -> None:
+        """Make the network what came of the run, once it is trained."""
+        kept: Mapping[str, Tensor] = self._best
+        if not kept:
+            with self._evaluated(max(self._validation, default=self.length.epochs)):
+                kept = {name: tensor.detach().clone() for name, tensor in self._changeable().items()}
+        with torch.no_grad():
+            for name, tensor in self._changeable().items():
+                tensor.copy_(kept[name])
+
+    def _changeable(self) -> dict[str, Tensor]:
+        """Return parameters and buffers without what shares its memory with itself, which cannot change."""
+        return {name: tensor for name, tensor in self._tensors().items() if not overlaps_itself(tensor)}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return dict((*self.network.named_parameters(), *self.network.named_buffers()))
+
+    @contextmanager
+    def _evaluated(self, epoch: int) -> Iterator[None]:
+        """Let the network be what is evaluated after an epoch."""
+        if self._average is None:
+            yield
+            return
+        with self._average.shown():
+            if self.spec.training.averaging.values().get(STATISTICS) == "estimated":
+                self._estimate_statistics(epoch)
+            yield
+
+    def _estimate_statistics(self, epoch: int) -> None:
+        """Make the statistics of batch normalizations the mean over the epoch's batches, not augmented."""
+        size = self.spec.training.batch_size
+        steps = (torch.split(images, size) for images, *_ in self.batches(epoch))
+        batches = (images for step in steps for images in step if len(images) > 1)
+        with (
+            streams.seeded(self.seed, "statistics", epoch, device=self.device),
+            autocast(self.precision, self.device),
+        ):
+            update_bn(map(self._normalized, map(self._pixels, batches)), self.network)
 
     def epochs(self, first: int = 1) -> Iterator[EpochRecord]:
         """Train, and yield a record after each epoch; those before `first` are behind this training already.
@@ -138,8 +254,10 @@ class Training:
             BuildError: see `step`.
         """
         if first == 1:
-            self._validation = ()
+            self._validation.clear()
         for epoch in range(first, self.length.epochs + 1):
+            if self.is_over(epoch - 1):
+                return
             start = time.perf_counter()
             loss = self.train_epoch(epoch)
             trained = time.perf_counter()
@@ -148,9 +266,7 @@ class Training:
             if self.is_due(epoch):
                 self._require_finite(epoch)
             evaluations = self.evaluate(epoch) if self.is_due(epoch) else {}
-            record = EpochRecord(epoch, loss, trained - start, time.perf_counter() - trained, evaluations)
-            self._validation += _validated([record])
-            yield record
+            yield EpochRecord(epoch, loss, trained - start, time.perf_counter() - trained, evaluations)
 
     def _require_finite(self, epoch: int) -> None:
         """Refuse to evaluate a network of which the last step, whose loss was counted before it, has left no numbers.
@@ -158,7 +274,7 @@ class Training:
         Raises:
             DivergedError: names what is not finite.
         """
-        tensors = dict((*self.network.named_parameters(), *self.network.named_buffers()))
+        tensors = self._tensors()
         bad = [name for name in _not_finite(tensors) if name not in self._infinite_from_the_start]
         if bad:
             more = f" and {len(bad) - 1} more are" if len(bad) > 1 else " is"
@@ -167,15 +283,16 @@ class Training:
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch (from 1) and return the mean loss per image."""
         self.set_mode(training=True)
+        self._begin_epoch(epoch)
         total = torch.zeros((), device=self.device, dtype=self._dtype)
         augmenting = streams.generator(self.device, self.seed, "augmentation", epoch)
         with streams.seeded(self.seed, "dropout", epoch, device=self.device):
             batches = enumerate(self.batches(epoch), start=self.length.first_step(epoch))
             for start, end in self._freezing.stretches(self.length.first_step(epoch), self.length.steps_of(epoch)):
                 self._freezing.apply(start)
-                for step, (images, labels) in itertools.islice(batches, end - start):
+                for step, (images, labels, indices) in itertools.islice(batches, end - start):
                     self.set_learning_rate(step)
-                    total += self.step(images, labels, augmenting) * len(labels)
+                    total += self.step(images, labels, augmenting, indices) * len(labels)
             self._freezing.release()
         self.set_mode(training=False)
         return total.item() / self.length.images_of(epoch)
@@ -185,20 +302,38 @@ class Training:
         self.network.train(training)
         set_mode(self.optimizer, training=training)
 
-    def step(self, images: Tensor, labels: Tensor, augmenting: torch.Generator) -> Tensor:
+    def _begin_epoch(self, epoch: int) -> None:
+        """Fill the tensors that steps read."""
+        self._epoch.fill_(epoch)
+        if self._average:
+            self._average.begin(self.length.first_step(epoch))
+
+    def step(
+        self, images: Tensor, labels: Tensor, augmenting: torch.Generator, indices: Tensor | None = None
+    ) -> Tensor:
         """Update the parameters from uint8 images, those of one batch or of several; return their mean loss.
+
+        Args:
+            images: of the batch.
+            labels: their classes.
+            augmenting: what augmentations draw from.
+            indices: positions of the images within the training part; only augmentations that ask for
+                them need them.
 
         Raises:
             BuildError: an augmentation or the loss refuses its options, or a layer a batch of a single image.
         """
-        batches = self._augmented(images, labels, augmenting)
+        batches = self._augmented(images, labels, indices, augmenting)
         if self._asks_for_closure:
-            return self._step_with_closure(list(batches), len(labels))
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self._backward(batches, len(labels))
-        if self._changes_gradients:
-            self._change_gradients()
-        self.optimizer.step()
+            loss = self._step_with_closure(list(batches), len(labels))
+        else:
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = self._backward(batches, len(labels))
+            if self._changes_gradients:
+                self._change_gradients()
+            self.optimizer.step()
+        if self._average:
+            self._average.step()
         return loss
 
     def _step_with_closure(self, batches: list[tuple[Tensor, Tensor]], images: int) -> Tensor:
@@ -252,19 +387,19 @@ class Training:
             nn.utils.clip_grad_norm_(self._trained, limit)
 
     def _augmented(
-        self, images: Tensor, labels: Tensor, augmenting: torch.Generator
+        self, images: Tensor, labels: Tensor, indices: Tensor | None, augmenting: torch.Generator
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batch by batch the pixels of uint8 images, augmented, and the labels."""
         size = self.spec.training.batch_size
-        several = len(labels) > size
-        parts = (
-            zip(torch.split(images, size), torch.split(labels, size), strict=True) if several else [(images, labels)]
-        )
-        for some, of_some in parts:
-            pixels = self._pixels(some)
-            for augment in self._augmentations:
-                pixels = augment(images=pixels, generator=augmenting)
-            yield pixels, of_some
+        for start in range(0, len(labels), size):
+            batch = slice(start, start + size) if len(labels) > size else slice(None)
+            yield self._augment(
+                self._pixels(images[batch]),
+                labels[batch],
+                indices=None if indices is None else indices[batch],
+                epoch=self._epoch,
+                generator=augmenting,
+            )
 
     def _loss_of(self, pixels: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss of one batch."""
@@ -277,15 +412,19 @@ class Training:
         loss: Tensor = self._loss(logits=logits, labels=labels, class_sizes=self._class_sizes)
         return loss
 
-    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the uint8 images and labels of the epoch's steps, of one batch or several; the last may be smaller."""
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield the uint8 images, labels and positions of the images of the epoch's steps.
+
+        A step has those of one batch or of several; the last may have fewer.
+        """
         count, size = self.length.images_of(epoch), self.length.images_per_step
         images, labels = self.dataset.train.images, self.dataset.train.labels
         if not self.spec.training.shuffle:
-            yield from zip(torch.split(images[:count], size), torch.split(labels[:count], size), strict=True)
+            order = torch.arange(count, device=self.device)
+            yield from zip(*(torch.split(each[:count], size) for each in (images, labels, order)), strict=True)
             return
         for chosen in torch.split(self._shuffled(epoch)[:count].to(self.device), size):
-            yield images[chosen], labels[chosen]
+            yield images[chosen], labels[chosen], chosen
 
     def _shuffled(self, epoch: int) -> Tensor:
         """Draw the epoch's order of the images, on the CPU, so that it does not depend on the device."""
@@ -327,7 +466,7 @@ class Training:
         warmup = round(self.spec.training.warmup * steps)
         progress = max(0, step - warmup) / max(1, steps - warmup)
         rise = (step + 1) / warmup if step < warmup else None
-        given = {"progress": progress, "validation": self._validation}
+        given = {"progress": progress, "validation": tuple(self._validation.values())}
         factors: list[float] = [schedule(**given) for schedule in self._schedules]
         return factors if rise is None else [factor * rise for factor in factors]
 
@@ -335,18 +474,21 @@ class Training:
         """Whether the same run of so many epochs, which are fewer, is this in all of its steps.
 
         That is, whether it has the same learning rates, and freezes the same. Of a schedule that goes by the progress
-        and by what was validated nobody knows.
+        and by what was validated nobody knows, and an averaging that asks how long the run is may average otherwise.
         """
-        if any({"progress", "validation"} <= set(schedule.given) for schedule in self._schedules):
+        if self.depends_on_length or any(s.asks("progress") and s.asks("validation") for s in self._schedules):
             return False
         steps = epochs * self.length.steps_per_epoch
         if not self._freezing.same(self._groups.freezing(self.network, steps), steps):
             return False
         return all(self._factors(step, steps) == self._factors(step, self.length.steps) for step in range(steps))
 
-    def restored(self, records: Sequence[EpochRecord]) -> None:
+    def restored(self, records: Sequence[EpochRecord] = ()) -> None:
         """Is called when network and optimizer have been brought to a saved state, with the epochs behind it."""
-        self._validation = _validated(record for record in records if self.is_due(record.epoch))
+        self._validation.clear()
+        for record in records:
+            if self.is_due(record.epoch):
+                self._note(record.epoch, record.evaluations)
 
     def estimate(self) -> float:
         """Return about how many seconds the whole run will take, from a few steps, which spoil the run.
@@ -362,19 +504,22 @@ class Training:
         with streams.seeded(self.seed, "estimate", device=self.device):
             self.set_mode(training=True)
             # The smallest batch of an epoch, which may be too small for a layer.
-            self.step(images[-last:], labels[-last:], augmenting)
+            self.step(images[-last:], labels[-last:], augmenting, torch.arange(last, device=self.device))
             step = self._step_seconds(augmenting)
             self.set_mode(training=False)
             evaluation = self._seconds(lambda: self.predict(some)) / len(some)
         epochs, every = self.length.epochs, self.spec.evaluation.every
         evaluations = -(-epochs // every) if every else 1
         evaluated = evaluations * sum(map(len, self._parts().values()))
+        if not self._evaluates_all():
+            evaluated -= (evaluations - 1) * len(labels)
         return self.length.steps * step + evaluated * evaluation
 
     def _step_seconds(self, augmenting: torch.Generator) -> float:
         """Time a step of whole batches, which spoils the run."""
         images, labels, size = self.dataset.train.images, self.dataset.train.labels, self.length.images_per_step
-        return self._seconds(lambda: self.step(images[:size], labels[:size], augmenting))
+        indices = torch.arange(len(labels), device=self.device)[:size]
+        return self._seconds(lambda: self.step(images[:size], labels[:size], augmenting, indices))
 
     def _seconds(self, work: Callable[[], object]) -> float:
         """Time the fastest of two calls, after one that may still allocate memory and choose kernels."""
@@ -387,13 +532,66 @@ class Training:
         return min(times[1:])
 
     def evaluate(self, epoch: int) -> dict[str, Evaluation]:
-        """Count predictions on the training, test and, where there is one, validation images.
+        """Count predictions on the test and, where there are some, validation images; as asked on the training ones.
 
         Raises:
             DivergedError: a logit is not finite.
         """
-        with streams.seeded(self.seed, "dropout in evaluation", epoch, device=self.device):
-            return {name: self._evaluate(split, f"epoch {epoch}", name) for name, split in self._parts().items()}
+        parts = self._parts()
+        # What is drawn for one part depends on the parts before it.
+        waiting = {} if self._evaluates_all() else {"train": parts.pop("train")}
+        with self._evaluated(epoch), streams.seeded(self.seed, "dropout in evaluation", epoch, device=self.device):
+            found = {name: self._evaluate(split, f"epoch {epoch}", name) for name, split in parts.items()}
+            self._note(epoch, found)
+            if metrics.best_epoch(self._validation) == epoch:
+                self._keep()
+            if self._may_count(epoch):
+                found = {name: self._evaluate(split, f"epoch {epoch}", name) for name, split in waiting.items()} | found
+            return found
+
+    def _evaluates_all(self) -> bool:
+        """Whether each evaluation is of the training images, too: as asked for, or where other figures need it."""
+        evaluation = self.spec.evaluation
+        return evaluation.train == "every" or evaluation.measure == "eq2425" or self._draws_in_evaluation
+
+    @cached_property
+    def _draws_in_evaluation(self) -> bool:
+        with streams.seeded(self.seed, "evaluation", device=self.device):
+            before = streams.drawn(self.device)
+            self.predict(self.dataset.test.images[:1])
+            return streams.drawn(self.device) != before
+
+    def _may_count(self, epoch: int) -> bool:
+        """Whether the result may be the network of an epoch that was just evaluated."""
+        return self.is_over(epoch) or (bool(self._best) and metrics.best_epoch(self._validation) == epoch)
+
+    def as_asked(self, record: EpochRecord) -> EpochRecord:
+        """Return the record of an epoch before the last without what a shorter run evaluated because it ended there."""
+        if not self.is_due(record.epoch):
+            return attrs.evolve(record, evaluations={})
+        so_far = {epoch: recall for epoch, recall in self._validation.items() if epoch <= record.epoch}
+        was_best = bool(self._best) and metrics.best_epoch(so_far) == record.epoch
+        if was_best or self._evaluates_all():
+            return record
+        return attrs.evolve(record, evaluations={n: e for n, e in record.evaluations.items() if n != "train"})
+
+    def _note(self, epoch: int, evaluations: Mapping[str, Evaluation]) -> None:
+        """Note what a choice of the epoch, or an end before the last, goes by."""
+        if "validation" in evaluations:
+            self._validation[epoch] = metrics.macro_recall(evaluations["validation"].confusion)
+
+    @torch.no_grad()
+    def _keep(self) -> None:
+        """Keep the network as it is evaluated, if the best one is kept."""
+        own = self._tensors()
+        for name, kept in self._best.items():
+            kept.copy_(own[name])
+
+    def is_over(self, epoch: int) -> bool:
+        """Whether the run ends after an epoch: with its last one, or as `evaluation.stop` says."""
+        stop, best = self.spec.evaluation.stop, metrics.best_epoch(self._validation)
+        stopped = stop is not None and best is not None and max(self._validation) - best >= stop.patience
+        return stopped or epoch >= self.length.epochs
 
     def _parts(self) -> dict[str, Split]:
         parts = {"train": self.dataset.train, "test": self.dataset.test, "validation": self.dataset.validation}
@@ -429,7 +627,7 @@ class Training:
         classes = []
         finite = torch.zeros((), dtype=torch.int64, device=self.device)
         for batch in batches:
-            logits = self._logits(self._pixels(batch))
+            logits = self.prediction(forward=self._logits, images=self._pixels(batch))
             classes.append(logits.argmax(1))
             finite += logits.isfinite().all(1).sum()
         return torch.cat(classes), finite
@@ -440,8 +638,11 @@ class Training:
 
     def _logits(self, pixels: Tensor) -> Tensor:
         with autocast(self.precision, self.device):
-            logits: Tensor = self.network(pixels.sub(self._mean).div_(self._std))
+            logits: Tensor = self.network(self._normalized(pixels))
         return logits.to(self._dtype)
+
+    def _normalized(self, pixels: Tensor) -> Tensor:
+        return pixels.sub(self._mean).div_(self._std)
 
     def _single_image(self, error: ValueError) -> BuildError:
         images, size = len(self.dataset.train.labels), self.spec.training.batch_size
@@ -463,13 +664,23 @@ class Training:
             torch.mps.synchronize()
 
 
+def prediction(spec: Spec, registry: Registry) -> Callable[..., Tensor]:
+    """Return what makes logits (batch, classes) of `images`, pixels from 0 to 1, by the network's pass, `forward`."""
+    return _Bound(spec, "evaluation.prediction", spec.evaluation.prediction, registry)
+
+
 class _Bound:
     """A registered part of the training, looked up once: called with what its kind supplies, it is its factory."""
 
     def __init__(self, spec: Spec, place: str, choice: Choice, registry: Registry) -> None:
-        self.what = f"{spec.name}: training.{place}: {choice}"
+        self.what = f"{spec.name}: {place}: {choice}"
         self._variant = registry.variant(choice.kind, choice.name)
         self._options = choice.values()
+        self._promised = _promised(self._variant)
+
+    def asks(self, name: str) -> bool:
+        """Whether the factory asks for something of what its kind supplies."""
+        return name in self._variant.given
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -487,29 +698,35 @@ class _Bound:
             result = self._variant.make(self._options, **supplied)
         except ValueError as error:
             raise BuildError(f"{self.what}: {_one_line(error)}") from error
-        promised = _PROMISED[self._variant.kind]
-        if not isinstance(result, promised):
+        if not self._promised.holds(result):
             raise PluginError(
-                f"{self.what}: plugin {self._variant.plugin} returned a {type(result).__name__}, not a "
-                f"{promised.__name__}"
+                f"{self.what}: plugin {self._variant.plugin} returned a {type(result).__name__}, not "
+                f"{self._promised.expected}"
             )
         return result
 
 
-_PROMISED: Mapping[str, type] = {
-    "optimizer": torch.optim.Optimizer,
-    "schedule": Real,
-    "loss": Tensor,
-    "augmentation": Tensor,
-    "gradient": NoneType,
-}
-"""What a factory returns, by kind."""
+def _promised(variant: Variant) -> Constraint:
+    """Return what a factory must return."""
+    nothing = type(None)
+    kinds: dict[str, type] = {
+        "optimizer": torch.optim.Optimizer,
+        "schedule": Real,
+        "averaging": nothing,
+        "gradient": nothing,
+    }
+    type_ = kinds.get(variant.kind, Tensor)
+    if variant.kind == "prediction":
+        return Constraint(
+            "logits, a Tensor of two dimensions", lambda made: isinstance(made, Tensor) and made.dim() == 2
+        )
+    if variant.kind == "augmentation" and "labels" in variant.given:
+        return Constraint("a pair of images and labels, as it asks for labels", _is_pair)
+    return Constraint(f"a {type_.__name__}", lambda result: isinstance(result, type_))
 
 
-def _validated(records: Iterable[EpochRecord]) -> tuple[float, ...]:
-    """Return the recalls on the validation part, of the epochs after which there are some."""
-    found = (record.evaluations.get("validation") for record in records)
-    return tuple(metrics.macro_recall(evaluation.confusion) for evaluation in found if evaluation)
+def _is_pair(result: object) -> bool:
+    return isinstance(result, tuple) and len(result) == 2 and all(isinstance(each, Tensor) for each in result)
 
 
 def _ordered(network: nn.Module, order: torch.memory_format) -> nn.Module:

@@ -116,7 +116,7 @@ class CapturedTraining(Training):
             self._record_anew()
         return seconds / self._chain
 
-    def restored(self, records: Sequence[EpochRecord]) -> None:
+    def restored(self, records: Sequence[EpochRecord] = ()) -> None:
         """Record anew: the optimizer's state has other tensors than those that were recorded."""
         super().restored(records)
         self._record_anew()
@@ -145,6 +145,7 @@ class CapturedTraining(Training):
             tensor.zero_()
         self._augmenting.manual_seed(streams.derive(self.seed, "augmentation", epoch))
         self._drawing.begin(self.seed, "dropout", epoch)
+        self._begin_epoch(epoch)
 
     def _turn(self, step: int) -> None:
         """Freeze what is frozen from a step on, and record anew where that is something else than before."""
@@ -187,13 +188,14 @@ class CapturedTraining(Training):
         chosen = self._order.index_select(0, at)
         images = torch.split(self.dataset.train.images.index_select(0, chosen), size)
         labels = torch.split(self.dataset.train.labels.index_select(0, chosen), size)
+        indices = torch.split(chosen, size)
         rates = self._rates.index_select(0, self._steps_behind + self._counting[:steps])
         # The backward pass in this thread, for that of several runs at once would share one.
         with torch.autograd.set_multithreading_enabled(False):
             for step in range(steps):
                 for index, rate in enumerate(self._rate):
                     rate.copy_(rates[step, index])
-                self._total.add_(self.step(images[step], labels[step], self._augmenting) * size)
+                self._total.add_(self.step(images[step], labels[step], self._augmenting, indices[step]) * size)
         self._images_behind.add_(steps * size)
         self._steps_behind.add_(steps)
 

@@ -40,8 +40,8 @@ def gate(
     """Train a few steps with the engine and one by one; return why the engine must not be used, or "".
 
     Each of three epochs has a chain of two whole batches, a single one, and the incomplete last one where the data set
-    has one. Compared are each epoch's loss, and parameters and buffers after it. The images are the first of the data
-    set's; the batch size is the spec's own.
+    has one. Compared are each epoch's loss, and parameters, buffers and averages after it. The images are the first of
+    the data set's; the batch size is the spec's own.
 
     Raises:
         OutOfMemoryError: the device's memory does not suffice.
@@ -110,7 +110,7 @@ def _float64_state() -> Iterator[None]:
 
 
 def _state(training: Training, loss: float) -> list[Tensor]:
-    tensors = training.network.state_dict().values()
+    tensors = (*training.network.state_dict().values(), *training.beside.values())
     return [torch.tensor(loss, dtype=torch.float64), *(t.detach().to("cpu", torch.float64, copy=True) for t in tensors)]
 
 

@@ -1,0 +1,81 @@
+"""Weights that are evaluated, where they are not those that are trained: an average, kept beside the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.train.state import overlaps_itself
+
+STATISTICS = "statistics"
+"""The option of an averaging that says what becomes of normalizations' statistics."""
+
+
+class Average:
+    """The average of a network's floating-point parameters and buffers, by a registered averaging.
+
+    Buffers that are not of floating point, or hold what is not finite from the start, stay as they are in the network,
+    and so does what shares its memory with itself, which cannot change.
+
+    Args:
+        update: the averaging, bound to its options.
+        network: as it was built.
+        steps: of the whole run.
+        steps_per_epoch: of an epoch.
+
+    Attributes:
+        tensors: what is saved with a run, by name.
+    """
+
+    def __init__(self, update: Callable[..., Any], network: nn.Module, *, steps: int, steps_per_epoch: int) -> None:
+        self._update = update
+        tensors = (*network.named_parameters(), *network.named_buffers())
+        self._own = {name: tensor for name, tensor in tensors if not overlaps_itself(tensor)}
+        averaged = {name: tensor for name, tensor in self._own.items() if _can_be_averaged(tensor)}
+        self.tensors: Mapping[str, Tensor] = {name: tensor.detach().clone() for name, tensor in averaged.items()}
+        device = next((tensor.device for tensor in self._own.values()), torch.device("cpu"))
+        self._behind = torch.zeros((), dtype=torch.int64, device=device)
+        self._given = {
+            "average": list(self.tensors.values()),
+            "weights": list(averaged.values()),
+            "step": self._behind,
+            "steps": steps,
+            "steps_per_epoch": steps_per_epoch,
+        }
+
+    def begin(self, steps: int) -> None:
+        """Say how many steps are behind."""
+        self._behind.fill_(steps)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Take in what a step has made of the network."""
+        self._behind.add_(1)
+        if self.tensors:
+            self._update(**self._given)
+
+    @torch.no_grad()
+    def put(self) -> None:
+        """Put the average into the network."""
+        for name, tensor in self.tensors.items():
+            self._own[name].copy_(tensor)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Let the network be the average meanwhile."""
+        trained = {name: tensor.detach().clone() for name, tensor in self._own.items()}
+        self.put()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, tensor in trained.items():
+                    self._own[name].copy_(tensor)
+
+
+def _can_be_averaged(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and bool(tensor.isfinite().all())
