@@ -121,6 +121,15 @@ class Functions(nn.Module):
         x = F.dropout(x.flatten(1), 0.25, training=self.training)
         return self.second(torch.tanh(x).relu())
 
+class Optional(nn.Module):  # of which torch.fx sees the case in which it is given a shortcut
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.layer = how, nn.Conv2d(1, 1, 3, padding=1)
+    def forward(self, x, shortcut=None):
+        if shortcut is None:
+            x = self.layer(x)
+        return F.relu(x) if self.how == "skipped" else F.relu(x + (0 if shortcut is None else shortcut))
+
 class Attention(nn.Module):
     def forward(self, x):
         x = x.flatten(2)
@@ -196,6 +205,8 @@ def functions(input_shape, classes, *, how: str = "plain"):
         return nn.Sequential(Attention(), nn.Linear(64, classes))
     if how == "tied":
         return Tied()
+    if how in ("skipped", "added"):
+        return nn.Sequential(Optional(how), nn.Flatten(), nn.Linear(64, classes))
     if how in ("auxiliary", "dead"):
         return InTraining(how == "dead")
     if how in ("module", "statement", "training"):
@@ -216,6 +227,13 @@ def zoo_layer_kinds():
 def extended(tmp_path: Path) -> Registry:
     (tmp_path / "functions_plugin.py").write_text(FUNCTIONS, encoding="utf-8")
     return Registry(files=[tmp_path / "functions_plugin.py"]).require_sound()
+
+
+@pytest.mark.parametrize(("how", "why"), [("skipped", r"$"), ("added", r" \(TypeError: unsupported operand")])
+def test_a_forward_of_which_one_case_is_traced_is_refused(extended: Registry, how: str, why: str) -> None:
+    told = r"activation: mish: 0 would have to be rewritten, and what torch.fx traces there does not compute the same"
+    with pytest.raises(BuildError, match=told + why):
+        built(extended, {"name": "functions", "how": how}, activation="mish")
 
 
 @pytest.mark.parametrize("dropout", ["own", {"name": "dropout", "rate": 0.75}])

@@ -117,6 +117,10 @@ def _quoted(pattern: str) -> str:
     return f'"{pattern}"'
 
 
+_MODES = (False, True)
+"""Whether a network is trained."""
+
+
 class _EachLeaf(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
@@ -152,9 +156,11 @@ class _Surgery:
         found = self._look()
         self._require_single_kinds(found)
         owners = self._to_rewrite(found)
+        before = [self._outcome((), training) for training in _MODES] if owners else []
         for path in sorted(owners, reverse=True):
             self._rewrite(path, found, owners[path])
         if owners:
+            self._require_rewritten(before, owners)
             found = self._look()
             for path, calls in found.calls.items():
                 self._refuse_calls(path, calls, "which cannot be reached")
@@ -294,6 +300,20 @@ class _Surgery:
             graph.erase_node(node)
         rewritten = fx.GraphModule(owner, graph, class_name=type(owner).__name__)
         self._set(path, rewritten.eval())
+
+    def _require_rewritten(self, before: list[Any], owners: Iterable[str]) -> None:
+        """Refuse modules whose trace is not what they compute: of an argument that may be None, fx sees one case."""
+        wanted = next(iter(self.wanted.values()))
+        why = ""
+        try:
+            same = all(alike(old, self._outcome((), training)) for old, training in zip(before, _MODES, strict=True))
+        except Exception as error:  # whatever its forward does with what it is given
+            same, why = False, f" ({described(error)})"
+        if not same:
+            raise BuildError(
+                f"{wanted.what()}: {_few(sorted(path or 'the network itself' for path in owners))} would have to be "
+                f"rewritten, and what torch.fx traces there does not compute the same{why}"
+            )
 
     def _require_all_reached(self, found: Found) -> None:
         """Refuse layers of which nobody knows whether they are used: another would stand in no place of theirs."""

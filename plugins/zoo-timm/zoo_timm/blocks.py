@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import zoo
+from zoo.testing import expected_failures
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,6 +33,10 @@ ATTENTIONS = {
     "bat": "bilinear attention (arXiv:1909.02218)",
 }
 """By timm's name, what it is."""
+EXPECTED = {
+    "bat": {"finite_at_extremes": "it multiplies a map with two of its own: values of 10^4 leave the range of float32"}
+}
+"""Checks that are expected to fail, and why."""
 _OF_THE_SIZE = ("lambda", "bottleneck")
 """Those that must be told the size of the map."""
 
@@ -60,4 +65,4 @@ def _factory(name: str, text: str) -> Callable[..., nn.Module]:
         return nn.Sequential(OrderedDict(inner=block, gate=gate))
 
     attention.__doc__ = f"Another block, then timm's {name}: {text}."
-    return attention
+    return expected_failures(EXPECTED[name])(attention) if name in EXPECTED else attention
