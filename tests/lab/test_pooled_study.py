@@ -162,12 +162,12 @@ def test_a_split_of_each_seeds_own_reaches_runs_and_words(bases: list[str], tmp_
     lab = zoo.Lab(tmp_path / "zoo.sqlite", jobs=1, registry=REGISTRY, say=lambda line: None)
     study = {"base": bases[0], "changes": {"tanh": {"activation": "tanh"}}}
     anew, once = lab.study({**study, "resplit": True}, seeds=3), lab.study(study, seeds=3)
-    about = "images like these, of which 25% are held out {} (corrected for the training images that seeds share)"
-    assert f"{about.format('anew with each seed')}, and seeds like 0 to 2" in " ".join(str(anew).split())
+    about = "images like these, of which 25% are held out{} (corrected for the training images that seeds share)"
+    assert f"{about.format(' anew with each seed')}, and seeds like 0 to 2" in " ".join(str(anew).split())
     assert "split anew with each seed, 25% of training held out" in str(anew)
     assert "these images, this split, and seeds like 0 to 2" in str(once)
     folds = lab.study({**study, "folds": 4}, seeds=4)
-    assert about.format("each fold in turn") in " ".join(str(folds).split())
+    assert about.format(", each fold in turn") in " ".join(str(folds).split())
     assert "each fold held out in turn, 25% of training held out" in str(folds)
     assert "of which 25% are held out" not in str(once)
     ours, theirs = (found.result.arms[0].runs for found in (anew, once))

@@ -403,9 +403,9 @@ def population(study: Study) -> str:
     """Say of which images and splits a study's verdicts are."""
     data = study.base.data
     if data.resplit and study.design.select == "validation":
-        how = "each fold in turn" if data.resplit == "folds" else "anew with each seed"
+        how = ", each fold in turn" if data.resplit == "folds" else " anew with each seed"
         return (
-            f"images like these, of which {data.validation:.0%} are held out {how} (corrected for the training images "
+            f"images like these, of which {data.validation:.0%} are held out{how} (corrected for the training images "
             "that seeds share)"
         )
     return "these test images, trained on other images with each seed" if data.resplit else "these images, this split"
