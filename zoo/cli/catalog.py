@@ -15,6 +15,7 @@ from zoo.errors import UnknownNameError, ZooError, near_misses
 from zoo.registry import Registry, Variant
 from zoo.registry.hookspecs import KINDS
 from zoo.report import layout
+from zoo.report.text import counted
 from zoo.spec import Spec, describe_type, unstructure
 from zoo.spec.resolve import resolve
 
@@ -141,7 +142,7 @@ def _a(kind: str) -> str:
 
 
 def _variant_text(variant: Variant) -> str:
-    lines = [f"{variant.kind} {variant.name}: {variant.description}"]
+    lines = [": ".join(filter(None, [f"{variant.kind} {variant.name}", variant.description]))]
     lines += [f"Paper: {variant.paper}"] if variant.paper else []
     lines = [layout.paragraph(line) for line in lines] + [f"From {variant.plugin}", ""]
     rows = [[f.name, describe_type(f.type), json.dumps(unstructure(f.default))] for f in attrs.fields(variant.options)]
@@ -158,7 +159,7 @@ def _show_layers(spec: Spec, built: ShownNetwork, as_json: bool) -> None:
         record = {"spec": spec.name, "input_shape": shape, "classes": classes, "parameters": built.parameters}
         click.echo(json.dumps({**record, "flops": built.flops, "layers": layers}, indent=2))
         return
-    click.echo(layout.paragraph(f"{spec.name}: {spec.description}"))
+    click.echo(layout.paragraph(": ".join(filter(None, [spec.name, spec.description]))))
     click.echo(f"input {sizes(shape)}, {classes} classes ({spec.data.dataset}); FLOPs of one image's forward pass\n")
     click.echo(layout.table(rows(built), headers=HEADERS, align=ALIGN, wrap=1))
     click.echo("\n" + layout.paragraph(_training_text(spec)))
@@ -169,6 +170,6 @@ def _training_text(spec: Spec) -> str:
     order = "shuffled" if t.shuffle else "in file order"
     augmentation = ", ".join(map(str, t.augmentation)) or "none"
     return (
-        f"{t.epochs} epochs, batches of {t.batch_size} {order}; {t.optimizer}; schedule {t.schedule}, "
+        f"{counted(t.epochs, 'epoch')}, batches of {t.batch_size} {order}; {t.optimizer}; schedule {t.schedule}, "
         f"warm-up {t.warmup:g}; loss {t.loss}; augmentation {augmentation}; initializer {spec.network.initializer}"
     )
