@@ -34,9 +34,19 @@ class Stopped(KeyboardInterrupt):
         return [str(self)]
 
 
+_deaf = False
+"""Whether this process is a worker's, which Ctrl-C does not reach."""
+
+
+def hear_no_interruption() -> None:
+    """Take every KeyboardInterrupt for a plugin's from now on: nobody types to this process."""
+    global _deaf
+    _deaf = True
+
+
 def is_interruption(error: BaseException) -> bool:
     """Whether it is Ctrl-C, and not what a plugin raises: of that, not even an exception like it ends all work."""
-    return type(error) in (KeyboardInterrupt, Stopped)
+    return not _deaf and type(error) in (KeyboardInterrupt, Stopped)
 
 
 def text_of(error: BaseException) -> str:

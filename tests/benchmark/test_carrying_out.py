@@ -317,6 +317,14 @@ def test_a_run_whose_worker_is_killed_ends_like_the_others(registry, benchmark, 
     assert mended.status == "finished", "a failed run is tried again by the next command"
 
 
+def test_what_a_plugin_raises_like_ctrl_c_costs_its_run_only_in_a_worker(registry, benchmark, capfd):
+    specs = [small(registry, "interrupting", activation("interrupts")), small(registry)]
+    interrupting, plain = benchmark(specs, jobs=2)
+    assert (interrupting.status, plain.status) == ("failed", "finished")
+    assert "raised KeyboardInterrupt" in interrupting.reason.splitlines()[0]
+    assert "Traceback" not in capfd.readouterr().err
+
+
 @pytest.mark.skipif(os.name != "posix", reason="looks for processes")
 def test_what_interrupts_the_parent_ends_the_workers(registry, benchmark, tmp_path, monkeypatch):
     monkeypatch.setattr("zoo.benchmark.probing.LONGEST", 1.0)  # seconds; it hangs while it is tried out, too

@@ -20,6 +20,9 @@ def fault():
 def leave():
     os._exit(0)
 
+def interrupt():
+    raise KeyboardInterrupt
+
 def hang():
     time.sleep(3600)
 
@@ -51,7 +54,9 @@ def test_a_crash_while_planning_costs_its_spec_only(tmp_path: Path) -> None:
     (tmp_path / "crashing.py").write_text(CRASHING.replace("torch.nn.Tanh", "lambda: torch.nn.Tanh()"))
     registry = Registry(files=[PLUGIN, tmp_path / "crashing.py"]).require_sound()
     choices = {
-        f"{where}-{how}": {"name": where, "how": how} for where in ("building", "step") for how in ("fault", "leave")
+        f"{where}-{how}": {"name": where, "how": how}
+        for where in ("building", "step")
+        for how in ("fault", "leave", "interrupt")
     }
     specs = [
         small(registry, name, {"network.features.0.activation": choice})
@@ -65,8 +70,9 @@ def test_a_crash_while_planning_costs_its_spec_only(tmp_path: Path) -> None:
         for where in ("building", "step")
         for how, end in ends.items()
     }
-    assert sorted(run.name for run in plan.missing) == ["own", "sound"]
-    assert all(plan.costs[run.key] > 0 for run in plan.missing)
+    raising = ["building-interrupt", "step-interrupt"]
+    assert sorted(run.name for run in plan.missing) == [*raising[:1], "own", "sound", *raising[1:]], "those runs fail"
+    assert all((plan.costs[run.key] > 0) == (run.name not in raising) for run in plan.missing)
 
 
 def test_what_is_zoo_s_own_is_tried_out_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

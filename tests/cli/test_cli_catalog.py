@@ -99,6 +99,14 @@ def test_show_prints_the_layers_with_shapes_and_costs(zoo: Zoo) -> None:
     assert "10 epochs, batches of 64 in file order; sgd(learning_rate=0.05, momentum=0.9)" in text
 
 
+def test_a_spec_without_a_description_and_of_one_epoch(zoo: Zoo, folder: Path) -> None:
+    spec = "[network]\nfeatures = [{ filters = 4 }]\n[training]\nepochs = 1\n[data]\ndataset = 'digits'\n"
+    Path("plain.toml").write_text(spec, encoding="utf-8")
+    lines = zoo("show", "plain.toml").stdout.splitlines()
+    assert lines[0] == "plain"
+    assert lines[-1].startswith("1 epoch, batches of ")
+
+
 def test_show_as_json_adds_up(zoo: Zoo) -> None:
     shown = json.loads(zoo("show", "starter/4e", "--json").stdout)
     assert shown["input_shape"] == [1, 8, 8]

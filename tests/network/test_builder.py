@@ -258,6 +258,8 @@ PLACE = "(unnamed): network.features[1].activation: mine"
             "torch.nn.Module, not None"),
         ("return nn.functional.relu", PluginError, f"{PLACE}: plugin mine (mine, FILE) raised TypeError: its factory "
             "must return a torch.nn.Module, not <function relu"),
+        ("return nn.ReLU", PluginError, f"{PLACE}: plugin mine (mine, FILE) raised TypeError: its factory must return "
+            "a torch.nn.Module, not the class ReLU: return ReLU(...)"),
         ("m = nn.Identity(); m.forward = lambda x: (x, x); return m", PluginError,
             f"{PLACE}: plugin mine (mine, FILE) raised TypeError: its forward must return one tensor, not tuple"),
         ("m = nn.Identity(); m.forward = lambda x: x.nowhere; return m", PluginError,

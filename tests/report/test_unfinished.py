@@ -135,3 +135,11 @@ def test_a_run_that_goes_on_is_there_once(ledger: Path) -> None:
         attempt = again.claim(run(1, epochs=7))
         assert attempt is not None
         assert [entry.id for entry, _ in unfinished(again)] == [4, 5, attempt]
+
+
+def test_where_no_run_has_ended_the_table_says_where_those_begun_are(path: Path) -> None:
+    with Ledger(path) as begun:
+        assert begun.claim(run(0)) is not None
+        with pytest.raises(ZooError) as caught:
+            zoo.Lab(path).results()
+    assert str(caught.value) == (f"there is no run that has ended in {path}: `zoo results --partial` shows those begun")

@@ -200,6 +200,31 @@ def test_a_generator_that_has_drawn_is_seen():
         taken(network, optimizer, begun)
 
 
+def counting():
+    count = [0]
+
+    def call():
+        count[0] += 1
+        return count[0]
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("make", "use"),
+    [(lambda: (n for n in range(9)), next), (counting, lambda call: call())],
+    ids=["generator", "closure"],
+)
+def test_state_that_pickle_refuses_to_look_at_is_seen(make, use):
+    network, optimizer, _ = built()
+    network.hidden = make()
+    begun = beginning(network, optimizer)
+    taken(network, optimizer, begun)
+    use(network.hidden)
+    with pytest.raises(UnsavableError, match="hidden of the network"):
+        taken(network, optimizer, begun)
+
+
 def test_a_state_of_another_network_changes_nothing():
     network, optimizer, begun = built()
     state = taken(network, optimizer, begun)

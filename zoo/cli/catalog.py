@@ -142,7 +142,7 @@ def _a(kind: str) -> str:
 
 
 def _variant_text(variant: Variant) -> str:
-    lines = [f"{variant.kind} {variant.name}: {variant.description}"]
+    lines = [": ".join(filter(None, [f"{variant.kind} {variant.name}", variant.description]))]
     lines += [f"Paper: {variant.paper}"] if variant.paper else []
     lines = [layout.paragraph(line) for line in lines] + [f"From {variant.plugin}", ""]
     rows = [[f.name, describe_type(f.type), json.dumps(unstructure(f.default))] for f in attrs.fields(variant.options)]
@@ -160,7 +160,7 @@ def _show_layers(spec: Spec, built: ShownNetwork, as_json: bool) -> None:
         starting = {"starting_weights": str(built.starting)} if built.starting else {}
         click.echo(json.dumps({**record, "flops": built.flops, **starting, "layers": layers}, indent=2))
         return
-    click.echo(layout.paragraph(f"{spec.name}: {spec.description}"))
+    click.echo(layout.paragraph(": ".join(filter(None, [spec.name, spec.description]))))
     click.echo(f"input {sizes(shape)}, {classes} classes ({spec.data.dataset}); FLOPs of one image's forward pass\n")
     click.echo(layout.table(rows(built), headers=HEADERS, align=ALIGN, wrap=1))
     if built.starting:

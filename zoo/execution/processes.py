@@ -26,7 +26,7 @@ from typing import Any
 
 import attrs
 
-from zoo.errors import WORK_FAILED, ZooError, option
+from zoo.errors import WORK_FAILED, ZooError, hear_no_interruption, option
 from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.registry import Registry
@@ -241,6 +241,7 @@ def begin_worker(connection: Connection, environment: Mapping[str, str]) -> None
     """Make this process one that works for another: tell it that it has begun, and end with it."""
     # Ctrl-C reaches the whole group of processes; the one that commands the workers decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    hear_no_interruption()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(OSError):
         connection.send(BEGUN)

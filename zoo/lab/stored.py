@@ -30,6 +30,8 @@ def stored(ledger: Ledger, patterns: Sequence[str], data: str | None) -> list[Ru
         # A spec may have been trained under several names, and what one of them stands for is all of its runs.
         meant = {run.key.spec for run in runs if any(matches(run.name, pattern) for pattern in patterns)}
         runs = [run for run in runs if run.key.spec in meant]
+    if not runs and known and not patterns and data is None:
+        raise LedgerError(f"there is no run that has ended in {ledger.path}: `zoo results --partial` shows those begun")
     if not runs:
         what = f"of {' '.join(patterns)!r}" if patterns else "that has ended"
         on = f" on {data}" if data else ""

@@ -149,6 +149,10 @@ def require_module(made: Any) -> nn.Module:
     """
     if isinstance(made, nn.Module):
         return made
+    if isinstance(made, type):
+        raise TypeError(
+            f"its factory must return a torch.nn.Module, not the class {made.__name__}: return {made.__name__}(...)"
+        )
     what = f"a tensor of {sizes(made.shape)}" if isinstance(made, torch.Tensor) else f"{made!r:.80}"
     raise TypeError(
         f"its factory must return a torch.nn.Module, not {what}; what it computes on a batch belongs into the module's "

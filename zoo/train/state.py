@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType, GeneratorType
 from typing import Any
 
 import attrs
@@ -297,7 +298,7 @@ def _unpacked(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
 class _Digests:
     """Digests of attributes by which a change is seen.
 
-    Of what cannot be pickled, such as a lambda, it is seen only that another object has taken its place.
+    Of what cannot be pickled, such as a lock, it is seen only that another object has taken its place.
     """
 
     def __init__(self, network: nn.Module, optimizer: Optimizer) -> None:
@@ -344,3 +345,13 @@ class _Pickler(pickle.Pickler):
         if isinstance(value, torch.Generator):
             return "generator", _bytes(value.get_state())
         return None
+
+    def reducer_override(self, value: object) -> Any:
+        """Return what stands for what pickle refuses, though its state can be seen: generators, and inner functions."""
+        if isinstance(value, GeneratorType):
+            frame = value.gi_frame
+            return tuple, ((id(value), frame and (frame.f_lasti, dict(frame.f_locals))),)
+        if isinstance(value, FunctionType) and "<" in value.__qualname__:
+            cells = [cell.cell_contents for cell in value.__closure__ or ()]
+            return tuple, ((id(value), value.__defaults__, value.__kwdefaults__, cells),)
+        return NotImplemented
