@@ -72,6 +72,16 @@ def zoo_register_augmentations(register):
 
 
 @zoo.hookimpl
+def zoo_register_averagings(register):
+    broken.register_all("averaging", register)
+
+
+@zoo.hookimpl
+def zoo_register_predictions(register):
+    broken.register_all("prediction", register)
+
+
+@zoo.hookimpl
 def zoo_register_datasets(register):
     broken.register_all("dataset", register)
 
@@ -761,6 +771,60 @@ def shades(images):
 def shades_globally(images):
     """Draws from the global generator."""
     return images * torch.rand(len(images), 1, 1, 1, dtype=images.dtype)
+
+
+@breaks("averaging", "averages_in_place")
+def halves(average, weights):
+    """Makes half of the weights of them."""
+    for mean, own in zip(average, weights, strict=True):
+        mean.copy_(own / 2)
+
+
+@breaks("averaging", "averages_in_place", "deterministic")
+def shakes(average, weights):
+    """Draws from a generator of its own."""
+    generator = torch.Generator()
+    generator.seed()
+    for mean, own in zip(average, weights, strict=True):
+        mean.copy_(own + torch.rand(own.shape, generator=generator))
+
+
+@breaks("averaging", "own_stream")
+def draws_for_nothing(average, weights):
+    """Draws a number that it does not need."""
+    torch.rand(())
+    for mean, own in zip(average, weights, strict=True):
+        mean.lerp_(own, 0.5)
+
+
+@breaks("prediction", "predicts_each_image")
+def twice(forward, images):
+    """Adds the logits of two views, and does not take their mean."""
+    return forward(images) + forward(images.flip(3))
+
+
+@breaks("prediction", "input_unchanged")
+def blackens(forward, images):
+    """Changes its images in place, after it has asked."""
+    logits = forward(images)
+    images.zero_()
+    return logits
+
+
+@breaks("prediction", "deterministic", "predicts_each_image")
+def guesses(forward, images):
+    """Adds numbers from a generator of its own."""
+    generator = torch.Generator()
+    generator.seed()
+    logits = forward(images)
+    return logits + torch.rand(logits.shape, generator=generator)
+
+
+@breaks("prediction", "own_stream")
+def draws_while_asking(forward, images):
+    """Draws a number that it does not need."""
+    torch.rand(())
+    return forward(images)
 
 
 class Memory:

@@ -354,10 +354,10 @@ def predicts_each_image(subject: VariantSubject) -> None:
     """
     given = supplied("prediction")
     images = given["images"]
-    logits = subject.make(**given)
+    logits = subject.make(**{**given, "images": images.clone()})
     require(isinstance(logits, Tensor), f"it returned a {type(logits).__name__}")
     require(logits.shape == (len(images), CLASSES), f"it made {tuple(logits.shape)} of {len(images)} images")
-    alone = torch.cat([subject.make(**{**given, "images": image[None]}) for image in images])
+    alone = torch.cat([subject.make(**{**given, "images": image[None].clone()}) for image in images])
     same(logits, alone, "in a batch and alone")
     steady = torch.arange(1.0, 1 + CLASSES)
     made = subject.make(**{**given, "forward": lambda x: steady.expand(len(x), -1)})
