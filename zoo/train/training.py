@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from numbers import Real
-from typing import Any
 
 import attrs
 import numpy as np
@@ -18,16 +16,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from zoo.data import Dataset, Split, as_trained_on
-from zoo.errors import BuildError, PluginError, text_of
+from zoo.errors import BuildError, PluginError
 from zoo.network.builder import construct
 from zoo.network.preparing import prepare, shown, wants_preparing
-from zoo.registry import Registry, Variant
-from zoo.registry.options import Choice, Constraint
+from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.spec.length import Length
 from zoo.train import metrics, streams
 from zoo.train.augmenting import Augmentations, require_soft_loss
 from zoo.train.averaging import STATISTICS, Average
+from zoo.train.bound import Bound, one_line, prediction
 from zoo.train.groups import Groups
 from zoo.train.optimizing import asks_for_closure, backward, set_mode
 from zoo.train.precision import Precision, autocast, dtype, memory_format
@@ -92,7 +90,7 @@ class Training:
             self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
             self._prepare()
             groups = Groups(spec, self.network, registry)
-            self.optimizer: torch.optim.Optimizer = _Bound(
+            self.optimizer: torch.optim.Optimizer = Bound(
                 spec, "training.optimizer", spec.training.optimizer, registry
             )(
                 parameters=groups.given,
@@ -106,20 +104,20 @@ class Training:
         self._groups, self._freezing = groups, groups.freezing(self.network, self.length.steps)
         schedules = [choice or spec.training.schedule for choice in groups.schedules(self.optimizer)]
         distinct = list(dict.fromkeys(schedules))
-        self._schedules = [_Bound(spec, "training.schedule", choice, registry) for choice in distinct]
+        self._schedules = [Bound(spec, "training.schedule", choice, registry) for choice in distinct]
         self._schedule_of = [distinct.index(choice) for choice in schedules]
-        self._loss = _Bound(spec, "training.loss", spec.training.loss, registry)
+        self._loss = Bound(spec, "training.loss", spec.training.loss, registry)
         self.prediction = prediction(spec, registry)
         self._augment = Augmentations(
             [
-                _Bound(spec, f"training.augmentation[{index}]", choice, registry)
+                Bound(spec, f"training.augmentation[{index}]", choice, registry)
                 for index, choice in enumerate(spec.training.augmentation)
             ],
             len(dataset.classes),
         )
         self._epoch = torch.zeros((), dtype=torch.int64, device=self.device)
         self._gradients = [
-            _Bound(spec, f"training.gradient[{index}]", choice, registry)
+            Bound(spec, f"training.gradient[{index}]", choice, registry)
             for index, choice in enumerate(spec.training.gradient)
         ]
         self._changes_gradients = bool(self._gradients) or spec.training.clip_norm is not None
@@ -162,7 +160,7 @@ class Training:
         choice = self.spec.training.averaging
         if choice.name == "none":
             return None
-        update = _Bound(self.spec, "training.averaging", choice, registry)
+        update = Bound(self.spec, "training.averaging", choice, registry)
         self.depends_on_length = update.asks("steps")
         return Average(update, self.network, steps=self.length.steps, steps_per_epoch=self.length.steps_per_epoch)
 
@@ -648,7 +646,7 @@ class Training:
         images, size = len(self.dataset.train.labels), self.spec.training.batch_size
         return BuildError(
             f"{self.spec.name}: a layer cannot be trained on a batch of a single image, and {images} training images "
-            f"in batches of {size} make one; change training.batch_size ({_one_line(error)})"
+            f"in batches of {size} make one; change training.batch_size ({one_line(error)})"
         )
 
     def is_due(self, epoch: int) -> bool:
@@ -662,71 +660,6 @@ class Training:
             torch.cuda.current_stream(self.device).synchronize()
         elif self.device.type == "mps":
             torch.mps.synchronize()
-
-
-def prediction(spec: Spec, registry: Registry) -> Callable[..., Tensor]:
-    """Return what makes logits (batch, classes) of `images`, pixels from 0 to 1, by the network's pass, `forward`."""
-    return _Bound(spec, "evaluation.prediction", spec.evaluation.prediction, registry)
-
-
-class _Bound:
-    """A registered part of the training, looked up once: called with what its kind supplies, it is its factory."""
-
-    def __init__(self, spec: Spec, place: str, choice: Choice, registry: Registry) -> None:
-        self.what = f"{spec.name}: {place}: {choice}"
-        self._variant = registry.variant(choice.kind, choice.name)
-        self._options = choice.values()
-        self._promised = _promised(self._variant)
-
-    def asks(self, name: str) -> bool:
-        """Whether the factory asks for something of what its kind supplies."""
-        return name in self._variant.given
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """What the factory asks for."""
-        return self._variant.given
-
-    def __call__(self, **supplied: Any) -> Any:
-        """Call the factory.
-
-        Raises:
-            BuildError: it refuses its options with a ValueError.
-            PluginError: it returns what its kind must not.
-        """
-        try:
-            result = self._variant.make(self._options, **supplied)
-        except ValueError as error:
-            raise BuildError(f"{self.what}: {_one_line(error)}") from error
-        if not self._promised.holds(result):
-            raise PluginError(
-                f"{self.what}: plugin {self._variant.plugin} returned a {type(result).__name__}, not "
-                f"{self._promised.expected}"
-            )
-        return result
-
-
-def _promised(variant: Variant) -> Constraint:
-    """Return what a factory must return."""
-    nothing = type(None)
-    kinds: dict[str, type] = {
-        "optimizer": torch.optim.Optimizer,
-        "schedule": Real,
-        "averaging": nothing,
-        "gradient": nothing,
-    }
-    type_ = kinds.get(variant.kind, Tensor)
-    if variant.kind == "prediction":
-        return Constraint(
-            "logits, a Tensor of two dimensions", lambda made: isinstance(made, Tensor) and made.dim() == 2
-        )
-    if variant.kind == "augmentation" and "labels" in variant.given:
-        return Constraint("a pair of images and labels, as it asks for labels", _is_pair)
-    return Constraint(f"a {type_.__name__}", lambda result: isinstance(result, type_))
-
-
-def _is_pair(result: object) -> bool:
-    return isinstance(result, tuple) and len(result) == 2 and all(isinstance(each, Tensor) for each in result)
 
 
 def _ordered(network: nn.Module, order: torch.memory_format) -> nn.Module:
@@ -744,10 +677,6 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
         return []
     found = torch.stack([tensor.detach().isfinite().all() for tensor in numbers.values()]).tolist()
     return [name for name, finite in zip(numbers, found, strict=True) if not finite]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(text_of(error).split())
 
 
 def pixel_statistics(spec: Spec, images: Tensor) -> tuple[Tensor, Tensor]:
