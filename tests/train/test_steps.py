@@ -254,7 +254,7 @@ def test_a_group_has_a_schedule_of_its_own():
         ({"frozen_until": 3, "frozen_after": 8}, lambda step: step < 3 or step >= 8),
         ({"frozen_after": 0.0}, lambda step: True),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "trained",
 )
 def test_what_is_frozen_is_left_alone(stated, frozen):
     """Neither weight decay nor momentum moves it, whichever step of an epoch it is frozen in."""
