@@ -99,6 +99,15 @@ def test_show_prints_the_layers_with_shapes_and_costs(zoo: Zoo) -> None:
     assert "10 epochs, batches of 64 in file order; sgd(learning_rate=0.05, momentum=0.9)" in text
 
 
+def test_show_tells_of_training_what_is_not_usual(zoo: Zoo) -> None:
+    text = zoo("show", "starter/default").stdout
+    assert "averaging" not in text
+    sets = ("training.clip_norm=0.5", "training.accumulate=2", "averaging=lookahead", "prediction=flip")
+    text = " ".join(zoo("show", "starter/default", *(word for each in sets for word in ("--set", each))).stdout.split())
+    assert "averaging lookahead" in text
+    assert text.endswith("accumulate 2; clip_norm 0.5; prediction flip")
+
+
 def test_a_spec_without_a_description_and_of_one_epoch(zoo: Zoo, folder: Path) -> None:
     spec = "[network]\nfeatures = [{ filters = 4 }]\n[training]\nepochs = 1\n[data]\ndataset = 'digits'\n"
     Path("plain.toml").write_text(spec, encoding="utf-8")

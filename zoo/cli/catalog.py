@@ -14,6 +14,7 @@ from zoo.cli.main import Plugins
 from zoo.errors import UnknownNameError, ZooError, near_misses
 from zoo.registry import Registry, Variant
 from zoo.registry.hookspecs import KINDS
+from zoo.registry.options import LATER, Choice, is_later_default
 from zoo.report import layout
 from zoo.spec import Spec, describe_type, unstructure
 from zoo.spec.length import in_words
@@ -175,4 +176,23 @@ def _training_text(spec: Spec) -> str:
     return (
         f"{in_words(attrs.asdict(t))}, batches of {t.batch_size} {order}; {t.optimizer}; schedule {t.schedule}, "
         f"warm-up {t.warmup:g}; loss {t.loss}; augmentation {augmentation}; initializer {spec.network.initializer}"
+        + "".join(f"; {text}" for text in _unusual(spec))
     )
+
+
+def _unusual(spec: Spec) -> list[str]:
+    """Return what a spec states of training and evaluation beyond what most leave as it is: "clip_norm 0.1"."""
+    length = ("epochs", "steps")  # which is said already
+    stated = [
+        (field, getattr(section, field.name))
+        for section in (spec.training, spec.evaluation)
+        for field in attrs.fields(type(section))
+        if field.name not in length and field.metadata.get(LATER)
+    ]
+    return [f"{field.name} {_said(value)}" for field, value in stated if not is_later_default(field, value)]
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_said, value))
+    return str(value) if isinstance(value, Choice) else json.dumps(unstructure(value))
