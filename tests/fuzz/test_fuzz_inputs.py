@@ -35,6 +35,8 @@ fuzzed = settings(
     derandomize=COUNT <= 40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+LOAD = Plugins.load
+"""As it is: all examples of a test share its `monkeypatch`, and one laid over the other is deep after a thousand."""
 CODES = {0, WORK_FAILED, WRONG_USAGE, INTERRUPTED}
 
 ODD_TEXTS = [
@@ -231,8 +233,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
 def test_command_lines_end_with_a_documented_code(
     words: list[str], tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = Plugins.load
-    monkeypatch.setattr(Plugins, "load", lambda self: load(self) if self.left_out or self.files else registry)
+    monkeypatch.setattr(Plugins, "load", lambda self: LOAD(self) if self.left_out or self.files else registry)
     monkeypatch.setattr(Lab, "carry_out", _trains_nothing)
     monkeypatch.chdir(tmp_path)
     before = set(os.listdir())
