@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "docs", "benchmarks/results")
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "docs", "benchmarks/results", "plugins/*/**/*.md")
 """What the site is made of, at the places where links between them expect it."""
 PARTS = {
     "How to": "docs/how-to",
@@ -64,19 +64,20 @@ def build(output: Path, *, root: Path = ROOT, pages: Sequence[str] = PAGES) -> i
 
 def _stage(root: Path, pages: Iterable[str], source: Path) -> None:
     """Copy what the site is made of, and write the page that lists it."""
-    for name in pages:
-        place = source / name
+    for found in (found for name in pages for found in root.glob(name)):
+        place = source / found.relative_to(root)
         place.parent.mkdir(parents=True, exist_ok=True)
-        if (root / name).is_dir():
-            shutil.copytree(root / name, place, ignore=shutil.ignore_patterns("*.py", "__pycache__", "_static"))
+        if found.is_dir():
+            shutil.copytree(found, place, ignore=shutil.ignore_patterns("*.py", "__pycache__", "_static"))
         else:
-            shutil.copy(root / name, place)
+            shutil.copy(found, place)
     listed = [name for name in FIRST if (source / f"{name}.md").exists()]
     for title, folder in PARTS.items():
         if (source / folder).is_dir():
             names = sorted(path.stem for path in (source / folder).glob("*.md"))
             (source / folder / "index.md").write_text(_list(title, names), encoding="utf-8")
             listed.append(f"{folder}/index")
+    listed += sorted(str(path.relative_to(source).with_suffix("")) for path in source.glob("plugins/**/*.md"))
     listed += [name for name in LAST if (source / f"{name}.md").exists()]
     (source / "index.md").write_text(_list("zoo", listed), encoding="utf-8")
 

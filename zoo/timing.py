@@ -5,12 +5,12 @@ What slows a machine down for a while slows all specs down alike, and leaves the
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
 
 import attrs
 import numpy as np
@@ -247,8 +247,8 @@ class _Contestant:
 
 
 def _whole_batches(training: Training, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield batches of all epochs, without those at the end of an epoch that are smaller."""
-    for epoch in count(1):
+    """Yield batches of all epochs again and again, without those at the end of an epoch that are smaller."""
+    for epoch in itertools.cycle(range(1, training.length.epochs + 1)):
         yield from (batch for batch in training.batches(epoch) if len(batch[1]) == size)
 
 
