@@ -13,7 +13,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "docs", "benchmarks/results", "plugins/*/**/*.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "docs",
+    "benchmarks/results",
+    "plugins/*/README.md",
+    "plugins/*/benchmarks",
+)
 """What the site is made of, at the places where links between them expect it."""
 PARTS = {
     "How to": "docs/how-to",
