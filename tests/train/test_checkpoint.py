@@ -102,6 +102,8 @@ def variants():
 @pytest.mark.parametrize(("place", "name"), list(variants()), ids=str)
 def test_an_interrupted_run_with_any_variant_ends_like_an_undisturbed_one(tmp_path, monkeypatch, place, name):
     sets = {"training.epochs": 3, "training.shuffle": True, "network.features.0.filters": 8, place: name}
+    if name == "plateau":
+        sets["data.validation"] = 0.3
     undisturbed, records, trained, ended = interrupted(sets, tmp_path, monkeypatch)
     assert ended.status == "finished", ended.reason
     assert "checkpoint" not in ended.provenance

@@ -507,7 +507,7 @@ def test_an_optimizer_asks_for_the_gradients_again(recipes, sets):
     losses = []
     for epoch in range(1, 5):
         total = 0.0
-        for images, labels in again.batches(epoch):
+        for images, labels, _ in again.batches(epoch):
             total += gradients(images, labels)
             norm = torch.cat([p.grad.flatten() for p in parameters]).norm()
             moved = [p.grad * (0.05 / (norm + 1e-12)) for p in parameters]

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 
 import attrs
 import numpy as np
@@ -100,6 +99,8 @@ class Training:
             )
             groups.scale(self.optimizer)
         self.parameters, self.flops, self.starting = built.parameters, built.flops, built.starting
+        self.prediction = prediction(spec, registry)
+        self._evaluates_all = self._must_evaluate_all()
         self.begun = beginning(self.network, self.optimizer)
         self._groups, self._freezing = groups, groups.freezing(self.network, self.length.steps)
         schedules = [choice or spec.training.schedule for choice in groups.schedules(self.optimizer)]
@@ -107,7 +108,6 @@ class Training:
         self._schedules = [Bound(spec, "training.schedule", choice, registry) for choice in distinct]
         self._schedule_of = [distinct.index(choice) for choice in schedules]
         self._loss = Bound(spec, "training.loss", spec.training.loss, registry)
-        self.prediction = prediction(spec, registry)
         self._augment = Augmentations(
             [
                 Bound(spec, f"training.augmentation[{index}]", choice, registry)
@@ -509,7 +509,7 @@ class Training:
         epochs, every = self.length.epochs, self.spec.evaluation.every
         evaluations = -(-epochs // every) if every else 1
         evaluated = evaluations * sum(map(len, self._parts().values()))
-        if not self._evaluates_all():
+        if not self._evaluates_all:
             evaluated -= (evaluations - 1) * len(labels)
         return self.length.steps * step + evaluated * evaluation
 
@@ -537,7 +537,7 @@ class Training:
         """
         parts = self._parts()
         # What is drawn for one part depends on the parts before it.
-        waiting = {} if self._evaluates_all() else {"train": parts.pop("train")}
+        waiting = {} if self._evaluates_all else {"train": parts.pop("train")}
         with self._evaluated(epoch), streams.seeded(self.seed, "dropout in evaluation", epoch, device=self.device):
             found = {name: self._evaluate(split, f"epoch {epoch}", name) for name, split in parts.items()}
             self._note(epoch, found)
@@ -547,16 +547,17 @@ class Training:
                 found = {name: self._evaluate(split, f"epoch {epoch}", name) for name, split in waiting.items()} | found
             return found
 
-    def _evaluates_all(self) -> bool:
-        """Whether each evaluation is of the training images, too: as asked for, or where other figures need it."""
-        evaluation = self.spec.evaluation
-        return evaluation.train == "every" or evaluation.measure == "eq2425" or self._draws_in_evaluation
+    def _must_evaluate_all(self) -> bool:
+        """Whether each evaluation is of the training images, too: as asked for, or where other figures need it.
 
-    @cached_property
-    def _draws_in_evaluation(self) -> bool:
+        Asked before anything is trained, so that a network that goes on from a checkpoint was asked as often.
+        """
+        evaluation = self.spec.evaluation
+        if evaluation.train == "every" or evaluation.measure == "eq2425":
+            return True
         with streams.seeded(self.seed, "evaluation", device=self.device):
             before = streams.drawn(self.device)
-            self.predict(self.dataset.test.images[:1])
+            self._predict(self.dataset.test.images[:1])
             return streams.drawn(self.device) != before
 
     def _may_count(self, epoch: int) -> bool:
@@ -569,7 +570,7 @@ class Training:
             return attrs.evolve(record, evaluations={})
         so_far = {epoch: recall for epoch, recall in self._validation.items() if epoch <= record.epoch}
         was_best = bool(self._best) and metrics.best_epoch(so_far) == record.epoch
-        if was_best or self._evaluates_all():
+        if was_best or self._evaluates_all:
             return record
         return attrs.evolve(record, evaluations={n: e for n, e in record.evaluations.items() if n != "train"})
 
