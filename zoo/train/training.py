@@ -555,9 +555,10 @@ class Training:
         evaluation = self.spec.evaluation
         if evaluation.train == "every" or evaluation.measure == "eq2425":
             return True
-        with streams.seeded(self.seed, "evaluation", device=self.device):
+        self.network.eval()
+        with streams.seeded(self.seed, "evaluation", device=self.device), torch.no_grad():
             before = streams.drawn(self.device)
-            self._predict(self.dataset.test.images[:1])
+            self.prediction(forward=self._logits, images=self._pixels(self.dataset.test.images[:1]))
             return streams.drawn(self.device) != before
 
     def _may_count(self, epoch: int) -> bool:
