@@ -30,10 +30,14 @@ def label_smoothing(logits: Tensor, labels: Tensor, *, smoothing: zoo.Fraction =
 def binary(logits: Tensor, labels: Tensor, *, smoothing: zoo.Fraction = 0.1, sum_classes: bool = False) -> Tensor:
     """BinaryCrossEntropy of timm: each class by itself against all others.
 
+    Labels that are shares of classes, as mixup makes them, are smoothed like others; timm leaves that to its mixup.
+
     Paper: Wightman, Touvron and Jegou, 2021, ResNet strikes back (arXiv:2110.00476).
     """
     from timm.loss import BinaryCrossEntropy
 
+    if labels.dim() == 2:
+        labels = labels * (1 - smoothing) + smoothing / labels.shape[1]
     made: Tensor = BinaryCrossEntropy(smoothing, sum_classes=sum_classes)(logits, labels)
     return made
 
