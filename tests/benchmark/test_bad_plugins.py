@@ -158,6 +158,7 @@ def zoo_register_specs(register):
 @example("raise GeneratorExit()", ("network.features.0.activation", "later"), "return None", "return '1'", "pass")
 @example("return None", ("data.dataset", "images"), "return None", "return '1'", "pass")
 @example("return 3", ("training.schedule", "made"), "raise Wordless()", "return 3", "raise Odd()")
+@example("return None", ("data.dataset", "images"), "return None", "raise MemoryError()", "pass")
 def test_a_bad_plugin_costs_only_what_uses_it(
     bad: str, place: tuple[str, str], missing: str, fingerprint: str, specs: str
 ) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 
 from zoo.cli.common import ledger_option, say
@@ -84,31 +86,33 @@ def report_command(
                 "the table in other formats, and --plots the plots"
             )
         require_place(output)
-    work = _Work(plugins, patterns, data, against, output, plots, ledger_path)
+    stated = {"--data": data, "--against": against, "--ledger": ledger_path, "--output": output, "--plots": plots}
+    work = _Work(
+        lab=plugins.lab(ledger=ledger_path),
+        patterns=patterns,
+        data=data,
+        against=against,
+        output=output,
+        plots=plots,
+        command=_command(plugins, [*patterns, *(str(w) for name, v in stated.items() if v for w in (name, v))]),
+    )
     if watch is None:
         work.write()
     else:
         work.watch(watch)
 
 
+@attrs.frozen(kw_only=True)
 class _Work:
     """Writes what one command asks for, once or again and again."""
 
-    def __init__(
-        self,
-        plugins: Plugins,
-        patterns: tuple[str, ...],
-        data: str | None,
-        against: str | None,
-        output: Path | None,
-        plots: Path | None,
-        ledger_path: Path | None,
-    ) -> None:
-        self._lab: Lab = plugins.lab(ledger=ledger_path)
-        self._patterns, self._data, self._against = patterns, data, against
-        self._output, self._plots = output, plots
-        self._title = f"Runs of {', '.join(patterns)}" if patterns else "All runs"
-        self._command = _command(plugins, patterns, data, against, output, plots, ledger_path)
+    lab: Lab
+    patterns: tuple[str, ...]
+    data: str | None
+    against: str | None
+    output: Path | None
+    plots: Path | None
+    command: str
 
     def write(self, *, refresh: float = 0.0) -> bool:
         """Write all; return whether a run is under way.
@@ -116,20 +120,21 @@ class _Work:
         Raises:
             ZooError: there is nothing to show, or it cannot be written.
         """
-        table = self._lab.report(*self._patterns, data=self._data, against=self._against)
-        if self._output is not None:
-            page = table.page(title=self._title, command=self._command, refresh=round(refresh))
-            write_output(self._output, page.encode())
+        table = self.lab.report(*self.patterns, data=self.data, against=self.against)
+        if self.output is not None:
+            title = f"Runs of {', '.join(self.patterns)}" if self.patterns else "All runs"
+            page = table.page(title=title, command=self.command, refresh=round(refresh))
+            write_output(self.output, page.encode())
             if not refresh:
-                say(f"Written to {self._output}.")
-        if self._plots is not None and not refresh:
-            files = table.save_plots(self._plots)
-            say(f"{len(files)} files written to {self._plots}.")
+                say(f"Written to {self.output}.")
+        if self.plots is not None and not refresh:
+            files = table.save_plots(self.plots)
+            say(f"{len(files)} files written to {self.plots}.")
         return table.is_under_way
 
     def watch(self, every: float) -> None:
         """Write the page again and again, until runs that were under way have ended, or Ctrl-C; then once more."""
-        say(f"Writing {self._output} every {every:g} s, until training has ended; Ctrl-C ends it before.")
+        say(f"Writing {self.output} every {every:g} s, until training has ended; Ctrl-C ends it before.")
         seen = quiet = 0
         try:
             while quiet < 2 or not seen:  # between two runs, for a moment, none may be under way
@@ -141,18 +146,8 @@ class _Work:
         self.write()
 
 
-def _command(
-    plugins: Plugins,
-    patterns: tuple[str, ...],
-    data: str | None,
-    against: str | None,
-    output: Path | None,
-    plots: Path | None,
-    ledger_path: Path | None,
-) -> str:
+def _command(plugins: Plugins, stated: Sequence[str]) -> str:
     """Return the command that writes the same."""
-    words = ["zoo", *(word for text in plugins.left_out for word in ("-p", text))]
+    words = [word for text in plugins.left_out for word in ("-p", text)]
     words += [word for file in plugins.files for word in ("--plugin", str(file))]
-    words += ["report", *patterns]
-    stated = {"--data": data, "--against": against, "--ledger": ledger_path, "--output": output, "--plots": plots}
-    return shlex.join([*words, *(str(word) for name, value in stated.items() if value for word in (name, value))])
+    return shlex.join(["zoo", *words, "report", *stated])

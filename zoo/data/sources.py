@@ -287,7 +287,8 @@ def _blaming(variant: Variant, what: str) -> Iterator[None]:
     except (ZooError, OSError):
         raise
     except BaseException as error:  # a plugin may also call sys.exit
-        if is_interruption(error) or lacks_memory(error):
+        # What decoded images lack is told by who loads them; all else is small, and a lack of memory the plugin's own.
+        if is_interruption(error) or (what == "decode" and lacks_memory(error)):
             raise
         raise PluginError(
             f"data set {variant.name}: plugin {variant.plugin}: its {what} raised {described(error)}"

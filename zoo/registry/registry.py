@@ -288,14 +288,7 @@ class Registry:
         known: dict[str, tuple[type | str, ...]] = dict.fromkeys(hookspecs.REPLACED, ())
         for one in self.hook.zoo_layer_kinds.get_hookimpls():
             what = f"plugin {self.plugins[one.plugin_name]}: its hook zoo_layer_kinds"
-            try:
-                with torch_settings.kept():
-                    told = one.function()
-            except BaseException as error:  # a plugin may also call sys.exit
-                if is_interruption(error):
-                    raise
-                raise PluginError(f"{what} raised {described(error)}") from error
-            for kind, layers in _layer_kinds(told, what).items():
+            for kind, layers in _layer_kinds(_told(one.function, what), what).items():
                 known[kind] += layers
         return known
 
@@ -310,13 +303,7 @@ class Registry:
         if variant.weights is None:
             return {}
         what = f"plugin {variant.plugin}: what tells the weights of {architecture}"
-        try:
-            with torch_settings.kept():
-                told = variant.weights()
-        except BaseException as error:  # a plugin may also call sys.exit
-            if is_interruption(error):
-                raise
-            raise PluginError(f"{what} raised {described(error)}") from error
+        told = _told(variant.weights, what)
         published = hookspecs.PublishedWeights
         if not isinstance(told, Mapping) or not all(isinstance(file, published) for file in told.values()):
             raise PluginError(f"{what} must return a mapping from names to zoo.PublishedWeights, not {told!r:.80}")
@@ -357,6 +344,21 @@ class Registry:
         text = f"no {kind} is called {name!r}{near_misses(name, known)} `{command}` shows all {len(known)}."
         failed = [f"\nIt may be in one that failed to load: {failure}" for failure in self.failures]
         return UnknownNameError(text + "".join(failed))
+
+
+def _told(ask: Callable[[], Any], what: str) -> Any:
+    """Return what a plugin tells, with torch's settings as they were.
+
+    Raises:
+        PluginError: it raised.
+    """
+    try:
+        with torch_settings.kept():
+            return ask()
+    except BaseException as error:  # a plugin may also call sys.exit
+        if is_interruption(error):
+            raise
+        raise PluginError(f"{what} raised {described(error)}") from error
 
 
 def _layer_kinds(told: object, what: str) -> dict[str, tuple[type | str, ...]]:
