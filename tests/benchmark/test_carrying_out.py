@@ -489,7 +489,9 @@ WILD = """
 import torch
 from zoo import hookimpl
 
-def change():
+def change(*, replacing=True):
+    if replacing:
+        torch.relu = lambda x: x
     torch.set_default_dtype(torch.float64)
     torch.set_default_device("meta")
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -529,7 +531,8 @@ CHANGED = (
     "meta; deterministic algorithms from (False, False) to (True, True); gradients from True to False; autocast on the "
     "CPU from False to True; oneDNN from True to False; the precision of matrix products from highest to medium; flash "
     "attention from True to False; the flushing of tiny numbers to 0 from False to True; the detection of anomalies "
-    "from False to True; the hooks of all modules and optimizers from 0 to 1; the number of threads from 1 to 2"
+    "from False to True; the hooks of all modules and optimizers from 0 to 1; the functions that it computes by from "
+    "torch's own to torch.relu; the number of threads from 1 to 2"
 )
 
 
@@ -537,7 +540,8 @@ CHANGED = (
 def test_what_a_plugin_changes_in_torch_is_nobody_else_s(when, tmp_path, registry, benchmark, ledger):
     moments = dict.fromkeys(("registering", "building", "training", "told"), "pass")
     file = tmp_path / "wild.py"
-    file.write_text(WILD.format(**{**moments, when: "change()"}))
+    file.write_text(WILD.format(**{**moments, when: f"change(replacing={when != 'registering'})"}))
+    relu = torch.relu
     try:
         with_wild = Registry(files=[PLUGIN, file]).require_sound()
         specs = [small(with_wild, "wild", activation("wild")), small(with_wild, "beside", DRAWS)]
@@ -554,7 +558,9 @@ def test_what_a_plugin_changes_in_torch_is_nobody_else_s(when, tmp_path, registr
         assert torch.tensor(2.0**-149) * 1 != 0
         assert not torch.is_anomaly_enabled()
         assert not torch.nn.modules.module._global_forward_hooks
+        assert torch.relu is relu
     finally:
+        torch.relu = relu
         torch.set_default_dtype(torch.float32)
         torch.set_default_device(None)
         torch.use_deterministic_algorithms(False)

@@ -138,8 +138,9 @@ def test_levels_and_a_change_of_several_paths(zoo: Zoo) -> None:
 
 def test_a_budget_takes_fewer_seeds(zoo: Zoo, folder: Path) -> None:
     few = (*SMALL[:-4], "--ledger", "own.sqlite", "--jobs", "1")
-    result = zoo("study", "run", *few, "--seeds", "500", "--budget", "3s")
-    assert "Cut down to the budget:" in result.stderr
+    two = json.loads(zoo("study", "plan", *few, "--seeds", "2", "--json").stdout)["seconds"]
+    result = zoo("study", "run", *few, "--seeds", "500", "--budget", f"{1.5 * two:.1f}s")
+    assert "Cut down to the budget:" in result.stderr, result.stderr
     refused = zoo("study", "run", *few, "--epochs", "100", "--seeds", "5", "--budget", "1s", "--set", "batch_size=1")
     assert refused.exit_code == 2
     assert "two seeds take about" in refused.stderr

@@ -162,6 +162,14 @@ def test_a_cache_that_cannot_be_written_is_one_clear_error(
     )
 
 
+def test_a_cache_whose_name_is_too_long_is_an_error(monkeypatch, tmp_path, registry):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / ("x" * 300)))
+    with pytest.raises(
+        DataError, match=r"cannot read the cache folder .*: File name too long\. Set ZOO_CACHE to another"
+    ):
+        load("digits", registry)
+
+
 def test_a_full_disk_is_one_clear_error_and_leaves_nothing(
     fake: FakeSource, registry: Registry, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import attrs
 import pytest
+import torch
 from click.testing import CliRunner
 from distributions import Install
 
@@ -224,6 +226,7 @@ FAULTY = {
     "def broken(:": "SyntaxError: ",
     "raise SystemExit(3)": "SystemExit: 3",
     "import sys; sys.exit()": "SystemExit",
+    "import os; os._exit(0)": "it ends the process as it is imported, by os._exit(0)",
     "1 / 0": "ZeroDivisionError: division by zero",
     "assert False, 'no'": "AssertionError: no",
     HALFWAY: "KeyError: 'halfway'",
@@ -403,6 +406,48 @@ def test_a_single_file_that_cannot_be_used_is_an_error(
         registry.require_sound()
     assert str(caught.value).startswith(f"plugin {file.stem} (single file, {file}) cannot be used: ")
     assert registry.variants("activation"), "the rest stays usable, so that `zoo plugins` can show what is wrong"
+
+
+REPLACES = """
+import functools
+import torch
+from zoo import hookimpl
+
+@hookimpl
+def zoo_register_activations(register):
+    {registering}
+
+relu, torch.Tensor.{own} = torch.relu, lambda x: x
+
+def replace():
+    torch.relu = functools.wraps(relu)(lambda x: 2 * relu(x))
+
+{imported}
+"""
+
+
+@pytest.mark.parametrize(("registering", "imported"), [("replace()", "pass"), ("pass", "replace()")])
+def test_a_plugin_that_replaces_functions_of_torch_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registering: str, imported: str
+) -> None:
+    monkeypatch.setattr(torch, "relu", torch.relu)
+    file = tmp_path / "replaces.py"
+    file.write_text(REPLACES.format(registering=registering, imported=imported, own="sin"))
+    message = (
+        r"plugin replaces \(single file, .*\) replaces functions of torch by its own: torch.Tensor.sin, torch.relu\."
+    )
+    with pytest.raises(PluginError, match=message):
+        Registry(files=[file]).require_sound()
+    assert torch.relu(torch.tensor(1.0)) == 1
+    assert torch.tensor(1.0).sin() != 1
+
+
+def test_a_plugin_may_fork_a_process_that_ends_by_itself(tmp_path: Path) -> None:
+    file = tmp_path / "forks.py"
+    file.write_text("import os\nif not (child := os.fork()):\n    os._exit(3)\nstatus = os.waitpid(child, 0)[1]\n")
+    registry = Registry(files=[file]).require_sound()
+    assert "forks" in registry.plugins
+    assert os.waitstatus_to_exitcode(sys.modules["zoo_single_file_forks"].status) == 3
 
 
 # Without torch.

@@ -150,12 +150,14 @@ def scratch(parent: Path) -> Iterator[Path]:
         folder.mkdir()
         yield folder
     except OSError as error:
-        raise DataError(
-            f"cannot write to the cache folder {parent}: {error.strerror or error}. Make room there, or set "
-            f"{CACHE_VARIABLE} to another folder."
-        ) from error
+        raise _unusable("write to", parent, error, "Make room there, or set") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unusable(how: str, folder: Path, error: OSError, remedy: str) -> DataError:
+    why = f"{error.strerror or error}. {remedy} {CACHE_VARIABLE} to another folder."
+    return DataError(f"cannot {how} the cache folder {folder}: {why}")
 
 
 def cached(key: str, make: Callable[[], Prepared], *, name: str) -> Prepared:
@@ -166,9 +168,13 @@ def cached(key: str, make: Callable[[], Prepared], *, name: str) -> Prepared:
     The maps are copy-on-write: writing to the arrays changes neither the files nor what other processes see.
 
     Raises:
-        DataError: the cache cannot be written.
+        DataError: the cache cannot be read or written.
     """
     folder = _entries() / key
+    try:
+        folder.exists()
+    except OSError as error:  # as where its name is too long
+        raise _unusable("read", folder.parent, error, "Set") from error
     found = _read(folder)
     if found is not None:
         with suppress(OSError):  # another user's cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, Self
@@ -183,10 +184,13 @@ class StudyWork:
         Raises:
             SpecError: not even two do.
         """
-        for count in range(len(seeds), 1, -1):
-            if seconds_with(self.study, found.plan, seeds[:count], found.tuning) <= budget:
-                return list(seeds[:count])
-        least = seconds_with(self.study, found.plan, seeds[:2], found.tuning)
+
+        def needed(count: int) -> float:
+            return seconds_with(self.study, found.plan, seeds[:count], found.tuning)
+
+        least = needed(2)
+        if least <= budget:
+            return list(seeds[: bisect_right(range(len(seeds) + 1), budget, lo=2, key=needed) - 1])
         raise SpecError(
             f"two seeds take about {rough_duration(least)} and the budget is {rough_duration(budget)}: take fewer "
             "epochs, fewer changes, or "

@@ -13,12 +13,13 @@ import os
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 import pluggy
@@ -187,19 +188,26 @@ class Registry:
         before = self._variants, self._specs, self._studies
         self._variants = {kind: dict(variants) for kind, variants in self._variants.items()}
         self._specs, self._studies = dict(self._specs), dict(self._studies)
-        modules = set(sys.modules)
+        modules, own = set(sys.modules), _replaced()
         try:
             if plugin.name in self.plugins:
                 raise _FatalError(
                     f"two plugins are called {plugin.name!r}: {self.plugins[plugin.name]} and {plugin}. Rename one."
                 )
-            module = load()
+            with _not_ending_the_process():
+                module = load()
             plugin = attrs.evolve(plugin, content=_content(module, plugin.file))
             for name in sys.modules.keys() - modules:
                 loaded.look(sys.modules[name])
             self._check_hook_names(plugin, module)
             self._manager.register(module, name=plugin.name)
             self._ask(plugin, module)
+            if replaced := _replaced().keys() - own.keys():
+                raise _FatalError(
+                    f"plugin {plugin} replaces functions of torch by its own: {', '.join(sorted(replaced))}. "
+                    "What every other variant computes would change. Mend it, or leave the plugin out with "
+                    f"`-p no:{plugin.name}`."
+                )
         except BaseException as error:  # a plugin may also call sys.exit
             if is_interruption(error):
                 raise
@@ -344,6 +352,31 @@ class Registry:
         text = f"no {kind} is called {name!r}{near_misses(name, known)} `{command}` shows all {len(known)}."
         failed = [f"\nIt may be in one that failed to load: {failure}" for failure in self.failures]
         return UnknownNameError(text + "".join(failed))
+
+
+def _replaced() -> Mapping[str, object]:
+    """Return what stands in the place of torch's functions, where torch is imported."""
+    return torch_settings.replaced_functions() if "torch" in sys.modules else {}
+
+
+@contextmanager
+def _not_ending_the_process() -> Iterator[None]:
+    """Let os._exit, which ends the process that imports a plugin without a word, be an error of that plugin's.
+
+    A process that the plugin forks may still end so.
+    """
+    leave, process = os._exit, os.getpid()
+
+    def refuse(code: int) -> NoReturn:
+        if os.getpid() != process:
+            leave(code)
+        raise PluginError(f"it ends the process as it is imported, by os._exit({code})")
+
+    os._exit = refuse  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def _told(ask: Callable[[], Any], what: str) -> Any:

@@ -250,7 +250,8 @@ def seconds_with(
     further += most_confirming_runs(study, len(seeds)) if confirms else 0
     costs = [*plan.costs.values(), *(tuning.plan.costs.values() if tuning else ())]
     further += tuning.judged(len(seeds)) + tuning.most_added if tuning else 0
-    known_seconds = plan.estimate_of(run for run in plan.missing if run.key.seed in seeds)
+    wanted = set(seeds)
+    known_seconds = plan.estimate_of(run for run in plan.missing if run.key.seed in wanted)
     return known_seconds + (tuning.plan.estimate if tuning else 0.0) + further * max(costs, default=0.0) / plan.at_once
 
 
