@@ -213,6 +213,14 @@ def watched(plan: Plan) -> None:
         display.watch(Ended(attrs.evolve(first, status="finished")))
 
 
+def test_a_run_that_another_command_trained_is_told_as_such(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    (first, *_) = plan.missing
+    with Display(plan) as display:
+        display.watch(Started(first))
+        display.watch(Ended(attrs.evolve(first, status="finished", epochs=(epoch(1), epoch(2)))))
+    assert capsys.readouterr().err.startswith("(another command) [1/3] a[b=c] seed 0: test recall 0.8500 (2.00 s); ")
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

@@ -153,7 +153,6 @@ class Display:
         if self._live and run.status == "finished":
             return
         if run.status == "finished":
-            # One that another command has trained has its epochs; of those trained here they were told one by one.
             whole = attrs.evolve(run, epochs=run.epochs or tuple(epochs))
             part = _shown_part(whole.epochs[-1])
             outcome = f"{part} recall {measured(whole, part):.4f} ({duration(whole.seconds_training)})"
@@ -162,7 +161,9 @@ class Display:
             outcome = outcome if outcome.startswith(run.status) else f"{run.status}: {outcome}"
         total = len(self._plan.missing)
         left = f"; {self._left()}" if self._done < total else ""
-        self.say(f"[{self._done}/{total}] {_title(run)}: {outcome}{left}")
+        # One that another command has trained has its epochs; of those trained here they were told one by one.
+        whose = "(another command) " if run.epochs else ""
+        self.say(f"{whose}[{self._done}/{total}] {_title(run)}: {outcome}{left}")
 
     def _forget(self, key: object) -> list[EpochRecord]:
         self._progress.remove_task(self._bars.pop(key))
