@@ -23,10 +23,11 @@ from zoo.spec import Spec
 from zoo.statistics.intervals import mean_interval
 from zoo.train import streams
 from zoo.train.engines.gate import one_line
+from zoo.train.evaluating import EVALUATION_BATCH
 from zoo.train.execute import dataset
 from zoo.train.machine import make_deterministic, provenance
 from zoo.train.precision import Precision, set_policy
-from zoo.train.training import EVALUATION_BATCH, Training
+from zoo.train.training import Training
 
 BLOCKS = 10
 """How often all networks are built anew. More narrow an interval little; fewer than ten widen it."""
