@@ -213,7 +213,7 @@ class _Contestant:
         data = dataset(spec, registry, device)
         self._training = Training(spec, 0, data, device=device, registry=registry, precision=precision)
         self._augmenting = streams.generator(device, 0, "timing", "augmentation")
-        self.batch = min(spec.training.images_per_step, len(data.train))
+        self.batch = min(spec.training.images_per_step, self._training.length.images)
         self._batches = _whole_batches(self._training, self.batch)
         self._images = data.test.images[: EVALUATION_BATCH[torch.device(device).type]]
         self.evaluated = len(self._images)

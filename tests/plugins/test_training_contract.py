@@ -123,12 +123,16 @@ def test_an_optimizer_keeps_what_is_promised(variant, check):
 
 @each("schedule")
 def test_a_schedule_is_a_pure_function_from_zero_to_one(variant):
-    factors = [make(variant, progress=progress, validation=(0.5, 0.4)) for progress in np.linspace(0, 1, 101).tolist()]
+    factors = [
+        make(variant, progress=progress, validation=(0.5, 0.4), steps=100)
+        for progress in np.linspace(0, 1, 101).tolist()
+    ]
     assert all(isinstance(factor, float) for factor in factors), f"{label(variant)}: a factor is a Python float"
     assert all(0 <= factor <= 1 for factor in factors), f"{label(variant)}: a factor lies from 0 to 1"
     assert max(factors) > 0, f"{label(variant)}: nothing would be learned"
     assert factors == [
-        make(variant, progress=progress, validation=(0.5, 0.4)) for progress in np.linspace(0, 1, 101).tolist()
+        make(variant, progress=progress, validation=(0.5, 0.4), steps=100)
+        for progress in np.linspace(0, 1, 101).tolist()
     ]
 
 

@@ -139,7 +139,7 @@ _ASKED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("activation", "normalization", "dropout", "filter", "pooling", "block"), ("index", "count")),
     "initializer": ("module", "name", "role"),
     "optimizer": ("network", "steps", "steps_per_epoch"),
-    "schedule": ("validation",),
+    "schedule": ("validation", "steps"),
     "gradient": ("names",),
 }
 KINDS: Mapping[str, VariantKind] = {
@@ -231,7 +231,8 @@ def zoo_register_schedules(register: Register) -> None:
 
     `progress` goes from 0 (first step after the warm-up) to 1 (end of the run); the result multiplies the
     learning rate. `validation`, for factories that ask for it, is a tuple of the recalls on the validation part after
-    each of the epochs before that was evaluated; a spec with such a schedule needs a validation part.
+    each of the epochs before that was evaluated; a spec with such a schedule needs a validation part. `steps` is how
+    many steps there are after the warm-up.
     """
 
 

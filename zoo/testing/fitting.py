@@ -237,7 +237,9 @@ def factors(subject: VariantSubject) -> None:
 
     Mend: return `float(...)`, and mind the ends: progress is exactly 0 in the first step, and may be exactly 1.
     """
-    given = [(progress, subject.make(progress=progress, validation=past)) for progress, past in _given_schedules()]
+    given = [
+        (progress, subject.make(progress=progress, validation=past, steps=100)) for progress, past in _given_schedules()
+    ]
     for progress, factor in given:
         require(isinstance(factor, float), f"at {progress} it is {factor!r}, of the type {type(factor).__name__}")
         require(math.isfinite(factor) and factor >= 0, f"at {progress} it is {factor}")
@@ -252,8 +254,8 @@ def memoryless(subject: VariantSubject) -> None:
     Mend: compute the factor from `progress` or `validation` and the options; keep no count of calls.
     """
     given = _given_schedules()
-    forwards = [subject.make(progress=progress, validation=past) for progress, past in given]
-    backwards = [subject.make(progress=progress, validation=past) for progress, past in reversed(given)]
+    forwards = [subject.make(progress=progress, validation=past, steps=100) for progress, past in given]
+    backwards = [subject.make(progress=progress, validation=past, steps=100) for progress, past in reversed(given)]
     for (progress, _), one, other in zip(given, forwards, reversed(backwards), strict=True):
         require(one == other, f"at {progress} it is {one}, and {other} when asked for in another order")
 

@@ -366,7 +366,7 @@ def supplied(kind: str) -> dict[str, Any]:
             parameter.grad = torch.randn(parameter.shape, generator=generator)
         return {"parameters": parameters, "names": ["filter.weight", "output.weight", "output.bias"]}
     if kind == "schedule":
-        return {"progress": 0.5, "validation": (0.5, 0.75, 0.75)}
+        return {"progress": 0.5, "validation": (0.5, 0.75, 0.75), "steps": 100}
     if kind == "loss":
         return {
             "logits": torch.randn(8, CLASSES, generator=generator, requires_grad=True),

@@ -52,7 +52,7 @@ class Evaluating:
         self.spec, self.seed, self.dataset, self.device = spec, seed, dataset, torch.device(device)
         self.precision, self._dtype = precision, dtype(precision)
         self._format = memory_format(precision, self.device)
-        self.length = Length.of(spec.training, len(dataset.train.labels))
+        self.length = _length(spec, len(dataset.train.labels))
         self.depends_on_length = False
         self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
         self.prediction = prediction(spec, registry)
@@ -251,6 +251,13 @@ class Evaluating:
 
     def _tensors(self) -> dict[str, Tensor]:
         return dict((*self.network.named_parameters(), *self.network.named_buffers()))
+
+
+def _length(spec: Spec, images: int) -> Length:
+    try:
+        return Length.of(spec.training, images)
+    except ValueError as error:
+        raise BuildError(f"{spec.name}: training: {error}") from error
 
 
 def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:

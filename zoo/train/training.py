@@ -333,12 +333,18 @@ class Training(Evaluating):
         """
         count, size = self.length.images_of(epoch), self.length.images_per_step
         images, labels = self.dataset.train.images, self.dataset.train.labels
-        if not self.spec.training.shuffle:
+        if not self.spec.training.shuffle and self.spec.training.repeats == 1:
             order = torch.arange(count, device=self.device)
             yield from zip(*(torch.split(each[:count], size) for each in (images, labels, order)), strict=True)
             return
-        for chosen in torch.split(self._shuffled(epoch)[:count].to(self.device), size):
+        for chosen in torch.split(self._order_of(epoch)[:count].to(self.device), size):
             yield images[chosen], labels[chosen], chosen
+
+    def _order_of(self, epoch: int) -> Tensor:
+        """Return the positions of an epoch's images in their order, on the CPU, each as often as it is shown."""
+        training, count = self.spec.training, len(self.dataset.train.labels)
+        order = self._shuffled(epoch) if training.shuffle else torch.arange(count)
+        return order.repeat_interleave(training.repeats)
 
     def _shuffled(self, epoch: int) -> Tensor:
         """Draw the epoch's order of the images, on the CPU, so that it does not depend on the device."""
@@ -380,7 +386,7 @@ class Training(Evaluating):
         warmup = round(self.spec.training.warmup * steps)
         progress = max(0, step - warmup) / max(1, steps - warmup)
         rise = (step + 1) / warmup if step < warmup else None
-        given = {"progress": progress, "validation": tuple(self._validation.values())}
+        given = {"progress": progress, "validation": tuple(self._validation.values()), "steps": steps - warmup}
         factors: list[float] = [schedule(**given) for schedule in self._schedules]
         return factors if rise is None else [factor * rise for factor in factors]
 
@@ -412,7 +418,7 @@ class Training(Evaluating):
         """
         images, labels = self.dataset.train.images, self.dataset.train.labels
         size = self.spec.training.batch_size
-        last = len(labels) % size or size
+        last = min(self.length.images % size or size, len(labels))
         some = self.dataset.test.images[:_ESTIMATE_IMAGES]
         augmenting = streams.generator(self.device, self.seed, "estimate")
         with streams.seeded(self.seed, "estimate", device=self.device):
