@@ -139,6 +139,7 @@ _ASKED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("activation", "normalization", "dropout", "filter", "pooling", "block"), ("index", "count")),
     "initializer": ("module", "name", "role"),
     "optimizer": ("network", "steps", "steps_per_epoch"),
+    "loss": ("views",),
     "schedule": ("validation", "steps"),
     "gradient": ("names",),
 }
@@ -242,7 +243,9 @@ def zoo_register_losses(register: Register) -> None:
 
     `logits` is (batch, classes), `labels` is (batch,) of int64; after an augmentation that changes labels it is
     (batch, classes) of the type of the logits, shares that sum to 1. `class_sizes`, for factories that ask for it, is
-    (classes,) of the type of the logits: how many training images each class has.
+    (classes,) of the type of the logits: how many training images each class has. A factory that asks for `views` is
+    given the logits of each view of the images, (views, batch, classes), of which `logits` are the first; it needs an
+    augmentation that gives several.
     """
 
 
@@ -256,6 +259,9 @@ def zoo_register_augmentations(register: Register) -> None:
     For factories that ask for them: `labels`, (batch, classes) of the type of the images, the share of each class in
     each image; then images and labels are returned. `indices`, (batch,) of int64, the positions of the images within
     the training part. `epoch`, an int64 number on the device, from 1.
+
+    One with an option `views` gives so many views of each image where it is more than 1: a Tensor (views, batch,
+    channels, height, width), of which those that follow change each view.
     """
 
 

@@ -20,7 +20,7 @@ from zoo.network.preparing import prepare, shown, wants_preparing
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.train import streams
-from zoo.train.augmenting import Augmentations, require_soft_loss
+from zoo.train.augmenting import Augmentations, require_soft_loss, require_views
 from zoo.train.averaging import STATISTICS, Average
 from zoo.train.bound import Bound, one_line
 from zoo.train.evaluating import DivergedError, Evaluating
@@ -112,6 +112,7 @@ class Training(Evaluating):
         self._rate_tensors = self._rates_on_device() if self.device.type == "cuda" else None
         counts = torch.bincount(dataset.train.labels.cpu(), minlength=len(dataset.classes))
         self._class_sizes = counts.to(self.device, self._dtype)
+        require_views(self._loss, self._augment)
         if self._augment.softens is not None:
             require_soft_loss(self._loss, self._loss.what, self._augment.softens.what, self._class_sizes)
         if spec.training.sampling == "balanced" and not spec.training.shuffle:
@@ -323,7 +324,8 @@ class Training(Evaluating):
             if len(labels) > 1:
                 raise
             raise self._single_image(error) from error
-        loss: Tensor = self._loss(logits=logits, labels=labels, class_sizes=self._class_sizes)
+        views = logits.reshape(self._augment.views, -1, logits.shape[1])
+        loss: Tensor = self._loss(logits=views[0], views=views, labels=labels, class_sizes=self._class_sizes)
         return loss
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
