@@ -35,10 +35,10 @@ from zoo.registry import Registry, default_registry
 from zoo.spec import Spec
 from zoo.spec.resolve import resolve
 from zoo.train import metrics
+from zoo.train.evaluating import pixel_statistics
 from zoo.train.execute import dataset
 from zoo.train.machine import choose_device, make_deterministic
 from zoo.train.run import Run
-from zoo.train.training import pixel_statistics
 
 RUNS_OF_A_SPEC = 100
 KEYS = 1000

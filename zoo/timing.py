@@ -23,10 +23,11 @@ from zoo.spec import Spec
 from zoo.statistics.intervals import mean_interval
 from zoo.train import streams
 from zoo.train.engines.gate import one_line
+from zoo.train.evaluating import EVALUATION_BATCH
 from zoo.train.execute import dataset
 from zoo.train.machine import make_deterministic, provenance
 from zoo.train.precision import Precision, set_policy
-from zoo.train.training import EVALUATION_BATCH, Training
+from zoo.train.training import Training
 
 BLOCKS = 10
 """How often all networks are built anew. More narrow an interval little; fewer than ten widen it."""
@@ -212,7 +213,7 @@ class _Contestant:
         data = dataset(spec, registry, device)
         self._training = Training(spec, 0, data, device=device, registry=registry, precision=precision)
         self._augmenting = streams.generator(device, 0, "timing", "augmentation")
-        self.batch = min(spec.training.images_per_step, len(data.train))
+        self.batch = min(spec.training.images_per_step, self._training.length.images)
         self._batches = _whole_batches(self._training, self.batch)
         self._images = data.test.images[: EVALUATION_BATCH[torch.device(device).type]]
         self.evaluated = len(self._images)

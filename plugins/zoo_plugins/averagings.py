@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from zoo import Fraction, PositiveInt, Probability, Register, hookimpl
+from zoo import Fraction, PositiveFloat, PositiveInt, Probability, Register, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +17,7 @@ def zoo_register_averagings(register: Register) -> None:
     register("ema", ema)
     register("swa", swa)
     register("lookahead", lookahead)
+    register("rising_lookahead", rising_lookahead)
 
 
 def none(average: list[Tensor], weights: list[Tensor]) -> None:
@@ -93,4 +94,30 @@ def lookahead(
     due = step % period == 0
     for slow, fast in zip(average, weights, strict=True):
         slow.lerp_(fast, due * slow.new_full((), share))
+        fast.copy_(torch.where(due, slow, fast))
+
+
+def rising_lookahead(
+    average: list[Tensor],
+    weights: list[Tensor],
+    step: Tensor,
+    steps: int,
+    *,
+    period: PositiveInt = 5,
+    decay: Probability = 0.95**5,
+    power: PositiveFloat = 3.0,
+) -> None:
+    """Lookahead whose slow weights become slower: they keep decay * (share of the run behind)^power of themselves.
+
+    At first they follow the trained ones at once, so that the beginning of a run is that of its optimizer alone.
+
+    Paper: Jordan, 2024, 94% on CIFAR-10 in 3.29 seconds on a single GPU (arXiv:2404.00498).
+    """
+    import torch
+
+    due = step % period == 0
+    behind = step.to(average[0].dtype) / steps
+    taken = due * (1 - decay * behind**power)
+    for slow, fast in zip(average, weights, strict=True):
+        slow.lerp_(fast, taken.to(slow.dtype))
         fast.copy_(torch.where(due, slow, fast))

@@ -7,9 +7,9 @@ normalizations differ in what they normalize over and in nothing else.
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from zoo import NonNegativeFloat, PositiveFloat, PositiveInt, Probability, Register, hookimpl
+from zoo import LATER, NonNegativeFloat, PositiveFloat, PositiveInt, Probability, Register, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,18 +30,27 @@ def zoo_register_normalizations(register: Register) -> None:
 
 
 def batch(
-    shape: Shape, *, momentum: Probability = 0.1, epsilon: PositiveFloat = 1e-5, affine: bool = True
+    shape: Shape,
+    *,
+    momentum: Probability = 0.1,
+    epsilon: PositiveFloat = 1e-5,
+    affine: bool = True,
+    scale: Annotated[bool, LATER] = True,
 ) -> nn.Module:
     """Batch normalization: mean 0 and variance 1 for each channel over the batch.
 
-    In evaluation it uses running statistics, which move by `momentum` towards each training batch's.
+    In evaluation it uses running statistics, which move by `momentum` towards each training batch's. Without `scale`
+    only the offset is learned.
 
     Paper: Ioffe and Szegedy, 2015, Batch normalization (arXiv:1502.03167).
     """
     from torch import nn
 
     kind = nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d
-    return kind(shape[0], eps=epsilon, momentum=momentum, affine=affine)
+    module = kind(shape[0], eps=epsilon, momentum=momentum, affine=affine)
+    if affine and not scale:
+        module.weight.requires_grad_(False)
+    return module
 
 
 def group(shape: Shape, *, groups: PositiveInt = 8, epsilon: PositiveFloat = 1e-5, affine: bool = True) -> nn.Module:

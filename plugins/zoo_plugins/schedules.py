@@ -18,6 +18,7 @@ def zoo_register_schedules(register: Register) -> None:
     register("cosine", cosine)
     register("one_cycle", one_cycle)
     register("plateau", plateau)
+    register("triangle", triangle)
 
 
 def constant() -> float:
@@ -52,6 +53,21 @@ def one_cycle(
     if progress < rise:
         return _anneal(initial, 1.0, progress / rise)
     return _anneal(1.0, final, (progress - rise) / (1 - rise))
+
+
+def triangle(
+    progress: float, steps: int, *, rise: Fraction = 0.23, initial: Probability = 0.2, final: Probability = 0.07
+) -> float:
+    """Straight up from `initial` to the full learning rate during the share `rise` of the steps, then down to `final`.
+
+    The share is rounded down to whole steps.
+
+    Paper: Jordan, 2024, 94% on CIFAR-10 in 3.29 seconds on a single GPU (arXiv:2404.00498).
+    """
+    top = int(rise * steps) / steps if steps else 0.0
+    if progress < top:
+        return initial + (1 - initial) * progress / top
+    return 1 + (final - 1) * (progress - top) / (1 - top)
 
 
 def plateau(

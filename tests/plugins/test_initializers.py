@@ -78,3 +78,19 @@ def test_every_initializer_fills_in_place_without_a_gradient(variant):
         assert weight.shape == shape
         assert weight.is_leaf, f"{variant.name}: filling must not be recorded for the gradient"
         assert weight.isfinite().all(), f"{variant.name}: it must give finite weights"
+
+
+def test_dirac_passes_channels_on_and_leaves_the_rest_to_another():
+    variant = default_registry().variant("initializer", "dirac")
+    for others, check in (("default", lambda rest: (rest == 9).all()), ("he", lambda rest: rest.std() > 0)):
+        options = variant.options()
+        values = {"others": read_choice("initializer", others, "others", default_registry())}
+        weight = torch.full((5, 3, 3, 3), 9.0)
+        variant.make(values, weight=weight)
+        x = torch.randn(2, 3, 4, 4)
+        torch.testing.assert_close(torch.nn.functional.conv2d(x, weight, padding=1)[:, :3], x)
+        assert check(weight[3:])
+        assert options.others is not None
+    dense = torch.full((5, 3), 9.0)
+    variant.make({"others": read_choice("initializer", "default", "others", default_registry())}, weight=dense)
+    assert (dense == 9).all()

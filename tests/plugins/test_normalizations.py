@@ -143,3 +143,10 @@ def test_local_response_needs_maps():
 
 def test_none_is_left_out_by_the_builder():
     assert isinstance(normalizations.identity(), torch.nn.Identity)
+
+
+def test_batch_without_a_scale_learns_its_offset_only():
+    module = normalizations.batch((3, 2, 2), scale=False)
+    assert [name for name, parameter in module.named_parameters() if parameter.requires_grad] == ["bias"]
+    assert (module.weight == 1).all()
+    assert not list(normalizations.batch((3,), scale=False, affine=False).parameters())

@@ -123,12 +123,16 @@ def test_an_optimizer_keeps_what_is_promised(variant, check):
 
 @each("schedule")
 def test_a_schedule_is_a_pure_function_from_zero_to_one(variant):
-    factors = [make(variant, progress=progress, validation=(0.5, 0.4)) for progress in np.linspace(0, 1, 101).tolist()]
+    factors = [
+        make(variant, progress=progress, validation=(0.5, 0.4), steps=100)
+        for progress in np.linspace(0, 1, 101).tolist()
+    ]
     assert all(isinstance(factor, float) for factor in factors), f"{label(variant)}: a factor is a Python float"
     assert all(0 <= factor <= 1 for factor in factors), f"{label(variant)}: a factor lies from 0 to 1"
     assert max(factors) > 0, f"{label(variant)}: nothing would be learned"
     assert factors == [
-        make(variant, progress=progress, validation=(0.5, 0.4)) for progress in np.linspace(0, 1, 101).tolist()
+        make(variant, progress=progress, validation=(0.5, 0.4), steps=100)
+        for progress in np.linspace(0, 1, 101).tolist()
     ]
 
 
@@ -139,13 +143,13 @@ def test_a_loss_is_a_finite_scalar_that_prefers_the_true_class(variant, scale):
     right = torch.eye(4) * scale
     logits = right.clone().requires_grad_()
     given = {"labels": labels, "class_sizes": torch.ones(4)}
-    loss = make(variant, logits=logits, **given)
+    loss = make(variant, logits=logits, views=torch.stack([logits, logits * 0.5]), **given)
     assert loss.shape == ()
     assert loss.isfinite(), f"{label(variant)}: {loss} for logits of {scale}"
     loss.backward()
     assert logits.grad.isfinite().all(), f"{label(variant)}: the gradient is not finite for logits of {scale}"
     if scale:
-        wrong = make(variant, logits=right.roll(1, dims=1), **given)
+        wrong = make(variant, logits=right.roll(1, dims=1), views=right.roll(1, dims=1).expand(2, -1, -1), **given)
         assert loss < wrong, f"{label(variant)}: wrong logits cost less ({wrong}) than right ones ({loss})"
 
 

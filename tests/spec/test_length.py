@@ -27,6 +27,10 @@ def training(**stated):
         ({"steps": 13}, 13, 2, 30),
         ({"steps": 20}, 20, 2, 95),
         ({"steps": 1, "batch_size": 200}, 1, 1, 95),
+        ({"epochs": 9.9, "drop_last": True}, 90, 10, 90),
+        ({"epochs": 2, "accumulate": 2, "drop_last": True}, 8, 2, 80),
+        ({"epochs": 2, "repeats": 5}, 96, 2, 475),
+        ({"epochs": 0.5, "repeats": 2, "drop_last": True}, 10, 1, 100),
     ],
     ids=str,
 )

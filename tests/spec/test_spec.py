@@ -470,6 +470,8 @@ OTHER_VALUES: dict[str, Any] = {
     "training.batch_size": 65,
     "training.shuffle": False,
     "training.sampling": "balanced",
+    "training.repeats": 2,
+    "training.drop_last": True,
     "training.optimizer": "adam",
     "training.optimizer.learning_rate": 0.5,
     "training.schedule": "cosine",

@@ -27,6 +27,7 @@ AVERAGINGS = {
     "ema": {"decay": 0.8},
     "swa": {"start": 0.5},
     "lookahead": {"period": 4},
+    "rising_lookahead": {"period": 4, "power": 0.5},
 }
 
 

@@ -23,9 +23,10 @@ from zoo.registry import Registry
 from zoo.study.measure import measured
 from zoo.train import metrics, streams
 from zoo.train import training as training_module
+from zoo.train.evaluating import EVALUATION_BATCH, DivergedError, pixel_statistics
 from zoo.train.execute import dataset as load_dataset
 from zoo.train.run import Run, RunKey
-from zoo.train.training import DivergedError, Training, pixel_statistics
+from zoo.train.training import Training
 
 SHUFFLE = {"training.shuffle": True}
 AUGMENT = {"training.augmentation": ["horizontal_flip"]}
@@ -321,7 +322,7 @@ def test_counts_are_those_of_the_predictions(train, validation):
 def test_predictions_do_not_depend_on_how_many_are_made_at_once(train, data, monkeypatch):
     training = train()
     whole = training.predict(data.train.images)
-    monkeypatch.setitem(training_module.EVALUATION_BATCH, "cpu", 4)
+    monkeypatch.setitem(EVALUATION_BATCH, "cpu", 4)
     assert torch.equal(training.predict(data.train.images), whole)
 
 

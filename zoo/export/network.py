@@ -18,8 +18,9 @@ from zoo.registry import Registry, default_registry
 from zoo.spec import Spec, canonical_json, structure
 from zoo.train import streams
 from zoo.train.bound import prediction
+from zoo.train.evaluating import pixel_statistics
 from zoo.train.run import Run
-from zoo.train.training import Training, pixel_statistics
+from zoo.train.training import Training
 
 METADATA = "zoo"
 """The key of an exported file's metadata that a `Description` stands under."""

@@ -11,10 +11,11 @@ from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.study.measure import kept_epoch
 from zoo.train.engines.gate import one_line
+from zoo.train.evaluating import DivergedError
 from zoo.train.machine import choose_device, make_deterministic, provenance
 from zoo.train.precision import set_policy
 from zoo.train.run import EpochRecord, Run
-from zoo.train.training import DivergedError, Training
+from zoo.train.training import Training
 
 _TELLING = ("device_name", "torch", "zoo", "python", "platform", "engine")
 """What figures may depend on besides a run's key, as provenance names it."""

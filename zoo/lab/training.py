@@ -13,11 +13,12 @@ from zoo.errors import ZooError
 from zoo.importing import interrupted_after
 from zoo.registry import Registry
 from zoo.spec import Spec
+from zoo.train.evaluating import DivergedError
 from zoo.train.execute import dataset
 from zoo.train.machine import make_deterministic, on_device
 from zoo.train.precision import set_policy
 from zoo.train.run import Evaluation, Precision
-from zoo.train.training import DivergedError, Training
+from zoo.train.training import Training
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)

@@ -139,7 +139,8 @@ _ASKED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("activation", "normalization", "dropout", "filter", "pooling", "block"), ("index", "count")),
     "initializer": ("module", "name", "role"),
     "optimizer": ("network", "steps", "steps_per_epoch"),
-    "schedule": ("validation",),
+    "loss": ("views",),
+    "schedule": ("validation", "steps"),
     "gradient": ("names",),
 }
 KINDS: Mapping[str, VariantKind] = {
@@ -231,7 +232,8 @@ def zoo_register_schedules(register: Register) -> None:
 
     `progress` goes from 0 (first step after the warm-up) to 1 (end of the run); the result multiplies the
     learning rate. `validation`, for factories that ask for it, is a tuple of the recalls on the validation part after
-    each of the epochs before that was evaluated; a spec with such a schedule needs a validation part.
+    each of the epochs before that was evaluated; a spec with such a schedule needs a validation part. `steps` is how
+    many steps there are after the warm-up.
     """
 
 
@@ -241,7 +243,9 @@ def zoo_register_losses(register: Register) -> None:
 
     `logits` is (batch, classes), `labels` is (batch,) of int64; after an augmentation that changes labels it is
     (batch, classes) of the type of the logits, shares that sum to 1. `class_sizes`, for factories that ask for it, is
-    (classes,) of the type of the logits: how many training images each class has.
+    (classes,) of the type of the logits: how many training images each class has. A factory that asks for `views` is
+    given the logits of each view of the images, (views, batch, classes), of which `logits` are the first; it needs an
+    augmentation that gives several.
     """
 
 
@@ -255,6 +259,9 @@ def zoo_register_augmentations(register: Register) -> None:
     For factories that ask for them: `labels`, (batch, classes) of the type of the images, the share of each class in
     each image; then images and labels are returned. `indices`, (batch,) of int64, the positions of the images within
     the training part. `epoch`, an int64 number on the device, from 1.
+
+    One with an option `views` gives so many views of each image where it is more than 1: a Tensor (views, batch,
+    channels, height, width), of which those that follow change each view.
     """
 
 

@@ -229,8 +229,9 @@ class TrainingSpec:
 
     The learning rate is the optimizer's option; it rises linearly over the share `warmup` of the steps, then follows
     the schedule. An epoch has as many images as the training set: with `sampling` "once" each of them once, with
-    "balanced" drawn with replacement, a class as likely as each other and an image as each other of its class. What
-    `averaging` makes of the weights is evaluated and exported in their place.
+    "balanced" drawn with replacement, a class as likely as each other and an image as each other of its class. Each is
+    there `repeats` times, in one batch. With `drop_last` those that are left of an epoch after its whole steps are not
+    used. What `averaging` makes of the weights is evaluated and exported in their place.
 
     An update is made from the gradient of the mean loss over the images of `accumulate` batches of an epoch, of fewer
     in the last one; a step is an update. Before it the gradients are changed by `gradient`, one after another, and
@@ -252,12 +253,19 @@ class TrainingSpec:
     clip_norm: PositiveFloat | None = later(None)
     groups: tuple[ParameterGroup, ...] = later(())
     gradient: tuple[Annotated[Choice, Kind("gradient")], ...] = later(())
+    repeats: PositiveInt = later(1)
+    drop_last: bool = later(False)
 
     def __attrs_post_init__(self) -> None:
         if self.epochs is None and self.steps is None:
             raise ValueError("epochs is required, or steps, and neither is there")
         if self.epochs is not None and self.steps is not None:
             raise ValueError("it has epochs, and steps too; leave out one of them")
+        if self.batch_size % self.repeats:
+            raise ValueError(
+                f"repeats = {self.repeats} copies of an image stand in one batch, and batch_size = {self.batch_size} "
+                "is no multiple of that; change one of the two"
+            )
 
     @property
     def images_per_step(self) -> int:

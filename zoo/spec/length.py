@@ -17,7 +17,7 @@ class Length:
     """How long a run is on so many images; a step is an update of the parameters.
 
     Attributes:
-        images: that an epoch has.
+        images: that an epoch has, each counted as often as it is shown.
         images_per_step: of a whole step; the last of an epoch may have fewer.
         steps: of the whole run.
     """
@@ -28,13 +28,21 @@ class Length:
 
     @classmethod
     def of(cls, training: TrainingSpec, images: int) -> Length:
-        """Return the length that a spec states. Of a part of an epoch as many steps are made as it takes."""
-        steps = training.steps
+        """Return the length that a spec states. Of a part of an epoch as many steps are made as it takes.
+
+        Raises:
+            ValueError: of an epoch nothing is left.
+        """
+        images, of_step, steps = images * training.repeats, training.images_per_step, training.steps
+        if training.drop_last:
+            if images < of_step:
+                raise ValueError(f"drop_last leaves nothing of an epoch of {images} images: a step takes {of_step}")
+            images -= images % of_step
         if steps is None:
             # The decimal number that was written: 9.9 epochs of 10 steps are 99 of them.
             epochs = Fraction(repr(training.epochs))
-            steps = math.ceil(epochs * -(-images // training.images_per_step))
-        return cls(images, training.images_per_step, steps)
+            steps = math.ceil(epochs * -(-images // of_step))
+        return cls(images, of_step, steps)
 
     @property
     def steps_per_epoch(self) -> int:

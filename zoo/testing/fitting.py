@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from zoo.testing.check import SkippedError, raised, require
 from zoo.testing.gradients import require_gradient
 from zoo.testing.randomness import foreign_untouched
-from zoo.testing.subject import CLASSES, VariantSubject, attempt, for_augmentation, same, supplied
+from zoo.testing.subject import CLASSES, VariantSubject, attempt, for_augmentation, for_loss, same, supplied
 from zoo.train import streams
+from zoo.train.augmenting import VIEWS
 from zoo.train.optimizing import asks_for_closure, backward, set_mode
 
 _WEIGHTS = ((16, 8), (16, 8, 3, 3), (8, 1, 1, 1))
@@ -237,7 +238,9 @@ def factors(subject: VariantSubject) -> None:
 
     Mend: return `float(...)`, and mind the ends: progress is exactly 0 in the first step, and may be exactly 1.
     """
-    given = [(progress, subject.make(progress=progress, validation=past)) for progress, past in _given_schedules()]
+    given = [
+        (progress, subject.make(progress=progress, validation=past, steps=100)) for progress, past in _given_schedules()
+    ]
     for progress, factor in given:
         require(isinstance(factor, float), f"at {progress} it is {factor!r}, of the type {type(factor).__name__}")
         require(math.isfinite(factor) and factor >= 0, f"at {progress} it is {factor}")
@@ -252,8 +255,8 @@ def memoryless(subject: VariantSubject) -> None:
     Mend: compute the factor from `progress` or `validation` and the options; keep no count of calls.
     """
     given = _given_schedules()
-    forwards = [subject.make(progress=progress, validation=past) for progress, past in given]
-    backwards = [subject.make(progress=progress, validation=past) for progress, past in reversed(given)]
+    forwards = [subject.make(progress=progress, validation=past, steps=100) for progress, past in given]
+    backwards = [subject.make(progress=progress, validation=past, steps=100) for progress, past in reversed(given)]
     for (progress, _), one, other in zip(given, forwards, reversed(backwards), strict=True):
         require(one == other, f"at {progress} it is {one}, and {other} when asked for in another order")
 
@@ -274,7 +277,7 @@ def finite_scalar(subject: VariantSubject) -> None:
     for scale in (0.0, 1.0, 1e4):
         given = supplied("loss")
         logits = (given["logits"].detach() * scale).requires_grad_()
-        loss = subject.make(**{**given, "logits": logits.clone()})
+        loss = subject.make(**for_loss(logits.clone(), given["labels"], given["class_sizes"]))
         require(isinstance(loss, Tensor) and loss.shape == (), f"it is {loss!r}")
         require(bool(loss.isfinite()), f"for logits of size {scale:g} it is {loss.item()}")
         loss.backward()
@@ -291,9 +294,7 @@ def prefers_true_class(subject: VariantSubject) -> None:
     labels = torch.arange(CLASSES)
     right = torch.eye(CLASSES) * 3
     sizes = torch.ones(CLASSES)
-    good, bad = (
-        subject.make(logits=logits, labels=labels, class_sizes=sizes).item() for logits in (right, right.roll(1, 1))
-    )
+    good, bad = (subject.make(**for_loss(logits, labels, sizes)).item() for logits in (right, right.roll(1, 1)))
     require(good < bad, f"it is {good:g} for right logits and {bad:g} for wrong ones")
 
 
@@ -306,7 +307,7 @@ def mean_over_batch(subject: VariantSubject) -> None:
     """
     given = supplied("loss")
     once = subject.make(**given)
-    twice = subject.make(**{**given, "logits": given["logits"].repeat(2, 1), "labels": given["labels"].repeat(2)})
+    twice = subject.make(**for_loss(given["logits"].repeat(2, 1), given["labels"].repeat(2), given["class_sizes"]))
     same(twice, once, "the batch twice")
 
 
@@ -322,7 +323,8 @@ def gradient(subject: VariantSubject) -> None:
     count = len(given["labels"])
     logits = [torch.randn(count, CLASSES, generator=generator, dtype=torch.float64) for _ in range(3)]
     require_gradient(
-        lambda x: subject.make(**{**given, "logits": x.clone()}), [{"the logits": each} for each in logits]
+        lambda x: subject.make(**for_loss(x.clone(), given["labels"], given["class_sizes"])),
+        [{"the logits": each} for each in logits],
     )
 
 
@@ -418,6 +420,29 @@ def form_kept(subject: VariantSubject) -> None:
         require(bool(inside.all()), f"pixels from {changed.min().item():g} to {changed.max().item():g}")
     if not accepted:
         raise SkippedError(f"its defaults fit no images of {' or '.join(f'{s[2]}x{s[3]}' for s in _IMAGES)}")
+
+
+def views_given(subject: VariantSubject) -> None:
+    """An augmentation with an option `views` of 2 or more gives so many of each image, with pixels from 0 to 1.
+
+    They are a Tensor (views, batch, channels, height, width); with `views = 1` there is one batch of images.
+
+    Why: they are shown to the network together, and a loss compares what it says of them.
+
+    Mend: `torch.stack([images, first_change, second_change])`.
+    """
+    if VIEWS not in attrs.fields_dict(subject.variant.options):
+        raise SkippedError("it has no option `views`")
+    for views in (2, 3):
+        given = for_augmentation(_IMAGES[0], torch.Generator().manual_seed(0))
+        made = subject.make(subject.options(views=views), **given)
+        if "labels" in subject.variant.given:
+            made = _images_of(made, given["labels"])
+        shape = (views, *_IMAGES[0])
+        require(made.shape == shape, f"with views = {views} it made {tuple(made.shape)} and not {shape}")
+        require(made.dtype == given["images"].dtype, f"{made.dtype} of {given['images'].dtype}")
+        inside = (made >= 0) & (made <= 1)
+        require(bool(inside.all()), f"pixels from {made.min().item():g} to {made.max().item():g}")
 
 
 def _images_of(pair: Any, labels: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from zoo.spec import Spec, read_as, structure, unstructure
 from zoo.testing.check import FailedError, SkippedError, raised
 from zoo.testing.declared import declared, stated_shapes
 from zoo.train import streams
+from zoo.train.augmenting import VIEWS
 
 LAYERS = ("activation", "normalization", "dropout", "filter", "pooling", "block")
 """The kinds whose factories make a layer."""
@@ -95,7 +96,8 @@ class VariantSubject:
         Raises:
             SkippedError: the variant's defaults are not valid, or what the network needs besides is not registered.
         """
-        return self._structured(_network_tree(self.kind, self.name))
+        needs_views = self.kind == "loss" and VIEWS in self.variant.given
+        return self._structured(_network_tree(self.kind, self.name, needs_views=needs_views))
 
     @property
     def image_shape(self) -> Shape:
@@ -366,13 +368,10 @@ def supplied(kind: str) -> dict[str, Any]:
             parameter.grad = torch.randn(parameter.shape, generator=generator)
         return {"parameters": parameters, "names": ["filter.weight", "output.weight", "output.bias"]}
     if kind == "schedule":
-        return {"progress": 0.5, "validation": (0.5, 0.75, 0.75)}
+        return {"progress": 0.5, "validation": (0.5, 0.75, 0.75), "steps": 100}
     if kind == "loss":
-        return {
-            "logits": torch.randn(8, CLASSES, generator=generator, requires_grad=True),
-            "labels": torch.arange(8) % CLASSES,
-            "class_sizes": torch.arange(1.0, 1 + CLASSES),
-        }
+        logits = torch.randn(8, CLASSES, generator=generator, requires_grad=True)
+        return for_loss(logits, torch.arange(8) % CLASSES, torch.arange(1.0, 1 + CLASSES))
     if kind == "augmentation":
         return for_augmentation((8, 3, 32, 32), generator)
     if kind == "prediction":
@@ -383,6 +382,12 @@ def supplied(kind: str) -> dict[str, Any]:
         given = {"average": numbers[::2], "weights": numbers[1::2]}
         return {**given, "step": torch.tensor(8), "steps": 10, "steps_per_epoch": 4}
     return {}
+
+
+def for_loss(logits: Tensor, labels: Tensor, class_sizes: Tensor) -> dict[str, Any]:
+    """Return what a loss is given; of other views of the images the logits are those of the first, some sharper."""
+    views = torch.stack([logits, logits * 0.5, logits * 2])
+    return {"logits": logits, "views": views, "labels": labels, "class_sizes": class_sizes}
 
 
 def for_augmentation(shape: Shape, generator: torch.Generator) -> dict[str, Any]:
@@ -403,7 +408,12 @@ def _maps(shape: Shape) -> tuple[int, int, int]:
 
 
 def _network_tree(
-    kind: str, name: str, options: Mapping[str, Any] | None = None, case: Case | None = None
+    kind: str,
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    case: Case | None = None,
+    *,
+    needs_views: bool = False,
 ) -> dict[str, Any]:
     """Return, as plain data, a spec of one block with the variant in it; a layer is there at the case's shape."""
     choice = {"name": name, **(options or {})}
@@ -423,6 +433,8 @@ def _network_tree(
     elif kind == "architecture":
         network = {kind: choice}
     elif kind != "prediction":
+        if needs_views:
+            training["augmentation"] = [{"name": "augmix", "views": 3}]
         training[kind] = [choice] if kind in ("augmentation", "gradient") else choice
     evaluation = {kind: choice} if kind == "prediction" else {}
     return {"network": network, "training": training, "data": {"dataset": "check"}, "evaluation": evaluation}

@@ -102,6 +102,7 @@ _TABLE: Mapping[str, tuple[Callable[[Any], str | None], ...]] = {
     "augmentation": (
         *_DECLARATIONS,
         fitting.form_kept,
+        fitting.views_given,
         fitting.input_unchanged,
         fitting.deterministic,
         fitting.own_stream,

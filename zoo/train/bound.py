@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -28,6 +28,11 @@ class Bound:
         self._variant = registry.variant(choice.kind, choice.name)
         self._options = choice.values()
         self._promised = _promised(self._variant)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the spec says of it, defaults included."""
+        return self._options
 
     def asks(self, name: str) -> bool:
         """Whether the factory asks for something of what its kind supplies."""

@@ -26,13 +26,14 @@ from zoo.train import streams
 from zoo.train.checkpoint import HalfRestoredError, restore, save
 from zoo.train.engines.choice import ENGINES, Decision, Wanted, decide, release_memory
 from zoo.train.engines.gate import one_line
+from zoo.train.evaluating import DivergedError
 from zoo.train.kept import go_on, why_useless
 from zoo.train.machine import make_deterministic, on_device, provenance
 from zoo.train.places import checkpoint_file, kept_file
 from zoo.train.precision import set_policy
 from zoo.train.run import EpochRecord, Precision, Run, RunKey
 from zoo.train.state import UnsavableError
-from zoo.train.training import DivergedError, Training
+from zoo.train.training import Training
 
 CHECKPOINT_VARIABLE = "ZOO_CHECKPOINT_EVERY"
 

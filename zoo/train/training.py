@@ -8,56 +8,40 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import attrs
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from zoo.data import Dataset, Split, as_trained_on
+from zoo.data import Dataset
 from zoo.errors import BuildError, PluginError
 from zoo.network.builder import construct
 from zoo.network.preparing import prepare, shown, wants_preparing
 from zoo.registry import Registry
 from zoo.spec import Spec
-from zoo.spec.length import Length
-from zoo.train import metrics, streams
-from zoo.train.augmenting import Augmentations, require_soft_loss
+from zoo.train import streams
+from zoo.train.augmenting import Augmentations, require_soft_loss, require_views
 from zoo.train.averaging import STATISTICS, Average
-from zoo.train.bound import Bound, one_line, prediction
+from zoo.train.bound import Bound, one_line
+from zoo.train.evaluating import DivergedError, Evaluating
 from zoo.train.groups import Groups
 from zoo.train.optimizing import asks_for_closure, backward, set_mode
-from zoo.train.precision import Precision, autocast, dtype, memory_format
-from zoo.train.run import EpochRecord, Evaluation
-from zoo.train.state import beginning, overlaps_itself
+from zoo.train.precision import Precision, autocast
+from zoo.train.run import EpochRecord
+from zoo.train.state import beginning
 
-EVALUATION_BATCH = {"cpu": 128, "cuda": 2000, "mps": 500}
-"""Images evaluated at once, by device; no figure depends on it, but the draws of dropout that is always on.
-
-On a CPU few stay in its cache: 128 take 0.086 ms each in the study's default network, 1,000 take 0.10 ms each.
-"""
-_PARTS = {"train": "training images", "test": "test images", "validation": "validation images"}
 _ESTIMATE_IMAGES = 250
 """Images whose evaluation is timed for an estimate."""
 
 
-class DivergedError(Exception):
-    """The training loss, the network or what it predicts from is not finite."""
-
-
-class Training:
+class Training(Evaluating):
     """One spec, with one seed, on one data set that is on the device.
 
-    Attributes:
-        dataset: as it is trained on with this seed.
-        network: the module that is trained.
+    Attributes, beside those of what is evaluated:
         parameters: how many trainable numbers it has.
         flops: floating-point operations of one image's forward pass.
         starting: the weights of a file that the network starts from; None where they are drawn.
-        length: how many epochs and steps there are.
         begun: how network and optimizer were built, by which it is told what training has changed.
-        prediction: what makes logits of images by the network's forward pass.
-        depends_on_length: whether what is averaged depends on how long the run is.
         seconds_setup: what building took.
 
     Raises:
@@ -76,17 +60,12 @@ class Training:
         precision: Precision = "fp32",
     ) -> None:
         start = time.perf_counter()
-        self.depends_on_length = False
-        dataset = as_trained_on(dataset, spec.data, seed)
-        self.spec, self.seed, self.dataset, self.device = spec, seed, dataset, torch.device(device)
-        self.precision, self._dtype = precision, dtype(precision)
-        self._format = memory_format(precision, self.device)
+        super().__init__(spec, seed, dataset, device=device, registry=registry, precision=precision)
+        dataset = self.dataset
         # What building draws beyond the layers' own streams (dropout that is always on does) is no one else's.
         with streams.seeded(seed, "building", device=device):
             built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
             self.network = _ordered(built.network.to(self.device, self._dtype), self._format)
-            self.length = Length.of(spec.training, len(dataset.train.labels))
-            self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
             self._prepare()
             groups = Groups(spec, self.network, registry)
             self.optimizer: torch.optim.Optimizer = Bound(
@@ -99,14 +78,19 @@ class Training:
             )
             groups.scale(self.optimizer)
         self.parameters, self.flops, self.starting = built.parameters, built.flops, built.starting
-        self.prediction = prediction(spec, registry)
-        self._evaluates_all = self._must_evaluate_all()
+        self._begin_evaluating()
         self.begun = beginning(self.network, self.optimizer)
         self._groups, self._freezing = groups, groups.freezing(self.network, self.length.steps)
         schedules = [choice or spec.training.schedule for choice in groups.schedules(self.optimizer)]
         distinct = list(dict.fromkeys(schedules))
         self._schedules = [Bound(spec, "training.schedule", choice, registry) for choice in distinct]
         self._schedule_of = [distinct.index(choice) for choice in schedules]
+        for schedule in (schedule for schedule in self._schedules if schedule.asks("validation")):
+            if dataset.validation is None:
+                raise BuildError(
+                    f"{schedule.what} goes by the recall on validation images, and there are none; hold some out with "
+                    "data.validation"
+                )
         self._loss = Bound(spec, "training.loss", spec.training.loss, registry)
         self._augment = Augmentations(
             [
@@ -128,6 +112,7 @@ class Training:
         self._rate_tensors = self._rates_on_device() if self.device.type == "cuda" else None
         counts = torch.bincount(dataset.train.labels.cpu(), minlength=len(dataset.classes))
         self._class_sizes = counts.to(self.device, self._dtype)
+        require_views(self._loss, self._augment)
         if self._augment.softens is not None:
             require_soft_loss(self._loss, self._loss.what, self._augment.softens.what, self._class_sizes)
         if spec.training.sampling == "balanced" and not spec.training.shuffle:
@@ -136,12 +121,6 @@ class Training:
                 "their order; set one of the two otherwise"
             )
         self._average = self._averaging(registry)
-        self._require_validation()
-        self._validation: dict[int, float] = {}
-        """Recall on the validation part by epoch, as far as the run is."""
-        self._best = self._keeping()
-        # A mask of minus infinity is no divergence.
-        self._infinite_from_the_start = frozenset(_not_finite(dict(self.network.named_buffers())))
         self._synchronize()
         self.seconds_setup = time.perf_counter() - start
 
@@ -161,41 +140,8 @@ class Training:
         if choice.name == "none":
             return None
         update = Bound(self.spec, "training.averaging", choice, registry)
-        self.depends_on_length = update.asks("steps")
+        self.depends_on_length |= update.asks("steps")
         return Average(update, self.network, steps=self.length.steps, steps_per_epoch=self.length.steps_per_epoch)
-
-    def _require_validation(self) -> None:
-        """Refuse what needs images that are held out, where there are none, and two measures that exclude each other.
-
-        Raises:
-            BuildError: names the field.
-        """
-        evaluation = self.spec.evaluation
-        needing = {"keep = best": evaluation.keep == "best", "stop": evaluation.stop is not None}
-        needing["target"] = evaluation.target is not None
-        for field in (field for field, needs in needing.items() if needs and self.dataset.validation is None):
-            raise BuildError(
-                f"{self.spec.name}: evaluation.{field} goes by recall on images that are held out, and none are: set "
-                "data.validation, such as data.validation = 0.2"
-            )
-        for schedule in (schedule for schedule in self._schedules if schedule.asks("validation")):
-            if self.dataset.validation is None:
-                raise BuildError(
-                    f"{schedule.what} goes by the recall on validation images, and there are none; hold some out with "
-                    "data.validation"
-                )
-        if evaluation.keep == "best" and evaluation.measure != "final":
-            raise BuildError(
-                f"{self.spec.name}: evaluation.keep = best takes recall from one epoch, and evaluation.measure = "
-                f"{evaluation.measure} from all of them; set one of the two otherwise"
-            )
-
-    def _keeping(self) -> Mapping[str, Tensor]:
-        """Return where the best network so far is kept; nowhere if the last one is the result."""
-        if self.spec.evaluation.keep == "last":
-            return {}
-        self.depends_on_length |= self.spec.evaluation.every != 1  # by what is evaluated because it is the last
-        return {name: tensor.detach().clone() for name, tensor in self._changeable().items()}
 
     @property
     def beside(self) -> Mapping[str, Tensor]:
@@ -203,23 +149,6 @@ class Training:
         average = self._average.tensors if self._average else {}
         kept = {"average": average, "best": self._best}
         return {f"{what}.{name}": tensor for what, tensors in kept.items() for name, tensor in tensors.items()}
-
-    def conclude(self) -> None:
-        """Make the network what came of the run, once it is trained."""
-        kept: Mapping[str, Tensor] = self._best
-        if not kept:
-            with self._evaluated(max(self._validation, default=self.length.epochs)):
-                kept = {name: tensor.detach().clone() for name, tensor in self._changeable().items()}
-        with torch.no_grad():
-            for name, tensor in self._changeable().items():
-                tensor.copy_(kept[name])
-
-    def _changeable(self) -> dict[str, Tensor]:
-        """Return parameters and buffers without what shares its memory with itself, which cannot change."""
-        return {name: tensor for name, tensor in self._tensors().items() if not overlaps_itself(tensor)}
-
-    def _tensors(self) -> dict[str, Tensor]:
-        return dict((*self.network.named_parameters(), *self.network.named_buffers()))
 
     @contextmanager
     def _evaluated(self, epoch: int) -> Iterator[None]:
@@ -265,18 +194,6 @@ class Training:
                 self._require_finite(epoch)
             evaluations = self.evaluate(epoch) if self.is_due(epoch) else {}
             yield EpochRecord(epoch, loss, trained - start, time.perf_counter() - trained, evaluations)
-
-    def _require_finite(self, epoch: int) -> None:
-        """Refuse to evaluate a network of which the last step, whose loss was counted before it, has left no numbers.
-
-        Raises:
-            DivergedError: names what is not finite.
-        """
-        tensors = self._tensors()
-        bad = [name for name in _not_finite(tensors) if name not in self._infinite_from_the_start]
-        if bad:
-            more = f" and {len(bad) - 1} more are" if len(bad) > 1 else " is"
-            raise DivergedError(f"diverged at epoch {epoch}: after its last step {bad[0]}{more} not finite")
 
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch (from 1) and return the mean loss per image."""
@@ -407,7 +324,8 @@ class Training:
             if len(labels) > 1:
                 raise
             raise self._single_image(error) from error
-        loss: Tensor = self._loss(logits=logits, labels=labels, class_sizes=self._class_sizes)
+        views = logits.reshape(self._augment.views, -1, logits.shape[1])
+        loss: Tensor = self._loss(logits=views[0], views=views, labels=labels, class_sizes=self._class_sizes)
         return loss
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -417,12 +335,18 @@ class Training:
         """
         count, size = self.length.images_of(epoch), self.length.images_per_step
         images, labels = self.dataset.train.images, self.dataset.train.labels
-        if not self.spec.training.shuffle:
+        if not self.spec.training.shuffle and self.spec.training.repeats == 1:
             order = torch.arange(count, device=self.device)
             yield from zip(*(torch.split(each[:count], size) for each in (images, labels, order)), strict=True)
             return
-        for chosen in torch.split(self._shuffled(epoch)[:count].to(self.device), size):
+        for chosen in torch.split(self._order_of(epoch)[:count].to(self.device), size):
             yield images[chosen], labels[chosen], chosen
+
+    def _order_of(self, epoch: int) -> Tensor:
+        """Return the positions of an epoch's images in their order, on the CPU, each as often as it is shown."""
+        training, count = self.spec.training, len(self.dataset.train.labels)
+        order = self._shuffled(epoch) if training.shuffle else torch.arange(count)
+        return order.repeat_interleave(training.repeats)
 
     def _shuffled(self, epoch: int) -> Tensor:
         """Draw the epoch's order of the images, on the CPU, so that it does not depend on the device."""
@@ -464,7 +388,7 @@ class Training:
         warmup = round(self.spec.training.warmup * steps)
         progress = max(0, step - warmup) / max(1, steps - warmup)
         rise = (step + 1) / warmup if step < warmup else None
-        given = {"progress": progress, "validation": tuple(self._validation.values())}
+        given = {"progress": progress, "validation": tuple(self._validation.values()), "steps": steps - warmup}
         factors: list[float] = [schedule(**given) for schedule in self._schedules]
         return factors if rise is None else [factor * rise for factor in factors]
 
@@ -496,7 +420,7 @@ class Training:
         """
         images, labels = self.dataset.train.images, self.dataset.train.labels
         size = self.spec.training.batch_size
-        last = len(labels) % size or size
+        last = min(self.length.images % size or size, len(labels))
         some = self.dataset.test.images[:_ESTIMATE_IMAGES]
         augmenting = streams.generator(self.device, self.seed, "estimate")
         with streams.seeded(self.seed, "estimate", device=self.device):
@@ -529,132 +453,12 @@ class Training:
             times.append(time.perf_counter() - start)
         return min(times[1:])
 
-    def evaluate(self, epoch: int) -> dict[str, Evaluation]:
-        """Count predictions on the test and, where there are some, validation images; as asked on the training ones.
-
-        Raises:
-            DivergedError: a logit is not finite.
-        """
-        parts = self._parts()
-        # What is drawn for one part depends on the parts before it.
-        waiting = {} if self._evaluates_all else {"train": parts.pop("train")}
-        with self._evaluated(epoch), streams.seeded(self.seed, "dropout in evaluation", epoch, device=self.device):
-            found = {name: self._evaluate(split, f"epoch {epoch}", name) for name, split in parts.items()}
-            self._note(epoch, found)
-            if metrics.best_epoch(self._validation) == epoch:
-                self._keep()
-            if self._may_count(epoch):
-                found = {name: self._evaluate(split, f"epoch {epoch}", name) for name, split in waiting.items()} | found
-            return found
-
-    def _must_evaluate_all(self) -> bool:
-        """Whether each evaluation is of the training images, too: as asked for, or where other figures need it.
-
-        Asked before anything is trained, so that a network that goes on from a checkpoint was asked as often.
-        """
-        evaluation = self.spec.evaluation
-        if evaluation.train == "every" or evaluation.measure == "eq2425":
-            return True
-        self.network.eval()
-        with streams.seeded(self.seed, "evaluation", device=self.device), torch.no_grad():
-            before = streams.drawn(self.device)
-            self.prediction(forward=self._logits, images=self._pixels(self.dataset.test.images[:1]))
-            return streams.drawn(self.device) != before
-
-    def _may_count(self, epoch: int) -> bool:
-        """Whether the result may be the network of an epoch that was just evaluated."""
-        return self.is_over(epoch) or (bool(self._best) and metrics.best_epoch(self._validation) == epoch)
-
-    def as_asked(self, record: EpochRecord) -> EpochRecord:
-        """Return the record of an epoch before the last without what a shorter run evaluated because it ended there."""
-        if not self.is_due(record.epoch):
-            return attrs.evolve(record, evaluations={})
-        so_far = {epoch: recall for epoch, recall in self._validation.items() if epoch <= record.epoch}
-        was_best = bool(self._best) and metrics.best_epoch(so_far) == record.epoch
-        if was_best or self._evaluates_all:
-            return record
-        return attrs.evolve(record, evaluations={n: e for n, e in record.evaluations.items() if n != "train"})
-
-    def _note(self, epoch: int, evaluations: Mapping[str, Evaluation]) -> None:
-        """Note what a choice of the epoch, or an end before the last, goes by."""
-        if "validation" in evaluations:
-            self._validation[epoch] = metrics.macro_recall(evaluations["validation"].confusion)
-
-    @torch.no_grad()
-    def _keep(self) -> None:
-        """Keep the network as it is evaluated, if the best one is kept."""
-        own = self._tensors()
-        for name, kept in self._best.items():
-            kept.copy_(own[name])
-
-    def is_over(self, epoch: int) -> bool:
-        """Whether the run ends after an epoch: with its last one, or as `evaluation.stop` says."""
-        stop, best = self.spec.evaluation.stop, metrics.best_epoch(self._validation)
-        stopped = stop is not None and best is not None and max(self._validation) - best >= stop.patience
-        return stopped or epoch >= self.length.epochs
-
-    def _parts(self) -> dict[str, Split]:
-        parts = {"train": self.dataset.train, "test": self.dataset.test, "validation": self.dataset.validation}
-        return {name: split for name, split in parts.items() if split is not None}
-
-    def _evaluate(self, split: Split, when: str, part: str) -> Evaluation:
-        classes = len(self.dataset.classes)
-        size = self.spec.training.batch_size if self.spec.evaluation.measure == "eq2425" else len(split.labels)
-        group = torch.arange(len(split.labels), device=self.device) // size
-        groups = -(-len(split.labels) // size)
-        predicted, finite = self._predict(split.images)
-        cell = (group * classes + split.labels) * classes + predicted
-        counts = torch.bincount(cell, minlength=groups * classes**2).view(groups, classes, classes).cpu().numpy()
-        # Asked of the device only now, when it has ended anyway.
-        wrong = len(split.labels) - int(finite)
-        if wrong:
-            raise DivergedError(
-                f"diverged at {when}: the logits of {wrong} of {len(split.labels)} {_PARTS[part]} are not finite"
-            )
-        batch_recall = float(metrics.batch_recalls(counts).mean()) if self.spec.evaluation.measure == "eq2425" else None
-        return Evaluation(tuple(map(tuple, counts.sum(axis=0).tolist())), batch_recall)
-
-    def predict(self, images: Tensor) -> Tensor:
-        """Return the predicted class of each of the uint8 images."""
-        return self._predict(images)[0]
-
-    # Not inference_mode: what a layer keeps from an evaluation could then not be used in training.
-    @torch.no_grad()
-    def _predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the predicted class of each of the uint8 images, and how many have logits that are finite."""
-        self.network.eval()
-        batches = torch.split(images, EVALUATION_BATCH[self.device.type])
-        classes = []
-        finite = torch.zeros((), dtype=torch.int64, device=self.device)
-        for batch in batches:
-            logits = self.prediction(forward=self._logits, images=self._pixels(batch))
-            classes.append(logits.argmax(1))
-            finite += logits.isfinite().all(1).sum()
-        return torch.cat(classes), finite
-
-    def _pixels(self, images: Tensor) -> Tensor:
-        """Return uint8 images as numbers in [0, 1], in the memory format that convolutions are fastest in."""
-        return images.to(self._dtype, memory_format=self._format).div_(255)
-
-    def _logits(self, pixels: Tensor) -> Tensor:
-        with autocast(self.precision, self.device):
-            logits: Tensor = self.network(self._normalized(pixels))
-        return logits.to(self._dtype)
-
-    def _normalized(self, pixels: Tensor) -> Tensor:
-        return pixels.sub(self._mean).div_(self._std)
-
     def _single_image(self, error: ValueError) -> BuildError:
         images, size = len(self.dataset.train.labels), self.spec.training.batch_size
         return BuildError(
             f"{self.spec.name}: a layer cannot be trained on a batch of a single image, and {images} training images "
             f"in batches of {size} make one; change training.batch_size ({one_line(error)})"
         )
-
-    def is_due(self, epoch: int) -> bool:
-        """Whether an epoch is evaluated."""
-        every = self.spec.evaluation.every
-        return epoch == self.length.epochs or (every > 0 and epoch % every == 0)
 
     def _synchronize(self) -> None:
         if self.device.type == "cuda":
@@ -670,29 +474,3 @@ def _ordered(network: nn.Module, order: torch.memory_format) -> nn.Module:
         if tensor.dim() == 4:
             tensor.data = tensor.data.contiguous(memory_format=order)
     return network
-
-
-def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return the names of those that hold what is not finite, asking the device once."""
-    numbers = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
-    if not numbers:
-        return []
-    found = torch.stack([tensor.detach().isfinite().all() for tensor in numbers.values()]).tolist()
-    return [name for name, finite in zip(numbers, found, strict=True) if not finite]
-
-
-def pixel_statistics(spec: Spec, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean and the standard deviation that pixels in [0, 1] are normalized with, each (channels, 1, 1)."""
-    channels = images.shape[1]
-    mean, std = (torch.full((channels,), v) if isinstance(v, float) else None for v in (spec.data.mean, spec.data.std))
-    if mean is None or std is None:
-        # From counts of each of the 256 values: exact, and without a float copy of the images.
-        counts = torch.stack([torch.bincount(images[:, c].flatten().int(), minlength=256) for c in range(channels)])
-        # On the CPU, for mps has no float64.
-        weights = counts.cpu().double() / counts.cpu().sum(1, keepdim=True)
-        values = torch.arange(256, dtype=torch.float64) / 255
-        own_mean = weights @ values
-        own_std = (weights @ values**2 - own_mean**2).clamp_min(1e-12).sqrt()
-        mean = own_mean.float() if mean is None else mean
-        std = own_std.float() if std is None else std
-    return tuple(v.view(-1, 1, 1).to(images.device) for v in (mean, std))  # type: ignore[return-value]

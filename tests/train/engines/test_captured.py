@@ -19,8 +19,9 @@ from zoo.registry import Registry
 from zoo.train import streams
 from zoo.train.checkpoint import restore, save
 from zoo.train.engines.captured import CapturedTraining
+from zoo.train.evaluating import DivergedError
 from zoo.train.execute import dataset
-from zoo.train.training import DivergedError, Training
+from zoo.train.training import Training
 
 REGISTRY = Registry(files=[PLUGIN]).require_sound()
 OWN = "zoo_plugins.optimizers"

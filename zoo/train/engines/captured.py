@@ -60,7 +60,7 @@ class CapturedTraining(Training):
         self._chain, self._warm_up = chain, warm_up
         on_cuda = self.device.type == "cuda"
         groups = len(self.optimizer.param_groups)
-        self._order = torch.arange(len(self.dataset.train.labels), device=self.device)
+        self._order = self._order_of(1).to(self.device)
         self._counting = torch.arange(chain * self.length.images_per_step, device=self.device)
         self._images_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._steps_behind = torch.zeros(1, dtype=torch.int64, device=self.device)
@@ -135,7 +135,7 @@ class CapturedTraining(Training):
     def _begin(self, epoch: int) -> None:
         """Fill the tensors that the steps of an epoch read, and seed the streams that they draw from."""
         if self.spec.training.shuffle:
-            self._order.copy_(self._shuffled(epoch))
+            self._order.copy_(self._order_of(epoch))
         first, steps = self.length.first_step(epoch), self.length.steps_of(epoch)
         rates = [self.learning_rates(first + step) for step in range(steps)]
         self._rates[:steps].copy_(torch.tensor(rates, dtype=self._rates.dtype))

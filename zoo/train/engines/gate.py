@@ -47,7 +47,7 @@ def gate(
         OutOfMemoryError: the device's memory does not suffice.
         Whatever else `Training` raises for this spec.
     """
-    few = _few(as_trained_on(dataset, spec.data, 0), spec.training.images_per_step)
+    few = _few(as_trained_on(dataset, spec.data, 0), spec.training)
     # The few are of a split already.
     data = attrs.evolve(spec.data, resplit=False)
     shortened = attrs.evolve(spec, data=data, training=shortened_training(spec.training))
@@ -90,10 +90,10 @@ def one_line(error: BaseException) -> str:
     return described(error)[:200]
 
 
-def _few(dataset: Dataset, size: int) -> Dataset:
+def _few(dataset: Dataset, training: TrainingSpec) -> Dataset:
     """Return the data set with as many training images as the steps of an epoch of the check need."""
-    count = len(dataset.train.labels)
-    chosen = min(count, (CHAIN + 1) * size + count % size)
+    count, size = len(dataset.train.labels), training.images_per_step
+    chosen = min(count, ((CHAIN + 1) * size + count * training.repeats % size) // training.repeats)
     return attrs.evolve(dataset, train=Split(dataset.train.images[:chosen], dataset.train.labels[:chosen]))
 
 
