@@ -138,6 +138,7 @@ def test_a_file_of_another_user_above_is_left_out(project: Path, monkeypatch: py
         ("colour = 3", f"zoo.toml: unknown key 'colour'. {TAKES}"),
         ("seeds = 0", "zoo.toml: seeds: expected a whole number from 1, got 0"),
         ("seeds = true", "zoo.toml: seeds: expected a whole number from 1, got True"),
+        ("epochs = 0", "zoo.toml: epochs: expected a number above 0, such as 20 or 9.9, got 0"),
         ('precision = "fp8"', "zoo.toml: precision: expected one of auto, fp32, tf32, bf16, got 'fp8'"),
         ("plugins = 3", "zoo.toml: plugins: expected a list of paths of files, got 3"),
         ("block = [3]", "zoo.toml: block: expected a list of names of plugins, got [3]"),

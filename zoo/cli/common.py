@@ -17,6 +17,7 @@ from zoo.lab.arguments import read_duration, shard
 from zoo.report import layout
 from zoo.report.text import counted
 from zoo.settings import ENGINES, PRECISIONS
+from zoo.spec.length import read_epochs
 
 if TYPE_CHECKING:
     from zoo.lab.lab import Lab
@@ -240,3 +241,16 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic before
         if seconds is None:
             self.fail(f"expected a duration above 0, such as 90s, 30m or 1h30m, got {value!r}", param, ctx)
         return seconds
+
+
+class Epochs(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
+    """A number of epochs, also with a fraction: 20, 9.9."""
+
+    name = "epochs"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, whole where it is."""
+        number = read_epochs(value)
+        if number is None:
+            self.fail(f"expected a number above 0, such as 20 or 9.9, got {value!r}", param, ctx)
+        return number

@@ -16,6 +16,7 @@ from zoo.cli.asking import ask_if_long
 from zoo.cli.changes import read_sets, read_variations
 from zoo.cli.common import (
     Duration,
+    Epochs,
     Group,
     Shard,
     device_options,
@@ -128,7 +129,7 @@ def _described_by(command: Command) -> Command:
                      help="Set a value in the base."),
         click.option("--data", multiple=True, metavar="DATASET", shell_complete=complete_dataset,
                      help="Train on this data set: a name, folder:PATH or npz:PATH; given several times, on each."),
-        click.option("--epochs", type=click.IntRange(min=1), help="Train this many epochs."),
+        click.option("--epochs", type=Epochs(), help="Train this many epochs, such as 20 or 9.9."),
         click.option("--change", "changes", multiple=True, metavar="NAME:PATH=VALUE",
                      help="Add a change; several values (5,7) make a choice among levels, and several --change of one "
                      "name a change of several paths."),
