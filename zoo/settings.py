@@ -21,7 +21,7 @@ VARIABLE = "ZOO_PROJECT"
 DEFAULT = "default"
 """Where a value comes from that nobody has stated."""
 
-PRECISIONS = ("auto", "fp32", "tf32", "bf16")
+PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16", "half")
 ENGINES = ("auto", "sequential", "captured")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _OF_SPECS = ("base", "set", "network", "training", "evaluation", "changes", "design")
@@ -144,6 +144,7 @@ KEYS = (
     Key("seeds", None, _count, "how many seeds a benchmark or a study has", "3, or a study's own"),
     Key("device", "auto", _text, "on which device"),
     Key("precision", "auto", _one_of(PRECISIONS), "of runs"),
+    Key("fast", False, _flag, "let cuDNN take any kernels"),
     Key("engine", "auto", _one_of(ENGINES), "how steps are made"),
     Key("executor", None, _executor, "where runs are trained", "what suits their number"),
     Key("jobs", None, _count, "how many runs at once", "as many as pay"),

@@ -60,7 +60,7 @@ def default_ledger() -> Path:
 
 
 def training_options(command: Command) -> Command:
-    """Add what says on what runs are trained: --device, --precision, --engine, --executor, --executor-set, --jobs."""
+    """Add what says on what runs are trained: --engine, --executor, --jobs and others, and `device_options`."""
     for option in (
         click.option(
             "--jobs",
@@ -87,13 +87,16 @@ def training_options(command: Command) -> Command:
 
 
 def device_options(command: Command) -> Command:
-    """Add --device and --precision."""
+    """Add --device, --precision and --fast."""
     for option in (
         click.option(
             "--precision",
             type=click.Choice(PRECISIONS),
-            help="Of convolutions and matrix products; auto is fp32.  [default: auto]",
+            help="Of convolutions and matrix products, with half of all but normalizations; auto is fp32.  "
+            "[default: auto]",
         ),
+        click.option("--fast/--no-fast", default=None,
+                     help="Let cuDNN take the kernels that it finds fastest: the same run twice differs then."),
         click.option("--device", metavar="DEVICE", shell_complete=complete_device,
                      help="auto, cpu, mps, cuda (all GPUs) or one of them, such as cuda:1.  [default: auto]"),
     ):  # fmt: skip

@@ -64,7 +64,7 @@ class Which(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
 )
 @click.option("--data", metavar="DATASET", shell_complete=complete_dataset, help="Only runs on this data set.")
 @click.option("--epochs", type=Epochs(), help="Only runs of so many epochs.")
-@click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16"]), help="Only runs in this precision.")
+@click.option("--precision", metavar="PRECISION", help="Only runs in this precision, such as bf16 or fp32+fast.")
 @click.option("--identity", metavar="DIGEST", help="Only runs whose spec's identity begins so.")
 @ledger_option
 @click.pass_obj

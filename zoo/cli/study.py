@@ -439,7 +439,7 @@ def report_command(
             fail_if_refused(work.refused)
 
 
-TRAINED_ON = ("device", "precision", "engine", "executor", "executor_sets", "jobs", "keep_state")
+TRAINED_ON = ("device", "precision", "fast", "engine", "executor", "executor_sets", "jobs", "keep_state")
 
 
 def _work(plugins: Plugins, options: dict[str, Any], *, create: bool = True) -> StudyWork | PooledWork:
@@ -656,4 +656,5 @@ def _command(plugins: Plugins, lab: Lab, study: Study | PooledStudy, options: di
         if value is not None:
             words += [option, str(value)]
     words += ["--resplit"] if options["resplit"] else []
+    words += ["--fast"] if (told["fast"] if options["fast"] is None else options["fast"]) else []
     return shlex.join(words)
