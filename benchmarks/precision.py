@@ -1,4 +1,4 @@
-"""Does bfloat16 move recall? Paired runs in fp32 and bf16, seed by seed.
+"""Does bfloat16, or another precision, move recall? Paired runs with fp32, seed by seed.
 
     python benchmarks/precision.py starter/default starter/4e --seeds 30 --json precision.json
 
@@ -23,6 +23,7 @@ from zoo.spec.resolve import resolve
 from zoo.statistics.paired import compare
 from zoo.study.measure import measured
 from zoo.train.machine import choose_device
+from zoo.train.precision import Arithmetic, Precision, choose_precision
 
 MARGIN = 0.005
 
@@ -30,6 +31,14 @@ MARGIN = 0.005
 @click.command()
 @click.argument("names", metavar="SPEC...", nargs=-1, required=True)
 @options(epochs=10, seeds=30)
+@click.option(
+    "--precision",
+    "other",
+    default="bf16",
+    show_default=True,
+    type=click.Choice(["tf32", "bf16", "fp16", "half"]),
+    help="What is compared with fp32.",
+)
 @click.option("--margin", default=MARGIN, show_default=True, help="A difference in recall that makes no difference.")
 def main(
     names: tuple[str, ...],
@@ -39,10 +48,12 @@ def main(
     images: int | None,
     device: str,
     json_path: Path | None,
+    other: Arithmetic,
     margin: float,
 ) -> None:
-    """Compare test recall in bf16 with that in fp32, by pairs of runs with the same seed."""
+    """Compare test recall in another precision with that in fp32, by pairs of runs with the same seed."""
     device = choose_device(device)
+    pair: tuple[Precision, ...] = ("fp32", choose_precision(other, device))
     surroundings = environment(device)
     registry = default_registry()
     jobs = available_cores() if device == "cpu" else 1
@@ -53,32 +64,32 @@ def main(
             spec = resolve(name, registry=registry)
             dataset = limited.first(data, images, images, side=None)
             spec = changed(spec, registry, training__epochs=epochs, data__dataset=dataset, evaluation__every=0)
-            for precision in ("fp32", "bf16"):
+            for precision in pair:
                 runs = train([spec], range(seeds), registry=registry, device=device, jobs=jobs, precision=precision)
                 recalls.setdefault(name, {})[precision] = [measured(run, "test") for run in runs]
                 seconds.setdefault(name, {})[precision] = sum(run.seconds_training for run in runs) / len(runs)
     differences = {
-        name: [b - a for a, b in zip(both["fp32"], both["bf16"], strict=True)] for name, both in recalls.items()
+        name: [b - a for a, b in zip(both["fp32"], both[other], strict=True)] for name, both in recalls.items()
     }
     compared = compare(differences, margin=margin)
     rows = [
         {
             "spec": name,
             "recall, fp32": f"{sum(recalls[name]['fp32']) / seeds:.4f}",
-            "recall, bf16": f"{sum(recalls[name]['bf16']) / seeds:.4f}",
+            f"recall, {other}": f"{sum(recalls[name][other]) / seeds:.4f}",
             "difference [95%]": f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]" if c.low is not None else "",
             "verdict": c.verdict,
             "training, fp32": f"{seconds[name]['fp32']:.2f} s",
-            "training, bf16": f"{seconds[name]['bf16']:.2f} s",
+            f"training, {other}": f"{seconds[name][other]:.2f} s",
         }
         for name, c in compared.items()
     ]
     click.echo(describe(surroundings))
     click.echo(
-        f"{data}, {images or 'all'} images, {epochs} epochs, {seeds} seeds; margin {margin:g}; bf16 minus fp32\n"
+        f"{data}, {images or 'all'} images, {epochs} epochs, {seeds} seeds; margin {margin:g}; {other} minus fp32\n"
     )
     click.echo(tabulate(rows, headers="keys", tablefmt="github"))
-    settings = {"data": data, "images": images, "epochs": epochs, "seeds": seeds, "margin": margin}
+    settings = {"precision": other, "data": data, "images": images, "epochs": epochs, "seeds": seeds, "margin": margin}
     verdicts = {name: attrs.asdict(comparison) for name, comparison in compared.items()}
     write_json(
         json_path,

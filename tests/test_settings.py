@@ -13,7 +13,9 @@ from zoo import settings
 from zoo.errors import ZooError
 from zoo.settings import KEYS, read
 
-TAKES = "It takes plugins, block, ledger, data, epochs, seeds, device, precision, engine, executor, jobs, keep_state."
+TAKES = (
+    "It takes plugins, block, ledger, data, epochs, seeds, device, precision, fast, engine, executor, jobs, keep_state."
+)
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +140,8 @@ def test_a_file_of_another_user_above_is_left_out(project: Path, monkeypatch: py
         ("colour = 3", f"zoo.toml: unknown key 'colour'. {TAKES}"),
         ("seeds = 0", "zoo.toml: seeds: expected a whole number from 1, got 0"),
         ("seeds = true", "zoo.toml: seeds: expected a whole number from 1, got True"),
-        ('precision = "fp8"', "zoo.toml: precision: expected one of auto, fp32, tf32, bf16, got 'fp8'"),
+        ("epochs = 0", "zoo.toml: epochs: expected a number above 0, such as 20 or 9.9, got 0"),
+        ('precision = "fp8"', "zoo.toml: precision: expected one of auto, fp32, tf32, bf16, fp16, half, got 'fp8'"),
         ("plugins = 3", "zoo.toml: plugins: expected a list of paths of files, got 3"),
         ("block = [3]", "zoo.toml: block: expected a list of names of plugins, got [3]"),
         ("ledger = 3", "zoo.toml: ledger: expected the path of a file, got 3"),
@@ -190,10 +193,10 @@ def test_the_lists_are_those_of_the_program() -> None:
     from typing import get_args
 
     from zoo.train.engines.choice import Wanted
-    from zoo.train.run import Precision
+    from zoo.train.run import Arithmetic
 
     assert set(settings.ENGINES) == set(get_args(Wanted))
-    assert set(settings.PRECISIONS) - {"auto"} == set(get_args(Precision)) - {"float64"}
+    assert set(settings.PRECISIONS) - {"auto"} == set(get_args(Arithmetic)) - {"float64"}
 
 
 # In Python

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import attrs
 
 from zoo.errors import ZooError, near_misses
+from zoo.spec.length import read_epochs
 from zoo.spec.reading import parse_toml
 
 FILE = "zoo.toml"
@@ -20,7 +21,7 @@ VARIABLE = "ZOO_PROJECT"
 DEFAULT = "default"
 """Where a value comes from that nobody has stated."""
 
-PRECISIONS = ("auto", "fp32", "tf32", "bf16")
+PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16", "half")
 ENGINES = ("auto", "sequential", "captured")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _OF_SPECS = ("base", "set", "network", "training", "evaluation", "changes", "design")
@@ -102,6 +103,13 @@ def _count(value: Any, folder: Path) -> int:
     return value
 
 
+def _epochs(value: Any, folder: Path) -> float:
+    number = read_epochs(value)
+    if number is None:
+        raise _WrongError("a number above 0, such as 20 or 9.9")
+    return number
+
+
 def _flag(value: Any, folder: Path) -> bool:
     if isinstance(value, str) and value.lower() in (*_YES, *_NO):
         return value.lower() in _YES
@@ -132,10 +140,11 @@ KEYS = (
     Key("block", (), _names, "plugins to leave out", several=","),
     Key("ledger", Path("zoo.sqlite"), _path, "the file that runs are stored in"),
     Key("data", None, _dataset, "train, time and show specs on this data set", "each spec's own"),
-    Key("epochs", None, _count, "train this many epochs", "each spec's own"),
+    Key("epochs", None, _epochs, "train this many epochs", "each spec's own"),
     Key("seeds", None, _count, "how many seeds a benchmark or a study has", "3, or a study's own"),
     Key("device", "auto", _text, "on which device"),
     Key("precision", "auto", _one_of(PRECISIONS), "of runs"),
+    Key("fast", False, _flag, "let cuDNN take any kernels"),
     Key("engine", "auto", _one_of(ENGINES), "how steps are made"),
     Key("executor", None, _executor, "where runs are trained", "what suits their number"),
     Key("jobs", None, _count, "how many runs at once", "as many as pay"),

@@ -50,6 +50,19 @@ def test_a_benchmark_trains_and_prints_the_table(zoo: Zoo) -> None:
     assert not progress[1].endswith(" left"), "nothing is left after the last run"
 
 
+def test_epochs_may_have_a_fraction_in_every_command(zoo: Zoo) -> None:
+    trained = zoo("benchmark", "starter/default", "--epochs", "0.2", "--seeds", "1", "--jobs", "1", "--json")
+    assert [row["epochs"] for row in rows(trained)] == [0.2]
+    assert (
+        rows(zoo("benchmark", "starter/default", "--epochs", "2.0", "--seeds", "1", "--plan", "--json"))[0]["epochs"]
+        == 2
+    )
+    exported = zoo("export", "starter/default", "--epochs", ".2", "-o", "net")
+    assert exported.exit_code == 0, exported.output
+    study = ("study", "plan", "--base", "starter/default", "--change", "elu:activation=elu", "--seeds", "3")
+    assert "6 runs" in zoo(*study, "--epochs", "0.2").stdout
+
+
 def test_what_is_stored_is_not_trained_again(zoo: Zoo, ledger: Path) -> None:
     result = zoo("benchmark", "starter/default", "--epochs", "1", "--seeds", "3", "--jobs", "1")
     assert "1 run to train; 2 are in zoo.sqlite already: about " in result.stderr
@@ -183,8 +196,11 @@ FILES = {
         (["--data", "folder:missing"], "there is no folder missing"),
         (["--data", "npz:missing.npz"], "missing.npz"),
         (["--data", "digits:here"], "the data set 'digits' takes no path"),
-        (["--epochs", "0"], "Invalid value for '--epochs': 0 is not in the range x>=1"),
-        (["--epochs", "many"], "Invalid value for '--epochs': 'many' is not a valid integer"),
+        (["--epochs", "0"], "Invalid value for '--epochs': expected a number above 0, such as 20 or 9.9, got '0'"),
+        (
+            ["--epochs", "many"],
+            "Invalid value for '--epochs': expected a number above 0, such as 20 or 9.9, got 'many'",
+        ),
         (["--seeds", "0"], "Invalid value for '--seeds': 0 is not in the range x>=1"),
         (["--jobs", "0"], "Invalid value for '--jobs': 0 is not in the range x>=1"),
         (["--budget", "0"], "expected a duration above 0, such as 90s, 30m or 1h30m, got '0'"),

@@ -421,8 +421,10 @@ def test_looking_at_a_network_between_epochs_changes_no_figure(lab):
 
 
 def test_precisions_that_there_are_not(tmp_path):
-    with pytest.raises(ZooError, match=r"^precision='fp16': there is no such precision; it is fp32, tf32, bf16, auto$"):
-        zoo.Lab(tmp_path / "zoo.sqlite", precision="fp16")
+    with pytest.raises(
+        ZooError, match=r"^precision='fp8': there is no such precision; it is fp32, tf32, bf16, fp16, half, auto$"
+    ):
+        zoo.Lab(tmp_path / "zoo.sqlite", precision="fp8")
 
 
 def test_images_that_were_edited_are_read_anew(lab, tmp_path):

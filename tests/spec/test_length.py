@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.spec import TrainingSpec, structure
-from zoo.spec.length import Length, in_words, planned_epochs
+from zoo.spec.length import Length, in_words, planned_epochs, read_epochs
 from zoo.spec.resolve import resolve
 
 
@@ -74,3 +74,11 @@ def test_a_reference_says_of_how_many_epochs_it_is(registry):
     base = {"base": "starter/default", "reference": {"source": "someone"}}
     assert resolve({**base, "set": {"training.epochs": 9.9}}, registry=registry).reference.epochs == 9.9
     assert resolve({**base, "set": {"training.steps": 9}}, registry=registry).reference.epochs is None
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [(3, 3), ("9.9", 9.9), ("20", 20), (2.0, 2), (0, None), ("-1", None), ("inf", None),
+                        ("nan", None), ("many", None), (True, None), (None, None)]
+)  # fmt: skip
+def test_a_number_of_epochs_is_whole_where_it_can_be(given, read):
+    assert (read_epochs(given), type(read_epochs(given))) == (read, type(read))

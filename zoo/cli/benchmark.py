@@ -12,6 +12,7 @@ from zoo.cli.asking import ask_if_long
 from zoo.cli.changes import read_sets, read_variations
 from zoo.cli.common import (
     Duration,
+    Epochs,
     Shard,
     executor_options_told,
     fail_if_refused,
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("patterns", metavar="[SPEC-PATTERN]...", nargs=-1, shell_complete=complete_spec)
 @click.option("--seeds", type=click.IntRange(min=1), help="How many seeds, from 0.  [default: 3]")
-@click.option("--epochs", type=click.IntRange(min=1), help="Train this many epochs.  [default: as each spec says]")
+@click.option(
+    "--epochs", type=Epochs(), help="Train this many epochs, such as 20 or 9.9.  [default: as each spec says]"
+)
 @click.option(
     "--data",
     metavar="DATASET",
@@ -77,7 +80,7 @@ def benchmark_command(
     /,
     patterns: tuple[str, ...],
     seeds: int | None,
-    epochs: int | None,
+    epochs: float | None,
     data: str | None,
     sets: tuple[str, ...],
     variations: tuple[str, ...],

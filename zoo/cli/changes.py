@@ -10,7 +10,7 @@ from zoo.spec.changes import joined
 from zoo.spec.paths import parse_set, parse_values
 
 
-def read_sets(sets: Iterable[str], *, data: str | None = None, epochs: int | None = None) -> dict[str, Any]:
+def read_sets(sets: Iterable[str], *, data: str | None = None, epochs: float | None = None) -> dict[str, Any]:
     """Return the values by path that --set, --data and --epochs state.
 
     Raises:

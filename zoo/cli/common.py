@@ -17,6 +17,7 @@ from zoo.lab.arguments import read_duration, shard
 from zoo.report import layout
 from zoo.report.text import counted
 from zoo.settings import ENGINES, PRECISIONS
+from zoo.spec.length import read_epochs
 
 if TYPE_CHECKING:
     from zoo.lab.lab import Lab
@@ -59,7 +60,7 @@ def default_ledger() -> Path:
 
 
 def training_options(command: Command) -> Command:
-    """Add what says on what runs are trained: --device, --precision, --engine, --executor, --executor-set, --jobs."""
+    """Add what says on what runs are trained: --engine, --executor, --jobs and others, and `device_options`."""
     for option in (
         click.option(
             "--jobs",
@@ -86,13 +87,16 @@ def training_options(command: Command) -> Command:
 
 
 def device_options(command: Command) -> Command:
-    """Add --device and --precision."""
+    """Add --device, --precision and --fast."""
     for option in (
         click.option(
             "--precision",
             type=click.Choice(PRECISIONS),
-            help="Of convolutions and matrix products; auto is fp32.  [default: auto]",
+            help="Of convolutions and matrix products, with half of all but normalizations; auto is fp32.  "
+            "[default: auto]",
         ),
+        click.option("--fast/--no-fast", default=None,
+                     help="Let cuDNN take the kernels that it finds fastest: the same run twice differs then."),
         click.option("--device", metavar="DEVICE", shell_complete=complete_device,
                      help="auto, cpu, mps, cuda (all GPUs) or one of them, such as cuda:1.  [default: auto]"),
     ):  # fmt: skip
@@ -240,3 +244,16 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic before
         if seconds is None:
             self.fail(f"expected a duration above 0, such as 90s, 30m or 1h30m, got {value!r}", param, ctx)
         return seconds
+
+
+class Epochs(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
+    """A number of epochs, also with a fraction: 20, 9.9."""
+
+    name = "epochs"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, whole where it is."""
+        number = read_epochs(value)
+        if number is None:
+            self.fail(f"expected a number above 0, such as 20 or 9.9, got {value!r}", param, ctx)
+        return number

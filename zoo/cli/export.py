@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from zoo.cli.common import ledger_option, say
+from zoo.cli.common import Epochs, ledger_option, say
 from zoo.cli.completion import complete_dataset, complete_spec
 from zoo.cli.main import Plugins
 from zoo.report.text import counted, rough_duration
@@ -63,8 +63,8 @@ class Which(click.ParamType):  # type: ignore[type-arg]  # not generic before cl
     help="[default: by the ending of --output, else safetensors]",
 )
 @click.option("--data", metavar="DATASET", shell_complete=complete_dataset, help="Only runs on this data set.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Only runs of so many epochs.")
-@click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16"]), help="Only runs in this precision.")
+@click.option("--epochs", type=Epochs(), help="Only runs of so many epochs.")
+@click.option("--precision", metavar="PRECISION", help="Only runs in this precision, such as bf16 or fp32+fast.")
 @click.option("--identity", metavar="DIGEST", help="Only runs whose spec's identity begins so.")
 @ledger_option
 @click.pass_obj
@@ -75,7 +75,7 @@ def export_command(
     which: Literal["best"] | int,
     format_: str | None,
     data: str | None,
-    epochs: int | None,
+    epochs: float | None,
     precision: str | None,
     identity: str | None,
     ledger_path: Path | None,

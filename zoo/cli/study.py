@@ -16,6 +16,7 @@ from zoo.cli.asking import ask_if_long
 from zoo.cli.changes import read_sets, read_variations
 from zoo.cli.common import (
     Duration,
+    Epochs,
     Group,
     Shard,
     device_options,
@@ -128,7 +129,7 @@ def _described_by(command: Command) -> Command:
                      help="Set a value in the base."),
         click.option("--data", multiple=True, metavar="DATASET", shell_complete=complete_dataset,
                      help="Train on this data set: a name, folder:PATH or npz:PATH; given several times, on each."),
-        click.option("--epochs", type=click.IntRange(min=1), help="Train this many epochs."),
+        click.option("--epochs", type=Epochs(), help="Train this many epochs, such as 20 or 9.9."),
         click.option("--change", "changes", multiple=True, metavar="NAME:PATH=VALUE",
                      help="Add a change; several values (5,7) make a choice among levels, and several --change of one "
                      "name a change of several paths."),
@@ -438,7 +439,7 @@ def report_command(
             fail_if_refused(work.refused)
 
 
-TRAINED_ON = ("device", "precision", "engine", "executor", "executor_sets", "jobs", "keep_state")
+TRAINED_ON = ("device", "precision", "fast", "engine", "executor", "executor_sets", "jobs", "keep_state")
 
 
 def _work(plugins: Plugins, options: dict[str, Any], *, create: bool = True) -> StudyWork | PooledWork:
@@ -655,4 +656,5 @@ def _command(plugins: Plugins, lab: Lab, study: Study | PooledStudy, options: di
         if value is not None:
             words += [option, str(value)]
     words += ["--resplit"] if options["resplit"] else []
+    words += ["--fast"] if (told["fast"] if options["fast"] is None else options["fast"]) else []
     return shlex.join(words)

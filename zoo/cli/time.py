@@ -62,6 +62,7 @@ def time_command(
     seconds: float | None,
     device: str | None,
     precision: str | None,
+    fast: bool | None,
     format_: str,
     as_json: bool,
 ) -> None:
@@ -82,7 +83,7 @@ def time_command(
     check(format_, None)
     if rounds is not None and seconds is not None:
         raise click.UsageError("--rounds and --seconds both say when to stop; give one of them")
-    lab: Lab = plugins.lab(device=device, precision=precision)
+    lab: Lab = plugins.lab(device=device, precision=precision, fast=fast)
     timings = lab.time(
         *patterns,
         rounds=ROUNDS if rounds is None else rounds,

@@ -72,7 +72,7 @@ def stored_runs(
     registry: Registry,
     *,
     dataset: str | None = None,
-    epochs: int | None = None,
+    epochs: float | None = None,
     identity: str | None = None,
     precision: str | None = None,
 ) -> list[Run]:

@@ -45,7 +45,7 @@ def export(
     which: Literal["best"] | int = "best",
     format_: str | None = None,
     data: str | None = None,
-    epochs: int | None = None,
+    epochs: float | None = None,
     precision: str | None = None,
     identity: str | None = None,
     begin: Callable[[Run], Callable[[], None]] = lambda run: lambda: None,

@@ -13,7 +13,7 @@ from zoo.study.measure import kept_epoch
 from zoo.train.engines.gate import one_line
 from zoo.train.evaluating import DivergedError
 from zoo.train.machine import choose_device, make_deterministic, provenance
-from zoo.train.precision import set_policy
+from zoo.train.precision import is_fast, set_policy
 from zoo.train.run import EpochRecord, Run
 from zoo.train.training import Training
 
@@ -106,6 +106,8 @@ def _otherwise(run: Run, device: str, what: str) -> str:
         if differences
         else "Versions and hardware are the same, as far as the ledger tells."
     )
+    if is_fast(run.key.precision):
+        why = f"With {option('fast')}, which it was trained with, no two runs need be the same. {why}"
     return (
         f"{run.name} seed {run.key.seed}, trained again, does not come out as the ledger says: {what}. {why} "
         f"Export it where it was trained; or train it here into another {option('ledger')}, and export that"

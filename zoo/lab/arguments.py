@@ -15,6 +15,7 @@ import attrs
 
 from zoo.errors import ZooError
 from zoo.spec import Spec
+from zoo.spec.length import read_epochs
 
 Kind = TypeVar("Kind")
 
@@ -216,6 +217,18 @@ def number(given: object, what: str, *, least: int, most: int | None = None) -> 
     if found is None or found < least or (most is not None and found > most):
         to = "" if most is None else f" to {most}"
         raise ZooError(f"{what}: expected a number from {least}{to}, got {given!r}")
+    return found
+
+
+def epochs(given: object) -> float:
+    """Return a number of epochs, also with a fraction.
+
+    Raises:
+        ZooError: it is none, or not above 0.
+    """
+    found = read_epochs(given)
+    if found is None:
+        raise ZooError(f"epochs: expected a number above 0, such as 20 or 9.9, got {given!r}")
     return found
 
 

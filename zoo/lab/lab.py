@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from zoo.study.places import PooledStudy
     from zoo.timing import Timings
     from zoo.train.engines.choice import Wanted
-    from zoo.train.run import Precision, Run
+    from zoo.train.run import Arithmetic, Precision, Run
 
 SEEDS = 3
 """How many seeds a benchmark has where nobody says how many."""
@@ -60,7 +60,9 @@ class Lab:
     Args:
         ledger: the file that runs are stored in; zoo.sqlite in the working folder, when nothing says otherwise.
         device: "auto" (a GPU where there is one), "cpu", "mps", "cuda" (all that are visible) or one, such as "cuda:1".
-        precision: "fp32", "tf32", "bf16", or "auto", which is fp32.
+        precision: "fp32", "tf32", "bf16", "fp16", "half", or "auto", which is fp32.
+        fast: let cuDNN take the kernels that it finds fastest (NVIDIA GPUs), whose figures are not the same each time;
+            runs are of another precision then, such as "fp32+fast".
         engine: how steps are made: "sequential", "captured" (NVIDIA GPUs), or "auto", which is "captured" where it can
             be and "sequential" elsewhere.
         executor: where runs are trained: the name of a registered executor, or a mapping with `name` and its options.
@@ -85,7 +87,8 @@ class Lab:
         ledger: str | Path | None = None,
         *,
         device: str | None = None,
-        precision: Precision | Literal["auto"] | None = None,
+        precision: Arithmetic | Literal["auto"] | None = None,
+        fast: bool | None = None,
         engine: Wanted | None = None,
         executor: str | Mapping[str, Any] | None = None,
         jobs: int | None = None,
@@ -117,6 +120,7 @@ class Lab:
         self._keep_state = arguments.instance(wanted, bool, "keep_state", "True or False")
         self.engine: Wanted = engine or told["engine"]
         self._device, self._precision = str(device or told["device"]), precision or told["precision"]
+        self._fast = arguments.instance(told["fast"] if fast is None else fast, bool, "fast", "True or False")
         chosen = told["executor"] if executor is None else executor
         with told.blamed(executor=executor):
             self._executor = None if chosen is None else read_choice("executor", chosen, option("executor"), registry)
@@ -126,7 +130,7 @@ class Lab:
                 f"{option('executor', 'processes')}"
             )
         self._told_of_network = False
-        with told.blamed(device=device, precision=precision, engine=engine, jobs=jobs):
+        with told.blamed(device=device, precision=precision, fast=fast, engine=engine, jobs=jobs):
             self._check_machine()
 
     def __repr__(self) -> str:
@@ -135,7 +139,7 @@ class Lab:
     def _check_machine(self) -> None:
         """Refuse a device, a precision or an engine that there is not here."""
         # What every machine has is not looked up, which imports torch.
-        known = ((self._device, ("auto", "cpu")), (self._precision, ("auto", "fp32", "bf16")))
+        known = ((self._device, ("auto", "cpu")), (self._precision, ("auto", "fp32", "bf16")), (self._fast, (False,)))
         if any(value not in here for value, here in (*known, (self.engine, ("auto", "sequential")))):
             _ = self.devices, self.precision
 
@@ -165,7 +169,7 @@ class Lab:
         """The precision of runs."""
         from zoo.train.precision import choose_precision
 
-        return choose_precision(self._precision, self.device)
+        return choose_precision(self._precision, self.device, fast=self._fast)
 
     def open_ledger(self, *, create: bool = True, absent_ok: bool = False) -> Ledger:
         """Return the ledger, open; a context manager that closes it.
@@ -199,7 +203,7 @@ class Lab:
         self,
         spec: Named,
         *,
-        epochs: int | None = None,
+        epochs: float | None = None,
         data: str | None = None,
         sets: Mapping[str, Any] | None = None,
     ) -> Spec:
@@ -213,7 +217,7 @@ class Lab:
     def select(
         self,
         *specs: Named | Selection,
-        epochs: int | None = None,
+        epochs: float | None = None,
         data: str | None = None,
         sets: Mapping[str, Any] | None = None,
         vary: Mapping[str, Sequence[Any]] | None = None,
@@ -236,7 +240,7 @@ class Lab:
         specs: Sequence[Named | Selection],
         sets: Mapping[str, Any],
         variations: Mapping[str, Sequence[Any]],
-        epochs: int | None,
+        epochs: float | None,
         data: str | None,
         against: Named | None = None,
     ) -> Selection:
@@ -257,7 +261,7 @@ class Lab:
     def _sets(
         self,
         sets: Mapping[str, Any] | None,
-        epochs: int | None = None,
+        epochs: float | None = None,
         data: str | None = None,
         *,
         varied: Iterable[str] = (),
@@ -279,7 +283,7 @@ class Lab:
         self,
         *specs: Named | Selection,
         seeds: int | Iterable[int] | None = None,
-        epochs: int | None = None,
+        epochs: float | None = None,
         data: str | None = None,
         sets: Mapping[str, Any] | None = None,
         vary: Mapping[str, Sequence[Any]] | None = None,
@@ -579,7 +583,7 @@ class Lab:
         spec: Named,
         *,
         seed: int = 0,
-        epochs: int | None = None,
+        epochs: float | None = None,
         data: str | None = None,
         sets: Mapping[str, Any] | None = None,
     ) -> Iterator[TrainedEpoch]:
@@ -605,7 +609,7 @@ class Lab:
         *,
         seeds: int | Literal["auto"] | None = None,
         max_seeds: int | None = None,
-        epochs: int | None = None,
+        epochs: float | None = None,
         data: str | Sequence[str] | None = None,
         sets: Mapping[str, Any] | None = None,
         tune: Mapping[str, Sequence[Any] | Mapping[str, Any]] | None = None,
@@ -652,7 +656,7 @@ class Lab:
         *,
         seeds: int | Literal["auto"] | None = None,
         max_seeds: int | None = None,
-        epochs: int | None = None,
+        epochs: float | None = None,
         data: str | Sequence[str] | None = None,
         sets: Mapping[str, Any] | None = None,
         tune: Mapping[str, Sequence[Any] | Mapping[str, Any]] | None = None,
@@ -736,7 +740,7 @@ class Lab:
         which: Literal["best"] | int = "best",
         format_: str | None = None,
         data: str | None = None,
-        epochs: int | None = None,
+        epochs: float | None = None,
         precision: str | None = None,
         identity: str | None = None,
         begin: Callable[[Run], Callable[[], None]] = lambda run: lambda: None,
@@ -767,7 +771,7 @@ class Lab:
             which=which if which == "best" else arguments.number(which, "which", least=0),
             format_=format_,
             data=data,
-            epochs=None if epochs is None else arguments.number(epochs, "epochs", least=1),
+            epochs=None if epochs is None else arguments.epochs(epochs),
             precision=precision,
             identity=identity,
             begin=begin,

@@ -16,7 +16,7 @@ from zoo.lab.pooled import PooledFindings
 from zoo.registry import Registry
 from zoo.study.definition import Study, study_tree
 from zoo.study.places import PooledStudy, read_any
-from zoo.train.run import Precision
+from zoo.train.run import Arithmetic
 
 
 def load_study(
@@ -54,7 +54,7 @@ class OpenStudy:
         max_seeds: int | None = None,
         ledger: str | Path | None = None,
         device: str | None = None,
-        precision: Precision | Literal["auto"] | None = None,
+        precision: Arithmetic | Literal["auto"] | None = None,
         jobs: int | None = None,
     ) -> Findings | PooledFindings:
         """Train what the ledger does not hold, and judge it, in a `zoo.Lab` with these arguments.

@@ -155,7 +155,7 @@ def overridden(spec: Spec, sets: Mapping[str, Any], *, registry: Registry) -> Sp
 
 
 def joined(
-    sets: Mapping[str, Any] | Iterable[tuple[str, Any]], *, epochs: int | None = None, data: str | None = None
+    sets: Mapping[str, Any] | Iterable[tuple[str, Any]], *, epochs: float | None = None, data: str | None = None
 ) -> dict[str, Any]:
     """Return the values to set by path, with those that have a name of their own.
 

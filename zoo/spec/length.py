@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
+from numbers import Real
 from typing import Any
 
 import attrs
@@ -70,6 +71,19 @@ class Length:
     def images_in_all(self) -> int:
         """How many images are seen, each as often as it is."""
         return (self.epochs - 1) * self.images + self.images_of(self.epochs)
+
+
+def read_epochs(value: object) -> float | None:
+    """Return a number of epochs from a number or a text, an int where it is whole; None where it is none above 0."""
+    if isinstance(value, bool) or not isinstance(value, Real | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    if not 0 < number < math.inf:
+        return None
+    return int(number) if number == int(number) else number
 
 
 def planned_epochs(training: Mapping[str, Any]) -> int | None:

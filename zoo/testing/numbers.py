@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from zoo.testing.check import FailedError, require
+from zoo.network.half import halve
+from zoo.testing.check import FailedError, SkippedError, require
 from zoo.testing.gradients import near, require_gradient
 from zoo.testing.subject import Case, LayerSubject, applied, attempt, mode
 from zoo.train import streams
@@ -172,6 +173,44 @@ def autocast(layer: LayerSubject) -> None:
             require(
                 x.grad is None or _all_finite(x.grad) or not _all_finite(expected), f"{where}: a gradient is not finite"
             )
+
+
+def half(layer: LayerSubject) -> None:
+    """In half precision it runs, and gives finite numbers of float16 and finite gradients.
+
+    Why: with `--precision half` parameters and images are float16, but in normalizations.
+
+    Mend: make tensors of the input's type (`x.dtype`), not of one by name; where float16 cannot hold what it computes,
+    give the module the attribute `stays_in_float32 = True`.
+    """
+    for case, training in layer.runs:
+        where = f"{case}, {mode(training)}"
+        module = case.build(training=training)
+        halve(nn.ModuleDict({layer.kind: module}), layer.registry)
+        x = case.batch().half().requires_grad_()
+        y = attempt(partial(_in_half, module, x.clone()), f"{where}:")
+        require(y.dtype == torch.float16, f"{where}: the output is of {y.dtype}")
+        if not _all_finite(applied(case.build(training=training), case.batch())):
+            raise SkippedError("nor is its output finite in float32; see finite")
+        require(_all_finite(y), f"{where}: the output is not finite")
+        if y.requires_grad:
+            attempt(_weighted(y).backward, f"{where}, in the backward pass:")
+            require(x.grad is None or _all_finite(x.grad), f"{where}: a gradient is not finite")
+
+
+def _in_half(module: nn.Module, x: Tensor) -> Tensor:
+    """Apply a layer.
+
+    Raises:
+        SkippedError: torch has not what it needs for float16 here.
+    """
+    try:
+        y: Tensor = applied(module, x)
+    except RuntimeError as error:
+        if "not implemented for 'Half'" in str(error):
+            raise SkippedError(f"torch: {error}") from error
+        raise
+    return y
 
 
 def _rms(values: Tensor) -> float:

@@ -54,6 +54,7 @@ _LAYERS = (
     state.pickled,
     state.devices,
     numbers.autocast,
+    numbers.half,
     behaviour.channels_last,
     exports.exported,
     exports.onnx,

@@ -19,7 +19,7 @@ class Average:
     """The average of a network's floating-point parameters and buffers, by a registered averaging.
 
     Buffers that are not of floating point, or hold what is not finite from the start, stay as they are in the network,
-    and so does what shares its memory with itself, which cannot change.
+    and so does what shares its memory with itself, which cannot change. What is float16 is averaged in float32.
 
     Args:
         update: the averaging, bound to its options.
@@ -36,12 +36,12 @@ class Average:
         tensors = (*network.named_parameters(), *network.named_buffers())
         self._own = {name: tensor for name, tensor in tensors if not overlaps_itself(tensor)}
         averaged = {name: tensor for name, tensor in self._own.items() if _can_be_averaged(tensor)}
-        self.tensors: Mapping[str, Tensor] = {name: tensor.detach().clone() for name, tensor in averaged.items()}
+        self.tensors: Mapping[str, Tensor] = {name: _wide(t).detach().clone() for name, t in averaged.items()}
+        self._weights = list(averaged.values())
         device = next((tensor.device for tensor in self._own.values()), torch.device("cpu"))
         self._behind = torch.zeros((), dtype=torch.int64, device=device)
         self._given = {
             "average": list(self.tensors.values()),
-            "weights": list(averaged.values()),
             "step": self._behind,
             "steps": steps,
             "steps_per_epoch": steps_per_epoch,
@@ -55,8 +55,13 @@ class Average:
     def step(self) -> None:
         """Take in what a step has made of the network."""
         self._behind.add_(1)
-        if self.tensors:
-            self._update(**self._given)
+        if not self.tensors:
+            return
+        weights = [_wide(own) for own in self._weights]
+        self._update(weights=weights, **self._given)
+        for own, changed in zip(self._weights, weights, strict=True):
+            if changed is not own:
+                own.copy_(changed)
 
     @torch.no_grad()
     def put(self) -> None:
@@ -75,6 +80,11 @@ class Average:
             with torch.no_grad():
                 for name, tensor in trained.items():
                     self._own[name].copy_(tensor)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Return float16 as float32: an average moves by less than float16 can tell."""
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
 def _can_be_averaged(tensor: Tensor) -> bool:

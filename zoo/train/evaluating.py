@@ -55,6 +55,7 @@ class Evaluating:
         self.length = _length(spec, len(dataset.train.labels))
         self.depends_on_length = False
         self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
+        self._given = self._dtype
         self.prediction = prediction(spec, registry)
         self._validation: dict[int, float] = {}
         """Recall on the validation part by epoch, as far as the run is."""
@@ -219,7 +220,7 @@ class Evaluating:
         return logits.to(self._dtype)
 
     def _normalized(self, pixels: Tensor) -> Tensor:
-        return pixels.sub(self._mean).div_(self._std)
+        return pixels.sub(self._mean).div_(self._std).to(self._given)
 
     def _keeping(self) -> Mapping[str, Tensor]:
         """Return where the best network so far is kept; nowhere if the last one is the result."""

@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 import attrs
 
-Precision = Literal["fp32", "tf32", "bf16", "float64"]
+Arithmetic = Literal["fp32", "tf32", "bf16", "fp16", "half", "float64"]
+Precision = Literal[Arithmetic, "fp32+fast", "tf32+fast", "bf16+fast", "fp16+fast", "half+fast"]
+"""An arithmetic, and whether cuDNN may choose kernels by time, whose figures are not the same each time."""
 Status = Literal["running", "finished", "diverged", "failed"]
 Confusion = tuple[tuple[int, ...], ...]
 """Counts of images by true class (row) and predicted class (column)."""

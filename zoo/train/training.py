@@ -16,6 +16,7 @@ from torch.optim.swa_utils import update_bn
 from zoo.data import Dataset
 from zoo.errors import BuildError, PluginError
 from zoo.network.builder import construct
+from zoo.network.half import halve
 from zoo.network.preparing import prepare, shown, wants_preparing
 from zoo.registry import Registry
 from zoo.spec import Spec
@@ -26,8 +27,9 @@ from zoo.train.bound import Bound, one_line
 from zoo.train.evaluating import DivergedError, Evaluating
 from zoo.train.groups import Groups
 from zoo.train.optimizing import asks_for_closure, backward, set_mode
-from zoo.train.precision import Precision, autocast
+from zoo.train.precision import Precision, arithmetic, autocast
 from zoo.train.run import EpochRecord
+from zoo.train.scaling import LossScaling
 from zoo.train.state import beginning
 
 _ESTIMATE_IMAGES = 250
@@ -67,6 +69,7 @@ class Training(Evaluating):
             built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
             self.network = _ordered(built.network.to(self.device, self._dtype), self._format)
             self._prepare()
+            self._to_float32 = self._halved(registry)
             groups = Groups(spec, self.network, registry)
             self.optimizer: torch.optim.Optimizer = Bound(
                 spec, "training.optimizer", spec.training.optimizer, registry
@@ -108,6 +111,7 @@ class Training(Evaluating):
         self._named = dict(self.network.named_parameters())
         self._trained = list(self._named.values())
         self._asks_for_closure = asks_for_closure(self.optimizer)
+        self._scaling = self._loss_scaling()
         self._learning_rates = [group["lr"] for group in self.optimizer.param_groups]
         self._rate_tensors = self._rates_on_device() if self.device.type == "cuda" else None
         counts = torch.bincount(dataset.train.labels.cpu(), minlength=len(dataset.classes))
@@ -134,6 +138,35 @@ class Training(Evaluating):
         with streams.seeded(self.seed, "preparation", device=self.device):
             prepare(self.network, self._normalized(self._pixels(chosen)), self.spec.name)
 
+    def _halved(self, registry: Registry) -> Callable[[], None] | None:
+        """Turn the network to float16 where the precision says so; return what turns it back."""
+        if arithmetic(self.precision) != "half":
+            return None
+        self._given = torch.float16
+        return halve(self.network, registry)
+
+    def _loss_scaling(self) -> LossScaling | None:
+        """Return what scales the loss in fp16.
+
+        Raises:
+            BuildError: the optimizer asks for the gradients itself.
+        """
+        if arithmetic(self.precision) != "fp16":
+            return None
+        if self._asks_for_closure:
+            raise BuildError(
+                f"{self.spec.name}: training.optimizer: {self.spec.training.optimizer} asks for the gradients itself, "
+                "and in fp16 a step whose gradients are not finite is left out before an optimizer sees them; take "
+                "another precision, such as bf16, or another optimizer"
+            )
+        return LossScaling(self.device)
+
+    def in_float32(self) -> nn.Module:
+        """Return the network in float32, as it is exported; it is not trained any more then."""
+        if self._to_float32 is not None:
+            self._to_float32()
+        return self.network.float()
+
     def _averaging(self, registry: Registry) -> Average | None:
         """Return the average that is evaluated; None where that is the network itself."""
         choice = self.spec.training.averaging
@@ -147,7 +180,7 @@ class Training(Evaluating):
     def beside(self) -> Mapping[str, Tensor]:
         """What is saved with the network and the optimizer: the average, and the best network so far."""
         average = self._average.tensors if self._average else {}
-        kept = {"average": average, "best": self._best}
+        kept = {"average": average, "best": self._best, "scaling": self._scaling.tensors if self._scaling else {}}
         return {f"{what}.{name}": tensor for what, tensors in kept.items() for name, tensor in tensors.items()}
 
     @contextmanager
@@ -244,9 +277,14 @@ class Training(Evaluating):
         else:
             self.optimizer.zero_grad(set_to_none=True)
             loss = self._backward(batches, len(labels))
+            if self._scaling:
+                self._scaling.unscale(self.optimizer)
             if self._changes_gradients:
                 self._change_gradients()
-            self.optimizer.step()
+            if self._scaling:
+                self._scaling.step(self.optimizer)
+            else:
+                self.optimizer.step()
         if self._average:
             self._average.step()
         return loss
@@ -281,7 +319,8 @@ class Training(Evaluating):
             loss = self._loss_of(pixels, labels)
             if len(labels) < images:
                 loss = loss * (len(labels) / images)
-            backward(loss, self._trained, create_graph=create_graph)
+            scaled = self._scaling.scaled(loss) if self._scaling else loss
+            backward(scaled, self._trained, create_graph=create_graph)
             total = loss.detach() if total is None else total + loss.detach()
         assert total is not None
         return total
@@ -408,6 +447,8 @@ class Training(Evaluating):
     def restored(self, records: Sequence[EpochRecord] = ()) -> None:
         """Is called when network and optimizer have been brought to a saved state, with the epochs behind it."""
         self._validation.clear()
+        if self._scaling:
+            self._scaling.restored()
         for record in records:
             if self.is_due(record.epoch):
                 self._note(record.epoch, record.evaluations)

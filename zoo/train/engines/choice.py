@@ -26,6 +26,7 @@ from zoo.spec import Spec, canonical_json
 from zoo.train import streams
 from zoo.train.engines.captured import CapturedTraining
 from zoo.train.engines.gate import EPOCHS, gate
+from zoo.train.precision import arithmetic
 from zoo.train.run import RunKey
 from zoo.train.training import Training
 
@@ -69,6 +70,9 @@ def decide(wanted: Wanted, spec: Spec, key: RunKey, dataset: Dataset, *, device:
     """
     if wanted == "sequential" or (wanted == "auto" and not device.startswith("cuda")):
         return Decision("sequential")
+    if arithmetic(key.precision) == "fp16":
+        why_not = "in fp16 each step looks at its gradients before it is made, which cannot be recorded"
+        return Decision("sequential", f"{spec.name} is trained one step at a time: {why_not}")
     try:
         with streams.exclusive:  # so that of several runs of one network at once, the first finds out
             why_not = examine(spec, key, dataset, device=device, registry=registry)
