@@ -96,7 +96,13 @@ def conduct_tuned(
     if tuned.missing:
         return attrs.evolve(shared, tuned=tuned)
     result = conducted(attrs.evolve(study, settings=settings), waiting=shared.missing, confirms=True)
-    return attrs.evolve(result, tuned=tuned, shared=shared.claims, notes=(*result.notes, *_notes(tuned)))
+    return attrs.evolve(
+        result,
+        tuned=tuned,
+        shared=shared.claims,
+        shared_losses=shared.losses,
+        notes=(*result.notes, *_notes(tuned)),
+    )
 
 
 def tune_further(

@@ -10,7 +10,7 @@ import attrs
 
 from zoo.report.cells import Cell, Table
 from zoo.report.study.said import said
-from zoo.report.text import counted, difference, seed_span, with_interval
+from zoo.report.text import counted, difference, probability, seed_span, with_interval
 from zoo.statistics.intervals import mean_interval
 from zoo.statistics.results import Comparison
 from zoo.study.result import StudyResult
@@ -86,7 +86,7 @@ def compared(result: StudyResult) -> list[Table]:
         Table(
             title="Before and after tuning",
             rows=rows,
-            below=(_changed(result), *_explained(result.tuned)),
+            below=(_changed(result), *_lost_at_the_shared_setting(result), *_explained(result.tuned)),
             left_out_first=("difference", "difference, tuned"),
         )
     ]
@@ -151,6 +151,18 @@ def _changed(result: StudyResult) -> str:
     if not others:
         return "Tuning changes no verdict."
     return f"Tuning changes {counted(len(others), 'verdict')}: {', '.join(others)}."
+
+
+def _lost_at_the_shared_setting(result: StudyResult) -> Iterator[str]:
+    """Say of which claims there some seeds are left out, since a run of theirs was lost."""
+    seeds = {claim.change: claim.comparison.n for claim in result.shared}
+    for change, losses in result.shared_losses.items():
+        (lost_with, with_), (lost_without, without) = losses.with_change, losses.without_change
+        yield (
+            f"At the shared setting {lost_with} of {with_} runs were lost with {change} and {lost_without} of "
+            f"{without} without it (p {probability(losses.p_adjusted)}: {losses.verdict}). The difference is of the "
+            f"{counted(seeds[change], 'seed')} that lost none."
+        )
 
 
 def _explained(tuned: Tuned) -> Iterator[str]:
