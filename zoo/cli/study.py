@@ -237,15 +237,20 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
 @_described_by
 @training_options
 @ledger_option
+@click.option("--find", type=click.FloatRange(min=0, min_open=True), metavar="DIFFERENCE",
+              help="Say what it takes by each design to find this difference in recall, once the ledger holds some "
+              "runs of the study.  [default: twice the margin]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
+def plan_command(plugins: Plugins, /, find: float | None, as_json: bool, **options: Any) -> None:
     """Say what a study would train, how long that takes, and how small a difference it could detect; train nothing."""
     from zoo.lab.studies import StudyWork
     from zoo.report.study.plan import prices
 
     with _work(plugins, options) as work:
         if not isinstance(work, StudyWork):
+            if find is not None:
+                raise ZooError("--find is for studies of one base on one data set; leave it out")
             planned = work.plan()
             if as_json:
                 places = {name: _plan_record(found) for name, found in planned.places.items()}
@@ -254,17 +259,14 @@ def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
                 click.echo(str(planned))
             _fail_if_not_done(work.refused)
             return
-        found = work.plan()
+        found = work.plan(find=find)
         if as_json:
             click.echo(json.dumps(_plan_record(found), indent=2))
         else:
             for line in found.lines:
                 click.echo(layout.paragraph(line))
             if found.prices:
-                click.echo(
-                    "\nThe same changes by each design, if all were trained anew and no choice confirmed:\n\n"
-                    + prices(found)
-                )
+                click.echo(f"\n{prices(found)}")
         fail_if_refused(work.refused)
 
 

@@ -118,14 +118,17 @@ class StudyWork:
         """
         return self.dataset if not isinstance(self.dataset, Unseen) else self._lab.dataset(self.study.base)
 
-    def plan(self, seeds: int | Iterable[int] | None = None) -> ShownStudyPlan:
+    def plan(self, seeds: int | Iterable[int] | None = None, *, find: float | None = None) -> ShownStudyPlan:
         """Find out what there is to train, how long it takes and what it can show; train nothing.
 
         Args:
             seeds: how many, from 0, or which; those that the study was opened with when left out.
+            find: a difference in recall; the plan's `prices` say what each design takes to find it. Twice the margin
+                when left out.
 
         Raises:
             BuildError: a combination that the design cannot do without cannot be trained.
+            SpecError: the difference lies within the margin.
         """
         images = self._at_hand()
         numbers = self.first_seeds if seeds is None else arguments.seeds(seeds)
@@ -142,6 +145,7 @@ class StudyWork:
             ledger=self.ledger,
             tuning=tuning,
             confirms=self._confirms,
+            find=find,
         )
         stated = {field.name: getattr(found, field.name) for field in attrs.fields(type(found))}
         return ShownStudyPlan(**stated, lines=tuple(lines(self.study, found, self._lab.path, seeds=len(numbers))))
