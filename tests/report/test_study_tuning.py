@@ -69,6 +69,18 @@ def test_runs_that_were_lost_at_the_shared_setting_are_said(registry: Registry) 
     assert found.losses == {}, "after tuning none was"
 
 
+def test_rounds_are_said_where_settings_were_halved(registry: Registry) -> None:
+    study = tuned_study(registry, tune_seeds=4, tune_halving=True)
+    images = dataset(study.base, registry, "cpu")
+    found = conduct_tuned(study, range(6), Trainer(FLAT), dataset=images, registry=registry)
+    words = " ".join(render(found, width=200).split())
+    assert (
+        "Each arm was trained at 3 settings with 1 seed of its own (100000), the better 2 with 2 and the better 2 with "
+        "4 (100000 to 100003), 9 runs for each, and is judged at the best by other seeds."
+    ) in words
+    assert "over the seeds of tuning (100000 to 100003; fewer of those that fell out); *: chosen." in words
+
+
 def test_what_was_chosen_and_what_lies_beyond_is_said(result: StudyResult) -> None:
     words = " ".join(render(result, width=100).split())
     assert (

@@ -97,6 +97,8 @@ def _judged_by(command: Command) -> Command:
 def _described_by(command: Command) -> Command:
     """Add what describes a study."""
     for option in (
+        click.option("--tune-halving", is_flag=True, help="Begin with one tuning seed, and go on to more with the "
+                     "better half of each arm's settings, again and again."),
         click.option("--tune-sampler", type=click.Choice(get_args(Sampler)), metavar="SAMPLER",
                      help=f"Let it suggest settings by those that were tried: {' or '.join(get_args(Sampler))}."),
         click.option("--tune-widen", type=click.IntRange(min=0), metavar="N",
@@ -380,6 +382,7 @@ def _tuning(found: ShownStudyPlan) -> dict[str, Any] | None:
         "settings": tuning.settings,
         "most_settings": tuning.most_settings,
         "seeds": list(tuning.seeds),
+        "rounds": [list(each) for each in tuning.rounds],
         "runs": tuning.runs,
         "most_added_runs": tuning.most_added,
         "sampler": tuning.sampler,
@@ -492,8 +495,9 @@ def _study(lab: Lab, options: dict[str, Any]) -> Study | PooledStudy:
     ):
         if options[key] is not None:
             tree[key] = options[key]
-    if options["resplit"]:
-        tree["resplit"] = True
+    for key in ("resplit", "tune_halving"):
+        if options[key]:
+            tree[key] = True
     if options["tune"]:
         tree["tune"] = read_variations(options["tune"], "--tune")
     changes = tree.get("changes", {})
@@ -657,4 +661,5 @@ def _command(plugins: Plugins, lab: Lab, study: Study | PooledStudy, options: di
         if value is not None:
             words += [option, str(value)]
     words += ["--resplit"] if options["resplit"] else []
+    words += ["--tune-halving"] if options["tune_halving"] else []
     return shlex.join(words)

@@ -29,7 +29,7 @@ from zoo.study.definition import Study
 from zoo.study.designs import can_lack, is_adaptive
 from zoo.study.images import Unseen
 from zoo.study.plan import TuningPlan, first_specs, seconds_with, study_plan, tuning_plan
-from zoo.study.tuning import check_fits, conduct_tuned, tuned_specs, tuning_seeds
+from zoo.study.tuning import check_fits, conduct_tuned, tuned_specs, tuning_rounds, tuning_seeds
 from zoo.train.run import Run, RunKey
 
 if TYPE_CHECKING:
@@ -165,7 +165,8 @@ class StudyWork:
         specs = tuned_specs(self.study, registry)
         tuned_by = tuning_seeds(self.study, seeds)
         distinct = {spec.identity: spec for own in specs.values() for spec in own}
-        plan = self._plan_runs(list(distinct.values()), tuned_by)
+        (_, first), *_ = tuning_rounds(self.study)
+        plan = self._plan_runs(list(distinct.values()), tuned_by[:first])
         check_fits(self.study, specs, lambda spec: spec.name not in plan.unfit)
         return tuning_plan(self.study, plan, tuned_by, registry=registry)
 

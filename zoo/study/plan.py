@@ -21,8 +21,8 @@ from zoo.study.confirm import most_confirming_runs
 from zoo.study.definition import Study
 from zoo.study.prices import Price, claims_of, detectable_of, deviations_of, overlap_of, prices
 from zoo.study.scatter import deviation
-from zoo.study.settings import Sampler
-from zoo.study.tuning import tuned_specs
+from zoo.study.settings import Round, Sampler, runs_of
+from zoo.study.tuning import tuned_specs, tuning_rounds
 from zoo.train.run import Run
 
 _BYTES = 4
@@ -33,9 +33,10 @@ class TuningPlan:
     """What it takes to tune every arm, and to judge what is chosen.
 
     Attributes:
-        plan: of the runs that settings are chosen by.
+        plan: of the runs that settings are chosen by, as far as they are known beforehand.
         arms: how many are tuned.
         settings: how many each of them is trained at.
+        rounds: how many of these with how many seeds.
         most_settings: how many there may be in the end, where others are suggested, or an arm chooses the outermost.
         sampler: what suggests them; None where nothing does.
         seeds: those that the settings are chosen by.
@@ -48,12 +49,18 @@ class TuningPlan:
     most_settings: int
     seeds: tuple[int, ...]
     others: int
+    rounds: tuple[Round, ...]
     sampler: Sampler | None = None
 
     @property
     def runs(self) -> int:
         """How many runs settings are chosen by, those that the ledger holds included."""
-        return self.arms * self.settings * len(self.seeds)
+        return self.arms * runs_of(self.rounds)
+
+    @property
+    def later(self) -> int:
+        """How many of them depend on what was found in a round before."""
+        return self.runs - self.arms * runs_of(self.rounds[:1])
 
     @property
     def most_added(self) -> int:
@@ -75,6 +82,7 @@ def tuning_plan(study: Study, plan: Plan, seeds: Sequence[int], *, registry: Reg
         arms=len(specs),
         settings=len(study.tune.settings),
         most_settings=study.most_settings,
+        rounds=tuning_rounds(study),
         sampler=study.design.tune_sampler,
         seeds=tuple(seeds),
         others=sum(spec.identity != study.spec(cell, registry).identity for cell, own in specs.items() for spec in own)
@@ -223,7 +231,7 @@ def seconds_with(
     further = max(designs.most_cells(study) - known, 0) * len(seeds)
     further += most_confirming_runs(study, len(seeds)) if confirms else 0
     costs = [*plan.costs.values(), *(tuning.plan.costs.values() if tuning else ())]
-    further += tuning.judged(len(seeds)) + tuning.most_added if tuning else 0
+    further += tuning.judged(len(seeds)) + tuning.most_added + tuning.later if tuning else 0
     known_seconds = plan.estimate_of(run for run in plan.missing if run.key.seed in seeds)
     return known_seconds + (tuning.plan.estimate if tuning else 0.0) + further * max(costs, default=0.0) / plan.at_once
 

@@ -6,11 +6,13 @@ import math
 from pathlib import Path
 
 from zoo.report import layout
-from zoo.report.text import counted, estimated, quantity, rough_duration, seed_span
+from zoo.report.study.said import rounds
+from zoo.report.text import counted, estimated, quantity, rough_duration
 from zoo.statistics.verdicts import LEAST_SEEDS
 from zoo.study.definition import Study
 from zoo.study.plan import StudyPlan, TuningPlan
 from zoo.study.prices import MOST_TO_FIND
+from zoo.study.settings import runs_of
 
 
 def lines(study: Study, found: StudyPlan, ledger: Path, *, seeds: int) -> list[str]:
@@ -48,12 +50,13 @@ def _tuning(found: StudyPlan, seeds: int, ledger: Path) -> list[str]:
     """Say what tuning takes: the same for every arm."""
     tuning = found.tuning
     assert tuning
-    each = tuning.settings * len(tuning.seeds)
     stored = tuning.plan.stored
+    held = f"{stored} {'is' if stored == 1 else 'are'} in {ledger} already"
+    if tuning.later:
+        held = f"of the first {tuning.runs - tuning.later}, {held}"
     return [
-        f"Tuning: each of {counted(tuning.arms, 'arm')} at {tuning.settings} settings with "
-        f"{counted(len(tuning.seeds), 'seed')} of its own ({seed_span(tuning.seeds)}), {counted(each, 'run')} for "
-        f"each: {counted(tuning.runs, 'run')}; {stored} {'is' if stored == 1 else 'are'} in {ledger} already.",
+        f"Tuning: each of {counted(tuning.arms, 'arm')} at {rounds(tuning.rounds, tuning.seeds)}, "
+        f"{counted(runs_of(tuning.rounds), 'run')} for each: {counted(tuning.runs, 'run')}; {held}.",
         *_added(tuning),
         f"Then at most {counted(tuning.judged(seeds), 'run')} at settings other than the shared one: at what was "
         "chosen, and, where a claim comes out, at what was not.",
