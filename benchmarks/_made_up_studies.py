@@ -20,7 +20,7 @@ from zoo.study.confirm import confirm
 from zoo.study.definition import Cell, Study, read_study
 from zoo.study.designs import Outcome, search
 from zoo.study.rivals import RivalArms
-from zoo.study.settings import Setting
+from zoo.study.settings import Sampler, Setting
 from zoo.study.tuning import tune_further, tuned_specs, tuning_seeds
 from zoo.train.run import EpochRecord, Run, RunKey
 
@@ -103,11 +103,26 @@ def widening(tables: int, generator: np.random.Generator) -> Iterator[Row]:
             yield from widened_rows(case, seeds, tables, generator)
 
 
+def halving(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Changes and a base, tuned over six settings that are halved; "otherwise" all are trained with all seeds."""
+    for case in HALVED:
+        yield from halved_rows(case, tables, generator)
+
+
 def sampling(tables: int, generator: np.random.Generator) -> Iterator[Row]:
     """Changes and a base, tuned over settings of which most are suggested; "otherwise" by what was chosen alone."""
+    yield from _sampling("optuna:tpe", tables, generator)
+
+
+def sampling_gp(tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """The same by Gaussian processes, each suggestion of which takes about a fifth of a second."""
+    yield from _sampling("optuna:gp", tables, generator)
+
+
+def _sampling(sampler: Sampler, tables: int, generator: np.random.Generator) -> Iterator[Row]:
     for name, best in SAMPLED.items():
         for seeds in (5, 20):
-            yield sampled_row(name, best, seeds, tables, generator)
+            yield sampled_row(name, best, seeds, tables, generator, sampler)
 
 
 SAMPLED = {
@@ -117,13 +132,20 @@ SAMPLED = {
 """The best learning rates of the base and of both changes, at which all are alike."""
 
 
-def sampled_row(name: str, best: Sequence[float], seeds: int, tables: int, generator: np.random.Generator) -> Row:
+def sampled_row(
+    name: str,
+    best: Sequence[float],
+    seeds: int,
+    tables: int,
+    generator: np.random.Generator,
+    sampler: Sampler = "optuna:tpe",
+) -> Row:
     """Simulate studies that tune by suggestions, and count those with a claim that is false of the settings tried."""
-    made = MadeSampling(best, generator, budget=9)
+    made = MadeSampling(best, generator, budget=9, sampler=sampler)
     judged = [made.judged(seeds) for _ in range(tables)]
     found, alone = (np.mean([any(map(_is_false, each[side], each[2])) for each in judged]) for side in (0, 1))
     return Row(
-        about=f"2 changes {name}; 9 settings, 6 of them suggested by optuna:tpe; 3 tuning seeds, {seeds} seeds",
+        about=f"2 changes {name}; 9 settings, 6 of them suggested by {sampler}; 3 tuning seeds, {seeds} seeds",
         figure='any "helps" or "hurts" that is false of the settings tried',
         wanted="at most 0.05",
         otherwise=float(alone),
@@ -165,6 +187,12 @@ BEYOND = (
 )
 
 
+HALVED = (
+    TunedCase("without effect", _WITHIN, _WITHIN),
+    TunedCase("that only move the best setting", _RISING, _WITHIN),
+)
+
+
 def widened_rows(case: TunedCase, seeds: int, tables: int, generator: np.random.Generator) -> Iterator[Row]:
     """Simulate studies that tune over two settings of `WIDE`, with others added up to twice, and with none added."""
     truth = np.array([case.base, case.change, case.change])
@@ -180,6 +208,23 @@ def widened_rows(case: TunedCase, seeds: int, tables: int, generator: np.random.
         ('any "helps" or "hurts" of sides that are alike at their best', "seldom", said),
     ):
         yield Row(about=about, figure=figure, wanted=wanted, otherwise=float(otherwise), zoo=float(zoo))
+
+
+def halved_rows(case: TunedCase, tables: int, generator: np.random.Generator) -> Iterator[Row]:
+    """Simulate studies that tune with halving and without, by four tuning seeds and twenty others."""
+    truth = np.array([case.base, case.change, case.change])
+    false, lost, runs = [], [], []
+    for is_halving in (True, False):
+        made = MadeTuning(truth, generator, rates=WIDE, tune_seeds=4, is_halving=is_halving)
+        judged = [made.judged(20) for _ in range(tables)]
+        false.append(float(np.mean([any(map(_is_false, verdicts, tried)) for verdicts, _, tried in judged])))
+        lost.append(made.lost / tables)
+        runs.append(made.runs_of_each)
+    about = f"2 changes {case.name}; 6 settings, 4 tuning seeds, {runs[0]} in place of {runs[1]} runs for each arm"
+    yield Row(about=about, figure='any "helps" or "hurts" that is false of the settings tried, 20 seeds',
+              wanted="at most 0.05", otherwise=false[1], zoo=false[0])  # fmt: skip
+    yield Row(about=about, figure="recall that arms lose by not being at their best, on average", wanted="little",
+              otherwise=lost[1], zoo=lost[0])  # fmt: skip
 
 
 def _is_false(verdict: str, difference: float) -> bool:
@@ -211,13 +256,18 @@ class MadeTuning:
         rates: Sequence[float] = (0.01, 0.02, 0.04),
         stated: Sequence[float] | None = None,
         widen: int = 0,
+        tune_seeds: int = 3,
+        is_halving: bool = False,
     ) -> None:
         self._generator, registry = generator, default_registry()
+        self.lost, self.runs_of_each = 0.0, 0
         tree = {
             "base": "starter/default",
             "changes": {name: {path: value} for name, path, value in CHANGES[:2]},
             "tune": {"learning_rate": list(stated or rates)},
             "tune_widen": widen,
+            "tune_seeds": tune_seeds,
+            "tune_halving": is_halving,
         }
         read = read_study(tree, registry=registry, name="made-up")
         assert read.tune
@@ -241,7 +291,7 @@ class MadeTuning:
         """
         self._blocks: dict[int, float] = {}
         registry = default_registry()
-        study, _, settings = tune_further(
+        study, tuned, settings = tune_further(
             self.study, self._train, seeds=tuning_seeds(self.study, range(seeds)), classes=CLASSES, registry=registry
         )
         table = ArmTable(attrs.evolve(study, settings=settings), self._train, CLASSES, registry)
@@ -251,8 +301,10 @@ class MadeTuning:
         with judged_alone():
             claims, _ = judge_pairs(table.study, pairs, table, range(seeds), None, [str(seeds)], RivalArms(table))
         step = table.image_step()
-        alone = judge([estimate(table.differences(arm, base), step) for arm in changed], level=share(1))
         best = [max(map(self._mean, own)) for own in tuned_specs(study, registry).values()]
+        self.lost += float(np.mean([most - self._mean(arm.spec) for most, arm in zip(best, table.all, strict=True)]))
+        self.runs_of_each = tuned.runs_of_each
+        alone = judge([estimate(table.differences(arm, base), step) for arm in changed], level=share(1))
         return (
             [claim.comparison.verdict for claim in claims],
             [each.verdict for each in alone],
@@ -282,14 +334,17 @@ class MadeTuning:
 class MadeSampling(MadeTuning):
     """The same over a range of learning rates, of which most are suggested; recall falls off beside each arm's best."""
 
-    def __init__(self, best: Sequence[float], generator: np.random.Generator, *, budget: int) -> None:
+    def __init__(
+        self, best: Sequence[float], generator: np.random.Generator, *, budget: int, sampler: Sampler = "optuna:tpe"
+    ) -> None:
         self._generator, registry = generator, default_registry()
+        self.lost, self.runs_of_each = 0.0, 0
         tree = {
             "base": "starter/default",
             "changes": {name: {path: value} for name, path, value in CHANGES[:2]},
             "tune": {"learning_rate": {"low": 0.001, "high": 0.3, "log": True}},
             "tune_budget": budget,
-            "tune_sampler": "optuna:tpe",
+            "tune_sampler": sampler,
         }
         read = read_study(tree, registry=registry, name="made-up")
         self.study = KnownStudy(

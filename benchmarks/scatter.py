@@ -10,7 +10,6 @@ another question.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,7 @@ from zoo.execution.processes import available_cores
 from zoo.registry import default_registry
 from zoo.spec.paths import apply, parse_set
 from zoo.spec.resolve import resolve
-from zoo.statistics.paired import detectable
-from zoo.statistics.verdicts import LEAST_SEEDS
+from zoo.statistics.paired import pairs_to_find
 from zoo.study.measure import epoch_recall
 from zoo.train.machine import choose_device
 
@@ -40,6 +38,8 @@ WAYS: Mapping[str, Mapping[str, object]] = {
     "half held out": {"data__validation": 0.5},
     "a quarter, images shuffled": {"data__validation": 0.25, "training__shuffle": True},
     "a quarter, cosine schedule": {"data__validation": 0.25, "training__schedule": "cosine"},
+    "a quarter, moving average of weights": {"data__validation": 0.25, "training__averaging": "ema"},
+    "a quarter, mean of weights from three quarters on": {"data__validation": 0.25, "training__averaging": "swa"},
 }
 FIGURES = {"last epoch": 1, "mean of the last 3": 3, "mean of the last 5": 5}
 
@@ -47,10 +47,12 @@ FIGURES = {"last epoch": 1, "mean of the last 3": 3, "mean of the last 5": 5}
 @click.command()
 @click.argument("base", metavar="SPEC")
 @click.option("--change", "changes", metavar="PATH=VALUE", multiple=True, required=True, help="A change of SPEC.")
+@click.option("--only", type=click.Choice(list(WAYS)), multiple=True, help="Train in these ways only.")
 @options(epochs=10, seeds=40)
 def main(
     base: str,
     changes: tuple[str, ...],
+    only: tuple[str, ...],
     epochs: int,
     seeds: int,
     data: str,
@@ -66,7 +68,8 @@ def main(
     rows = []
     with shelf(registry) as limited:
         dataset = limited.first(data, images, images)
-        for way, sets in WAYS.items():
+        for way in only or WAYS:
+            sets = WAYS[way]
             spec = changed(resolve(base, registry=registry), registry, training__epochs=epochs,
                            data__dataset=dataset, **sets)  # fmt: skip
             arms = [spec, *(apply(spec, dict([parse_set(change)]), registry) for change in changes)]
@@ -104,8 +107,9 @@ def _scatter(base: NDArray[np.float64], arm: NDArray[np.float64]) -> dict[str, A
 
 def _seeds(deviation: float) -> int:
     """Return the least number of seeds that find the gain."""
-    counts = range(LEAST_SEEDS, 10**8)
-    return counts[bisect_left(counts, True, key=lambda count: detectable(count, claims=1, deviation=deviation) <= GAIN)]
+    found = pairs_to_find(GAIN, claims=1, deviation=deviation)
+    assert found is not None
+    return found
 
 
 def _texts(row: dict[str, Any]) -> dict[str, str]:

@@ -25,7 +25,7 @@ from _harness import guarded, processor, write_json
 from _made_up import Row
 from _made_up_places import in_general, shared_seeds
 from _made_up_splits import splits
-from _made_up_studies import confirmations, sampling, tuning, widening
+from _made_up_studies import confirmations, halving, sampling, sampling_gp, tuning, widening
 from _made_up_tables import advice, agreement, choices, effects, losses, rank_intervals, skewed
 from tabulate import tabulate
 
@@ -43,7 +43,9 @@ SIMULATIONS: dict[str, Callable[[int, np.random.Generator], Iterator[Row]]] = {
     "general": in_general,
     "tuning": tuning,
     "widening": widening,
+    "halving": halving,
     "sampling": sampling,
+    "sampling-gp": sampling_gp,
     "shared": shared_seeds,
     "splits": splits,
 }

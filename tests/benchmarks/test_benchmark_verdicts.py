@@ -9,7 +9,7 @@ import numpy as np
 import verdicts
 from _made_up import Row
 from _made_up_splits import MadeSplits, drawn_images, nearest_neighbour
-from _made_up_studies import BEYOND, SAMPLED, TUNED, sampled_row, tuned_row, widened_rows
+from _made_up_studies import BEYOND, HALVED, SAMPLED, TUNED, halved_rows, sampled_row, tuned_row, widened_rows
 from click.testing import CliRunner
 from scipy.stats import binomtest
 
@@ -108,6 +108,14 @@ def test_claims_over_settings_that_were_suggested_are_true_of_what_was_tried() -
     name, best = list(SAMPLED.items())[1]
     row = sampled_row(name, best, 20, 10, np.random.default_rng(0))
     assert may_be_at_most(0.05, row.zoo, 10), row
+
+
+def test_claims_over_settings_that_were_halved_are_true_of_what_was_tried() -> None:
+    claims, lost = halved_rows(HALVED[1], 30, np.random.default_rng(0))
+    assert may_be_at_most(0.05, claims.zoo, 30), claims
+    assert lost.otherwise is not None
+    assert lost.zoo < lost.otherwise + 0.002
+    assert "13 in place of 24 runs for each arm" in claims.about
 
 
 def test_of_changes_without_effect_in_general_few_are_claimed_to_have_one() -> None:

@@ -34,8 +34,8 @@ def test_plan_then_run_then_report(zoo: Zoo, folder: Path) -> None:
     assert "The same changes by each design" not in planned.stdout
     as_json = json.loads(zoo("study", "plan", *TUNED, "--json").stdout)
     assert as_json["tuning"] == {
-        "arms": 2, "settings": 2, "most_settings": 2, "seeds": [100000], "runs": 4, "most_added_runs": 0, "missing": 4,
-        "stored": 0, "other_arms": 2, "sampler": None,
+        "arms": 2, "settings": 2, "most_settings": 2, "seeds": [100000], "rounds": [[2, 1]], "runs": 4,
+        "most_added_runs": 0, "missing": 4, "stored": 0, "other_arms": 2, "sampler": None,
     }  # fmt: skip
 
     ran = zoo("study", "run", *TUNED, "--jobs", "1", "-o", "report.html")
@@ -74,6 +74,23 @@ def test_plan_then_run_then_report(zoo: Zoo, folder: Path) -> None:
         planned_here = work.plan()
     assert planned_here.tuning is not None
     assert (planned_here.tuning.runs, planned_here.tuning.plan.stored) == (12, 2)
+
+
+def test_settings_are_halved(zoo: Zoo, folder: Path) -> None:
+    halved = (*STUDY, "--tune", "learning_rate=0.02,0.05,0.1", "--tune-seeds", "3", "--tune-halving")
+    planned = zoo("study", "plan", *halved)
+    assert (
+        "Tuning: each of 2 arms at 3 settings with 1 seed of its own (100000), the better 2 with 2 and the better 2 "
+        "with 3 (100000 to 100002), 7 runs for each: 14 runs; of the first 6, 0 are in own.sqlite already.\n"
+    ) in planned.stdout
+    as_json = json.loads(zoo("study", "plan", *halved, "--json").stdout)["tuning"]
+    assert (as_json["rounds"], as_json["runs"], as_json["missing"]) == ([[3, 1], [2, 2], [2, 3]], 14, 6)
+    ran = zoo("study", "run", *halved, "--jobs", "1")
+    assert ran.exit_code == 0, ran.stderr
+    assert "--tune-halving" in ran.stdout
+    with Ledger(Path("own.sqlite")) as ledger:
+        assert len([run for run in ledger.runs() if run.key.seed >= 100_000]) == 14
+    assert zoo("study", "report", *halved).stdout == ran.stdout
 
 
 @pytest.mark.parametrize(

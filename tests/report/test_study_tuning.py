@@ -20,6 +20,7 @@ from zoo.study.settings import Setting
 from zoo.study.trials import Tuned
 from zoo.study.tuning import conduct_tuned
 from zoo.train.execute import dataset
+from zoo.train.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,37 @@ def test_verdicts_before_and_after_stand_side_by_side(result: StudyResult) -> No
         "at the best by other seeds. After tuning, a claim is about both sides at their best setting: it holds beside "
         "each that the other side was tried at."
     ) in words
+
+
+def test_runs_that_were_lost_at_the_shared_setting_are_said(registry: Registry) -> None:
+    def diverge(run: Run) -> Run:
+        is_lost = run.name == "starter/default[leaky]" and run.key.seed in (0, 1, 4)
+        return attrs.evolve(run, status="diverged", epochs=()) if is_lost else run
+
+    study = tuned_study(registry)
+    truth = {**FLAT, "base": (0.90, 0.80, 0.70), "leaky": (0.95, 0.70, 0.80)}
+    images = dataset(study.base, registry, "cpu")
+    found = conduct_tuned(study, range(6), Trainer(truth, spoil=diverge), dataset=images, registry=registry)
+    assert [claim.comparison.n for claim in found.shared] == [3, 6]
+    words = " ".join(render(found, width=200).split())
+    assert (
+        "At the shared setting 3 of 6 runs were lost with leaky and 0 of 6 without it (p 0.3636: undecided). The "
+        "difference is of the 3 seeds that lost none."
+    ) in words
+    assert words.count("runs were lost") == 1
+    assert found.losses == {}, "after tuning none was"
+
+
+def test_rounds_are_said_where_settings_were_halved(registry: Registry) -> None:
+    study = tuned_study(registry, tune_seeds=4, tune_halving=True)
+    images = dataset(study.base, registry, "cpu")
+    found = conduct_tuned(study, range(6), Trainer(FLAT), dataset=images, registry=registry)
+    words = " ".join(render(found, width=200).split())
+    assert (
+        "Each arm was trained at 3 settings with 1 seed of its own (100000), the better 2 with 2 and the better 2 with "
+        "4 (100000 to 100003), 9 runs for each, and is judged at the best by other seeds."
+    ) in words
+    assert "over the seeds of tuning (100000 to 100003; fewer of those that fell out); *: chosen." in words
 
 
 def test_what_was_chosen_and_what_lies_beyond_is_said(result: StudyResult) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.statistics.paired import estimate
-from zoo.statistics.sequential import Sequential, levels, looks
+from zoo.statistics.sequential import Sequential, added_seeds_to_find, levels, looks
 from zoo.statistics.verdicts import Estimate, judge
 
 numbers = st.integers(1, 40)
@@ -96,3 +96,25 @@ def test_repeated_looks_at_one_level_would_err_too_often() -> None:
 
 def _scaled(values: list[float]) -> Estimate:
     return estimate([0.01 * value for value in values])
+
+
+def test_seeds_that_are_added_find_what_is_said_in_four_of_five_tables() -> None:
+    stated = {"claims": 3, "deviation": 0.01, "first": 3, "batch": 2, "level": 0.04}
+    found = added_seeds_to_find(0.012, most=100, **stated)  # type: ignore[arg-type]
+    assert found is not None
+    mean, most = found
+    generator, taken, hits, tables = np.random.default_rng(1), [], 0, 300
+    for values in generator.normal(0.012, 0.01, size=(tables, most)).tolist():
+        sequential = Sequential(levels(len(looks(3, 2, most)), 0.04), margin=1e-9)
+        for count in looks(3, 2, most):
+            # The others are never rejected: of three claims, Holm holds the least p against a third of the level.
+            others = Estimate(seeds=count, difference=0.0, error=1.0, freedom=count - 1)
+            claims = [estimate(values[:count]), others, others]
+            is_found = sequential.look(claims)[0].verdict == "helps"
+            if is_found:
+                break
+        taken.append(count)
+        hits += is_found
+    assert hits / tables == pytest.approx(0.8, abs=0.08)
+    assert np.mean(taken) == pytest.approx(mean, rel=0.06)
+    assert added_seeds_to_find(0.012, most=most - 2, **stated) is None  # type: ignore[arg-type]

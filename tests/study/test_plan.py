@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import pytest
 from made_results import _run as made_run
 
 from zoo.benchmark import make_plan
+from zoo.errors import SpecError
 from zoo.ledger import Ledger
 from zoo.registry import Registry, default_registry
+from zoo.report.study.plan import prices
 from zoo.statistics.effects import factorial_effects
-from zoo.statistics.paired import detectable
-from zoo.study.definition import read_study
+from zoo.statistics.paired import detectable, pairs_to_find
+from zoo.study.definition import Study, read_study
+from zoo.study.measure import learned_recall
 from zoo.study.plan import StudyPlan, first_specs, seconds_with, study_plan
 from zoo.train.execute import dataset
 
@@ -141,6 +145,75 @@ def test_what_each_design_would_cost_stands_side_by_side(registry: Registry, tmp
     assert found.prices[3].detectable["a main effect"] == pytest.approx(
         detectable(4, claims=10, deviation=1.0, level=0.04)
     )
+
+
+def stored_study(registry: Registry, ledger: Ledger, study: Study, seeds: int) -> None:
+    """Store made-up runs: leaky is worth as much with each seed, and the arms scatter by 0.001 besides."""
+    plan = make_plan(first_specs(study, registry), range(seeds), registry=registry, device="cpu", ledger=ledger)
+    by_identity = {spec.identity: spec for spec in first_specs(study, registry)}
+    for run in plan.runs:
+        attempt = ledger.claim(run)
+        assert attempt is not None
+        common = np.random.default_rng(run.key.seed).normal(0, 0.01)
+        own = np.random.default_rng([run.key.seed, len(run.name)]).normal(0, 0.02)
+        recall = 0.9 + common + (own if "bn" in run.name else own / 20)
+        for epoch in made_run(by_identity[run.key.spec], run.key.seed, recall, seconds=3.0, parameters=10).epochs:
+            ledger.add_epoch(attempt, epoch)
+        ledger.finish(attempt, type(run)(run.key, run.name, run.spec, run.dataset, status="finished"))
+
+
+def test_what_a_verdict_takes_by_each_design_follows_from_stored_runs(registry: Registry, tmp_path: Path) -> None:
+    study = read_study({"base": "starter/default", "changes": CHANGES, "design": "factorial"}, registry=registry)
+    with Ledger(tmp_path / "zoo.sqlite") as ledger:
+        stored_study(registry, ledger, study, 6)
+        again = make_plan(first_specs(study, registry), range(6), registry=registry, device="cpu", ledger=ledger)
+        more: dict[str, Any] = {"dataset": dataset(study.base, registry, "cpu"), "registry": registry, "ledger": ledger}
+        found = study_plan(study, range(6), again, find=0.02, **more)
+        assert study_plan(study, range(6), again, **more).find == 0.01, "twice the margin"
+        with pytest.raises(SpecError, match=r"find: expected a difference above the margin of 0\.005, got 0\.005"):
+            study_plan(study, range(6), again, find=0.005, **more)
+        stored = {
+            spec.identity: {run.key.seed: run for run in map(ledger.find, (r.key for r in again.runs))
+                            if run and run.key.spec == spec.identity}
+            for spec in first_specs(study, registry)
+        }  # fmt: skip
+    learned = {
+        cell: {seed: learned_recall(run, "validation") or 0.0 for seed, run in stored[spec.identity].items()}
+        for cell, spec in ((cell, study.spec(cell, registry)) for cell in product((0, 1), repeat=2))
+    }
+    seeds = range(6)
+    leaky = [(learned[1, 0][s] + learned[1, 1][s] - learned[0, 0][s] - learned[0, 1][s]) / 2 for s in seeds]
+    bn = [(learned[0, 1][s] + learned[1, 1][s] - learned[0, 0][s] - learned[1, 0][s]) / 2 for s in seeds]
+    both = [learned[1, 1][s] - learned[0, 1][s] - learned[1, 0][s] + learned[0, 0][s] for s in seeds]
+    assert found.deviations == pytest.approx({
+        "a main effect": np.sqrt((np.var(leaky, ddof=1) + np.var(bn, ddof=1)) / 2),
+        "an interaction": np.std(both, ddof=1),
+    })  # fmt: skip
+    alone = [[learned[cell][s] - learned[0, 0][s] for s in seeds] for cell in ((1, 0), (0, 1))]
+    assert found.deviation == pytest.approx(np.sqrt(np.mean([np.var(own, ddof=1) for own in alone])))
+    assert found.plan.costs == {}
+    efforts = {(price.design, price.is_auto): price.effort for price in found.prices}
+    factorial, one, added = (efforts[key] for key in (("factorial", False), ("one-at-a-time", False),
+                                                      ("one-at-a-time", True)))  # fmt: skip
+    assert factorial is not None
+    assert one is not None
+    assert added is not None
+    assert factorial.seeds == pairs_to_find(0.02, claims=3, deviation=found.deviations["a main effect"], level=0.04)
+    assert one.seeds == pairs_to_find(0.02, claims=2, deviation=found.deviation, level=0.04)
+    assert (one.runs, factorial.runs) == (3 * one.seeds, 4 * factorial.seeds)
+    epochs = next(iter(stored[study.base.identity].values())).epochs
+    each = sum(epoch.seconds_training + epoch.seconds_evaluation for epoch in epochs) / again.at_once
+    assert one.seconds == pytest.approx(one.runs * each), "of what is stored, where nothing is to be trained"
+    assert (added.runs, added.most_runs) == (3 * added.seeds, 3 * added.most_seeds)
+    text = prices(found)
+    assert "What it takes to find a difference of 0.02 in recall with a power of 80%" in text
+    assert re.search(rf"one-at-a-time \(auto\) .* on average, {added.most_runs} at most", text)
+
+
+def test_what_cannot_be_found_is_said(registry: Registry, tmp_path: Path) -> None:
+    found = planned(registry, tmp_path, 4, resplit=True)
+    assert {price.effort for price in found.prices if not price.is_auto} == {None}, "seeds share training images"
+    assert re.search(r"factorial +over 500\b", prices(found))
 
 
 def test_a_design_that_the_changes_do_not_suit_has_no_price(registry: Registry, tmp_path: Path) -> None:

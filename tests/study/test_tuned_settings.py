@@ -150,6 +150,17 @@ def test_a_range_is_covered_evenly_and_the_same_each_time(registry: Registry) ->
             "tune_widen: 500 times may make 1001 settings for each arm, and 1000 are the most; widen less often",
         ),
         ({"tune": RATES, "tune_seeds": 0}, "tune_seeds: expected a positive int, got 0"),
+        ({"tune_halving": True}, "tune_halving: nothing is tuned; state tune, too, or leave it out"),
+        (
+            {"tune": {"learning_rate": [0.1, 0.2]}, "tune_halving": True},
+            "tune_halving: of 2 settings with 3 tuning seeds it saves little or nothing; it takes 3 of each or more, "
+            "or leave it out",
+        ),
+        (
+            {"tune": {"learning_rate": [0.1, 0.2, 0.4]}, "tune_widen": 1, "tune_halving": True},
+            "tune_halving: with tune_widen settings are added by the recalls of those before, which halving takes with "
+            "unlike numbers of seeds; leave one of the two out",
+        ),
         (
             {"tune": RATES, "select": "test"},
             "tune: settings are chosen by recall on the validation part, and this study selects on test, which must "

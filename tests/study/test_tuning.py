@@ -16,7 +16,7 @@ from zoo.study.conduct import Auto, proofs
 from zoo.study.definition import Study
 from zoo.study.ranges import Range
 from zoo.study.result import StudyResult
-from zoo.study.settings import beyond
+from zoo.study.settings import beyond, rounds, runs_of
 from zoo.study.tuning import conduct_tuned, tuned_specs, tuning_seeds
 from zoo.train.execute import dataset
 from zoo.train.run import Run
@@ -302,3 +302,57 @@ def test_leave_one_out_tunes_the_combinations_too(registry: Registry, digits: Da
     result = conducted(study, train, digits, registry, seeds=range(3))
     assert result.tuned is not None
     assert result.tuned.arms == ("base", "leaky + bn", "bn", "leaky")
+
+
+HALVED = (0.002, 0.01, 0.05, 0.1, 0.2)
+APART = {"base": (0.5, 0.6, 0.9, 0.8, 0.7), "leaky": (0.9, 0.8, 0.7, 0.6, 0.5), "bn": (0.5, 0.6, 0.7, 0.8, 0.9)}
+
+
+def halved_study(registry: Registry, **stated: Any) -> Study:
+    return tuned_study(registry, tune={"learning_rate": list(HALVED)}, tune_seeds=4, tune_halving=True, **stated)
+
+
+def test_the_better_half_of_each_arms_settings_goes_on_to_further_seeds(registry: Registry, digits: Dataset) -> None:
+    result = conducted(halved_study(registry, margin=0.02), Trainer(APART, rates=HALVED), digits, registry)
+    tuned = result.tuned
+    assert tuned is not None
+    assert (tuned.rounds, tuned.runs_of_each) == (((5, 1), (3, 2), (2, 4)), 5 + 3 + 2 * 2)
+    seeds = {arm: {t.setting.values["learning_rate"]: len(t.runs) for t in tuned.of(arm)} for arm in tuned.arms}
+    assert seeds == {
+        "base": {0.05: 4, 0.1: 4, 0.2: 2, 0.01: 1, 0.002: 1},
+        "leaky": {0.002: 4, 0.01: 4, 0.05: 2, 0.1: 1, 0.2: 1},
+        "bn": {0.2: 4, 0.1: 4, 0.05: 2, 0.01: 1, 0.002: 1},
+    }
+    assert {sum(own.values()) for own in seeds.values()} == {tuned.runs_of_each}, "the budget is the same for all"
+    choices = {arm: choice.setting.values["learning_rate"] for arm in tuned.arms if (choice := tuned.choice(arm))}
+    assert choices == {"base": 0.05, "leaky": 0.002, "bn": 0.2}
+    assert verdicts(result.claims) == {"leaky": "no practical difference", "bn": "no practical difference"}
+    rivals = {trial.setting.values["learning_rate"] for trial in result.rivals if trial.arm == "base"}
+    assert rivals == {0.002, 0.01, 0.1, 0.2}, "a claim is held against those that fell out early, too"
+
+
+def test_a_round_waits_for_the_one_before(registry: Registry, digits: Dataset) -> None:
+    def not_there(run: Run) -> Run | None:
+        return None if (run.key.seed, run.name) == (100_001, "starter/default") else run
+
+    train = Trainer(APART, rates=HALVED, spoil=not_there)
+    result = conducted(halved_study(registry), train, digits, registry)
+    assert result.tuned is not None
+    assert (result.missing, result.tuned.missing, result.tuned.choice("base")) == (1, 1, None)
+    assert {seed for _, seed in train.trained} & {100_002, 100_003} == set()
+
+
+@pytest.mark.parametrize(
+    ("settings", "seeds", "found"),
+    [
+        (3, 3, ((3, 1), (2, 2), (2, 3))),
+        (9, 4, ((9, 1), (5, 2), (3, 4))),
+        (4, 3, ((4, 1), (2, 2), (2, 3))),
+        (1000, 5, ((1000, 1), (500, 2), (250, 4), (125, 5))),
+    ],
+)
+def test_rounds(settings: int, seeds: int, found: Any) -> None:
+    assert rounds(settings, seeds, is_halving=True) == found
+    assert rounds(settings, seeds, is_halving=False) == ((settings, seeds),)
+    assert runs_of(found) <= runs_of(((settings, seeds),)) == settings * seeds
+    assert len({count for count, _ in found}) > 1

@@ -98,6 +98,8 @@ def _judged_by(command: Command) -> Command:
 def _described_by(command: Command) -> Command:
     """Add what describes a study."""
     for option in (
+        click.option("--tune-halving", is_flag=True, help="Begin with one tuning seed, and go on to more with the "
+                     "better half of each arm's settings, again and again."),
         click.option("--tune-sampler", type=click.Choice(get_args(Sampler)), metavar="SAMPLER",
                      help=f"Let it suggest settings by those that were tried: {' or '.join(get_args(Sampler))}."),
         click.option("--tune-widen", type=click.IntRange(min=0), metavar="N",
@@ -238,15 +240,20 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
 @_described_by
 @training_options
 @ledger_option
+@click.option("--find", type=click.FloatRange(min=0, min_open=True), metavar="DIFFERENCE",
+              help="Say what it takes by each design to find this difference in recall, once the ledger holds some "
+              "runs of the study.  [default: twice the margin]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
+def plan_command(plugins: Plugins, /, find: float | None, as_json: bool, **options: Any) -> None:
     """Say what a study would train, how long that takes, and how small a difference it could detect; train nothing."""
     from zoo.lab.studies import StudyWork
     from zoo.report.study.plan import prices
 
     with _work(plugins, options) as work:
         if not isinstance(work, StudyWork):
+            if find is not None:
+                raise ZooError("--find is for studies of one base on one data set; leave it out")
             planned = work.plan()
             if as_json:
                 places = {name: _plan_record(found) for name, found in planned.places.items()}
@@ -255,17 +262,14 @@ def plan_command(plugins: Plugins, /, as_json: bool, **options: Any) -> None:
                 click.echo(str(planned))
             _fail_if_not_done(work.refused)
             return
-        found = work.plan()
+        found = work.plan(find=find)
         if as_json:
             click.echo(json.dumps(_plan_record(found), indent=2))
         else:
             for line in found.lines:
                 click.echo(layout.paragraph(line))
             if found.prices:
-                click.echo(
-                    "\nThe same changes by each design, if all were trained anew and no choice confirmed:\n\n"
-                    + prices(found)
-                )
+                click.echo(f"\n{prices(found)}")
         fail_if_refused(work.refused)
 
 
@@ -379,6 +383,7 @@ def _tuning(found: ShownStudyPlan) -> dict[str, Any] | None:
         "settings": tuning.settings,
         "most_settings": tuning.most_settings,
         "seeds": list(tuning.seeds),
+        "rounds": [list(each) for each in tuning.rounds],
         "runs": tuning.runs,
         "most_added_runs": tuning.most_added,
         "sampler": tuning.sampler,
@@ -491,8 +496,9 @@ def _study(lab: Lab, options: dict[str, Any]) -> Study | PooledStudy:
     ):
         if options[key] is not None:
             tree[key] = options[key]
-    if options["resplit"]:
-        tree["resplit"] = True
+    for key in ("resplit", "tune_halving"):
+        if options[key]:
+            tree[key] = True
     if options["tune"]:
         tree["tune"] = read_variations(options["tune"], "--tune")
     changes = tree.get("changes", {})
@@ -657,4 +663,5 @@ def _command(plugins: Plugins, lab: Lab, study: Study | PooledStudy, options: di
             words += [option, str(value)]
     words += ["--resplit"] if options["resplit"] else []
     words += ["--fast"] if (told["fast"] if options["fast"] is None else options["fast"]) else []
+    words += ["--tune-halving"] if options["tune_halving"] else []
     return shlex.join(words)

@@ -30,7 +30,7 @@ from zoo.study.definition import Study
 from zoo.study.designs import can_lack, is_adaptive
 from zoo.study.images import Unseen
 from zoo.study.plan import TuningPlan, first_specs, seconds_with, study_plan, tuning_plan
-from zoo.study.tuning import check_fits, conduct_tuned, tuned_specs, tuning_seeds
+from zoo.study.tuning import check_fits, conduct_tuned, tuned_specs, tuning_rounds, tuning_seeds
 from zoo.train.run import Run, RunKey
 
 if TYPE_CHECKING:
@@ -119,14 +119,17 @@ class StudyWork:
         """
         return self.dataset if not isinstance(self.dataset, Unseen) else self._lab.dataset(self.study.base)
 
-    def plan(self, seeds: int | Iterable[int] | None = None) -> ShownStudyPlan:
+    def plan(self, seeds: int | Iterable[int] | None = None, *, find: float | None = None) -> ShownStudyPlan:
         """Find out what there is to train, how long it takes and what it can show; train nothing.
 
         Args:
             seeds: how many, from 0, or which; those that the study was opened with when left out.
+            find: a difference in recall; the plan's `prices` say what each design takes to find it. Twice the margin
+                when left out.
 
         Raises:
             BuildError: a combination that the design cannot do without cannot be trained.
+            SpecError: the difference lies within the margin.
         """
         images = self._at_hand()
         numbers = self.first_seeds if seeds is None else arguments.seeds(seeds)
@@ -143,6 +146,7 @@ class StudyWork:
             ledger=self.ledger,
             tuning=tuning,
             confirms=self._confirms,
+            find=find,
         )
         stated = {field.name: getattr(found, field.name) for field in attrs.fields(type(found))}
         return ShownStudyPlan(**stated, lines=tuple(lines(self.study, found, self._lab.path, seeds=len(numbers))))
@@ -162,7 +166,8 @@ class StudyWork:
         specs = tuned_specs(self.study, registry)
         tuned_by = tuning_seeds(self.study, seeds)
         distinct = {spec.identity: spec for own in specs.values() for spec in own}
-        plan = self._plan_runs(list(distinct.values()), tuned_by)
+        (_, first), *_ = tuning_rounds(self.study)
+        plan = self._plan_runs(list(distinct.values()), tuned_by[:first])
         check_fits(self.study, specs, lambda spec: spec.name not in plan.unfit)
         return tuning_plan(self.study, plan, tuned_by, registry=registry)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -168,6 +169,23 @@ def detectable(
         return float(scipy.stats.norm.cdf((difference - least) / true_error).mean()) - power
 
     return float(scipy.optimize.brentq(lacking, 0.0, margin + 2 * float(differs.max()) + 9 * true_error))
+
+
+def pairs_to_find(
+    difference: float, *, claims: int, deviation: float, level: float = LEVEL, overlap: float = 0.0, most: int = 10**8
+) -> int | None:
+    """Return the least number of pairs that find a true difference with a power of 80%; see `detectable`.
+
+    Returns:
+        None where `most` do not suffice.
+    """
+    counts = range(LEAST_SEEDS, most + 1)
+
+    def finds(count: int) -> bool:
+        return difference >= detectable(count, claims=claims, deviation=deviation, level=level, overlap=overlap)
+
+    at = bisect_left(counts, True, key=finds)
+    return counts[at] if at < len(counts) else None
 
 
 def power_of_equivalence(

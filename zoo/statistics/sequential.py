@@ -8,11 +8,17 @@ See Slud and Wei (1982) and Lan and DeMets (1983) for spending.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import stdtr  # Student's t distribution function
 
 from zoo.statistics import verdicts
 from zoo.statistics.results import Comparison
-from zoo.statistics.verdicts import LEVEL, MARGIN, Estimate
+from zoo.statistics.verdicts import LEVEL, MARGIN, POWER, Estimate
+
+_MADE_UP = 2000
 
 
 def looks(first: int, batch: int, most: int) -> list[int]:
@@ -45,6 +51,53 @@ def share(look: int, level: float = LEVEL) -> float:
     The first has four fifths of the whole, each further one half of what is left; so their sum is at most the whole.
     """
     return level * (0.8 if look == 1 else 0.2 * 0.5 ** (look - 1))
+
+
+def added_seeds_to_find(
+    difference: float,
+    *,
+    claims: int,
+    deviation: float,
+    first: int,
+    batch: int,
+    most: int,
+    level: float = LEVEL,
+    overlap: float = 0.0,
+) -> tuple[float, int] | None:
+    """Return how many seeds find a true difference with a power of 80%, where they are added until it is found.
+
+    It is simulated, with 2,000 tables that are the same each time.
+
+    Args:
+        difference: the true one.
+        claims: in the table. The level is the one that Holm's correction asks of the first of them.
+        deviation: standard deviation of the paired differences.
+        first: seeds of the first look.
+        batch: how many more each further look has.
+        most: seeds that are tried.
+        level: of all looks together.
+        overlap: of training images; see `zoo.statistics.paired.estimate`.
+
+    Returns:
+        How many are taken on average, and how many there have to be at most; None where `most` do not suffice.
+    """
+    counts = np.array([count for count in looks(first, batch, most) if count >= verdicts.LEAST_SEEDS])
+    drawn = np.random.default_rng(0).normal(difference / deviation, 1, size=(_MADE_UP, most))
+    means = np.cumsum(drawn, axis=1)[:, counts - 1] / counts
+    squares = np.cumsum(drawn**2, axis=1)[:, counts - 1] / counts
+    errors = np.sqrt((squares - means**2) * counts / (counts - 1)) * np.sqrt(1 / counts + overlap)
+    p = stdtr(counts - 1, -means / errors)
+
+    def found(number: int) -> np.ndarray:
+        return np.asarray(p[:, :number] <= np.array(levels(number, level)) / claims / 2)
+
+    numbers = range(1, len(counts) + 1)
+    at = bisect_left(numbers, POWER, key=lambda number: float(found(number).any(axis=1).mean()))
+    if at == len(counts):
+        return None
+    hits = found(numbers[at])
+    taken = np.where(hits.any(axis=1), counts[hits.argmax(axis=1)], counts[at])
+    return float(taken.mean()), int(counts[at])
 
 
 class Sequential:

@@ -6,7 +6,6 @@ Training is left to a function that is given specs and seeds, so that the same c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import attrs
 
@@ -31,11 +30,8 @@ from zoo.study.images import Imaged
 from zoo.study.looks import levels, looks_until
 from zoo.study.result import Claim, StudyResult
 from zoo.study.rivals import RivalArms
+from zoo.study.scatter import frame
 from zoo.study.summary import summarize
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 FIRST_SEEDS, SEED_BATCH, MOST_SEEDS = 3, 2, 15
 """Where seeds are added: how many the first look has, how many more each look after it, how many there are at most."""
@@ -359,7 +355,7 @@ def _judge_effects(
         raise NothingTrainedError(_incomplete(study, table), failed=failed)
 
     def effects(judge: Judge, count: int | None = None, next_level: float | None = None) -> list[Effect]:
-        runs = frame(study, table)
+        runs = frame(study, {cell: arm.learned(study.design.select) for cell, arm in table.arms.items()})
         return factorial_effects(
             runs if count is None else runs[runs["seed"].isin(seeds[:count])],
             factors,
@@ -400,16 +396,3 @@ def _losses(study: Study, table: ArmTable, claims: Sequence[Claim]) -> dict[str,
             with_it = [arm for cell, arm in table.arms.items() if cell[position] == index]
             found[study.arm_name(changed(study.base_cell, position, index))] = table.losses(with_it, without)
     return found
-
-
-def frame(study: Study, table: ArmTable) -> pd.DataFrame:
-    """Return a row for each run that has learned: its seed, its recall, and the level of each factor."""
-    import pandas as pd
-
-    records = []
-    for cell, arm in table.arms.items():
-        levels = {factor.name: "base" for factor in study.factors}
-        levels |= {name: level.name for name, level in study.levels(cell).items()}
-        own = arm.learned(study.design.select)
-        records += [{**levels, "seed": seed, "recall": recall} for seed, recall in own.items()]
-    return pd.DataFrame.from_records(records, columns=[*(factor.name for factor in study.factors), "seed", "recall"])

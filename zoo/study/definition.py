@@ -75,6 +75,7 @@ class Design:
         tune_budget: how many settings each arm is trained at then; all combinations when None.
         tune_widen: how often values are added where an arm chose the outermost of those that were tried.
         tune_sampler: what suggests settings by those that were tried; a quasi-random sample where None.
+        tune_halving: only the better half of an arm's settings goes on to further tuning seeds, again and again.
     """
 
     description: str = ""
@@ -90,6 +91,7 @@ class Design:
     tune_budget: PositiveInt | None = None
     tune_widen: NonNegativeInt = 0
     tune_sampler: Sampler | None = None
+    tune_halving: bool = False
 
 
 attrs.resolve_types(Design)

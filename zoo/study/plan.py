@@ -3,53 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations as combinations_of
+from collections.abc import Sequence
 
 import attrs
-import numpy as np
 
 from zoo.benchmark import Plan
 from zoo.data import Dataset
-from zoo.errors import SpecError
+from zoo.errors import SpecError, option
 from zoo.ledger import Ledger
 from zoo.network.builder import construct
 from zoo.registry import Registry
 from zoo.spec import Spec
-from zoo.statistics.fractions import aliases
-from zoo.statistics.paired import detectable, power_of_equivalence
+from zoo.statistics.paired import power_of_equivalence
 from zoo.statistics.sequential import share
 from zoo.study import designs
-from zoo.study.conduct import FIRST_SEEDS, MOST_SEEDS
 from zoo.study.confirm import most_confirming_runs
-from zoo.study.definition import DesignName, Study, check
-from zoo.study.measure import learned_recall, training_overlap
-from zoo.study.settings import Sampler
-from zoo.study.tuning import tuned_specs
+from zoo.study.definition import Study
+from zoo.study.prices import Price, claims_of, detectable_of, deviations_of, overlap_of, prices
+from zoo.study.scatter import deviation
+from zoo.study.settings import Round, Sampler, runs_of
+from zoo.study.tuning import tuned_specs, tuning_rounds
 from zoo.train.run import Run
 
 _BYTES = 4
-
-
-@attrs.frozen(kw_only=True)
-class Price:
-    """What a design would cost for the same question, all runs trained anew, and what it could show.
-
-    Attributes:
-        design: its name.
-        seeds: how many; with "auto" from the first to the second.
-        combinations: how many are trained.
-        runs: how many; with "auto" from the first to the second.
-        seconds: estimated, for each of `runs`; NaN where the plan has no run to estimate from.
-        detectable: as of the plan, with the most seeds.
-    """
-
-    design: DesignName
-    seeds: tuple[int, int]
-    combinations: int
-    runs: tuple[int, int]
-    seconds: tuple[float, float]
-    detectable: dict[str, float]
 
 
 @attrs.frozen(kw_only=True)
@@ -57,9 +33,10 @@ class TuningPlan:
     """What it takes to tune every arm, and to judge what is chosen.
 
     Attributes:
-        plan: of the runs that settings are chosen by.
+        plan: of the runs that settings are chosen by, as far as they are known beforehand.
         arms: how many are tuned.
         settings: how many each of them is trained at.
+        rounds: how many of these with how many seeds.
         most_settings: how many there may be in the end, where others are suggested, or an arm chooses the outermost.
         sampler: what suggests them; None where nothing does.
         seeds: those that the settings are chosen by.
@@ -72,12 +49,18 @@ class TuningPlan:
     most_settings: int
     seeds: tuple[int, ...]
     others: int
+    rounds: tuple[Round, ...]
     sampler: Sampler | None = None
 
     @property
     def runs(self) -> int:
         """How many runs settings are chosen by, those that the ledger holds included."""
-        return self.arms * self.settings * len(self.seeds)
+        return self.arms * runs_of(self.rounds)
+
+    @property
+    def later(self) -> int:
+        """How many of them depend on what was found in a round before."""
+        return self.runs - self.arms * runs_of(self.rounds[:1])
 
     @property
     def most_added(self) -> int:
@@ -99,6 +82,7 @@ def tuning_plan(study: Study, plan: Plan, seeds: Sequence[int], *, registry: Reg
         arms=len(specs),
         settings=len(study.tune.settings),
         most_settings=study.most_settings,
+        rounds=tuning_rounds(study),
         sampler=study.design.tune_sampler,
         seeds=tuple(seeds),
         others=sum(spec.identity != study.spec(cell, registry).identity for cell, own in specs.items() for spec in own)
@@ -120,10 +104,14 @@ class StudyPlan:
         memory: bytes that the largest run takes beside the data set, about.
         claims: how many verdicts there will be, at most.
         deviation: of paired differences, as runs in the ledger suggest; None where there are none.
+        deviations: how much what verdicts are about varies from seed to seed, by what it is; in recall where
+            `deviation` is known, else in standard deviations of a paired difference.
         detectable: the smallest true difference of which the verdict is likely (80%) to be that it helps, by what it is
             about; in recall where `deviation` is known, else in standard deviations of a paired difference.
         equivalence: how likely the verdict on a change without effect is that it makes no practical difference, by what
             it is about; empty where `deviation` is not known.
+        find: the difference that `prices` say the cost of finding of; in recall where `deviation` is known, else in
+            standard deviations of a paired difference.
         prices: what other designs over the same changes would cost, to choose the cheapest that shows enough; none of a
             study that tunes.
         tuning: of a study that tunes, what that takes; `runs` are those at the shared setting.
@@ -138,8 +126,10 @@ class StudyPlan:
     memory: int
     claims: int
     deviation: float | None
+    deviations: dict[str, float]
     detectable: dict[str, float]
     equivalence: dict[str, float]
+    find: float
     prices: tuple[Price, ...]
     tuning: TuningPlan | None = None
 
@@ -161,6 +151,7 @@ def study_plan(
     ledger: Ledger,
     tuning: TuningPlan | None = None,
     confirms: bool = True,
+    find: float | None = None,
 ) -> StudyPlan:
     """Complete the plan of the runs that a design asks for first.
 
@@ -173,7 +164,17 @@ def study_plan(
         ledger: whose runs suggest how much differences scatter.
         tuning: what tuning takes.
         confirms: whether what is chosen is confirmed with fresh seeds.
+        find: a difference in recall, of which is said what it takes to find it; twice the margin when left out.
+
+    Raises:
+        SpecError: a difference that is to be found lies within the margin.
     """
+    margin = study.design.margin
+    if find is not None and find <= margin:
+        raise SpecError(
+            f"{option('find')}: expected a difference above the margin of {margin:g}, got {find:g}: one that is shown "
+            "to lie within it makes no practical difference"
+        )
     combinations = designs.most_cells(study)
     known = [run for run in plan.runs if run not in plan.missing]
     by_spec: dict[str, dict[int, Run]] = {}
@@ -181,8 +182,11 @@ def study_plan(
         stored = ledger.find(run.key)
         if stored:
             by_spec.setdefault(run.key.spec, {})[run.key.seed] = stored
-    found = deviation(study, by_spec, study.base.identity)
-    claims = _claims(study)
+    found = deviation(study, by_spec, registry)
+    claims, deviations = claims_of(study), deviations_of(study, by_spec, registry)
+    find = (find or 2 * margin) if found else 1.0
+    costs = list(plan.costs.values()) or [_seconds(run) for own in by_spec.values() for run in own.values()]
+    each = sum(costs) / len(costs) / plan.at_once if costs else math.nan
     return StudyPlan(
         plan=plan,
         combinations=combinations,
@@ -193,48 +197,26 @@ def study_plan(
         memory=max((_memory(spec, dataset, registry) for spec in first_specs(study, registry)), default=0),
         claims=claims,
         deviation=found,
-        detectable=_detectable(study, len(seeds), claims=claims, deviation=found),
+        deviations=deviations,
+        detectable=detectable_of(study, len(seeds), deviations, is_known=found is not None),
         equivalence={
             what: power_of_equivalence(
                 len(seeds),
                 claims=claims,
-                deviation=found * scale,
-                margin=study.design.margin,
+                deviation=own,
+                margin=margin,
                 level=share(1),
-                overlap=_overlap(study),
+                overlap=overlap_of(study),
             )
-            for what, scale in _judged(study, claims).items()
+            for what, own in deviations.items()
             if found
         },
-        prices=() if tuning else tuple(_prices(study, len(seeds), plan, found, registry)),
+        find=find,
+        prices=()
+        if tuning
+        else tuple(prices(study, len(seeds), each=each, find=find, stored=by_spec, registry=registry)),
         tuning=tuning,
     )
-
-
-def _prices(study: Study, seeds: int, plan: Plan, deviation: float | None, registry: Registry) -> Iterator[Price]:
-    """Yield what each design costs that the changes suit, and one at a time with seeds that are added."""
-    each = float(np.mean(list(plan.costs.values()))) / plan.at_once if plan.costs else math.nan
-    designs_: tuple[tuple[DesignName, tuple[int, int]], ...] = (
-        ("one-at-a-time", (seeds, seeds)),
-        ("one-at-a-time", (FIRST_SEEDS, MOST_SEEDS)),
-        ("fractional", (seeds, seeds)),
-        ("factorial", (seeds, seeds)),
-    )
-    for name, (least, most) in designs_:
-        other = attrs.evolve(study, design=attrs.evolve(study.design, design=name))
-        try:
-            check(other, registry)
-        except SpecError:
-            continue
-        count = designs.most_cells(other)
-        yield Price(
-            design=name,
-            seeds=(least, most),
-            combinations=count,
-            runs=(count * least, count * most),
-            seconds=(count * least * each, count * most * each),
-            detectable=_detectable(other, most, claims=_claims(other), deviation=deviation),
-        )
 
 
 def seconds_with(
@@ -249,7 +231,7 @@ def seconds_with(
     further = max(designs.most_cells(study) - known, 0) * len(seeds)
     further += most_confirming_runs(study, len(seeds)) if confirms else 0
     costs = [*plan.costs.values(), *(tuning.plan.costs.values() if tuning else ())]
-    further += tuning.judged(len(seeds)) + tuning.most_added if tuning else 0
+    further += tuning.judged(len(seeds)) + tuning.most_added + tuning.later if tuning else 0
     wanted = set(seeds)
     known_seconds = plan.estimate_of(run for run in plan.missing if run.key.seed in wanted)
     return known_seconds + (tuning.plan.estimate if tuning else 0.0) + further * max(costs, default=0.0) / plan.at_once
@@ -267,42 +249,8 @@ def first_specs(study: Study, registry: Registry) -> list[Spec]:
     return [study.spec(cell, registry) for cell in cells]
 
 
-def _claims(study: Study) -> int:
-    levels = [len(factor.levels) for factor in study.factors]
-    if study.design.design == "fractional":
-        return len(aliases(next(designs.search(study))))
-    if designs.is_factorial(study):
-        return sum(levels) + sum(a * b for a, b in combinations_of(levels, 2))
-    return max(designs.most_cells(study) - 1, 1) if designs.is_adaptive(study) else sum(levels)
-
-
-def _detectable(study: Study, seeds: int, *, claims: int, deviation: float | None) -> dict[str, float]:
-    """Return the smallest differences that are likely to be found, by what they are about."""
-    return {
-        what: detectable(
-            seeds,
-            claims=claims,
-            deviation=(deviation or 1.0) * scale,
-            margin=study.design.margin if deviation else 0.0,
-            level=share(1),
-            overlap=_overlap(study),
-        )
-        for what, scale in _judged(study, claims).items()
-    }
-
-
-def _overlap(study: Study) -> float:
-    return training_overlap(attrs.asdict(study.base.data), study.design.select)
-
-
-def _judged(study: Study, claims: int) -> dict[str, float]:
-    """Return what verdicts are about, with how much it scatters where 1 is a paired difference."""
-    if not designs.is_factorial(study):
-        return {"a change": 1.0}
-    # A seed's estimate of an effect scatters as a paired difference does, at most: as if the change did more with one
-    # seed than with another, which means over other changes do not lessen. An interaction is a difference of two.
-    has_interactions = claims > sum(len(factor.levels) for factor in study.factors)
-    return {"a main effect": 1.0, **({"an interaction": math.sqrt(2)} if has_interactions else {})}
+def _seconds(run: Run) -> float:
+    return sum(epoch.seconds_training + epoch.seconds_evaluation for epoch in run.epochs)
 
 
 def _memory(spec: Spec, dataset: Dataset, registry: Registry) -> int:
@@ -310,28 +258,3 @@ def _memory(spec: Spec, dataset: Dataset, registry: Registry) -> int:
     built = construct(spec, dataset.shape, len(dataset.classes), seed=0, registry=registry)
     activations = sum(math.prod(layer.output_shape) for layer in built.layers)
     return _BYTES * (2 * spec.training.batch_size * activations + 3 * built.parameters)
-
-
-def deviation(study: Study, ledger_runs: Mapping[str, Mapping[int, Run]], base: str) -> float | None:
-    """Return the standard deviation of paired differences that earlier runs suggest; None where there are too few.
-
-    Args:
-        study: whose part is selected on.
-        ledger_runs: ended runs by spec identity and seed.
-        base: identity of the base.
-    """
-    part = study.design.select
-
-    def recalls(runs: Mapping[int, Run]) -> dict[int, float]:
-        found = {seed: learned_recall(run, part) for seed, run in runs.items()}
-        return {seed: recall for seed, recall in found.items() if recall is not None}
-
-    own = recalls(ledger_runs.get(base, {}))
-    squares, degrees = 0.0, 0
-    for identity, runs in ledger_runs.items():
-        theirs = recalls(runs)
-        differences = [theirs[seed] - own[seed] for seed in theirs if seed in own]
-        if identity != base and len(differences) > 1:
-            squares += float(np.var(differences, ddof=1)) * (len(differences) - 1)
-            degrees += len(differences) - 1
-    return math.sqrt(squares / degrees) if degrees else None

@@ -122,6 +122,7 @@ class StudyResult:
         tuned: how the setting of each arm was chosen; None where nothing is tuned. Then all else is about what was
             chosen, once it is.
         shared: the claims at the shared setting, that of the base, before anything was tuned.
+        shared_losses: as `losses`, at the shared setting.
         rivals: settings that were not chosen, with the seeds of the claims that had to hold against them.
     """
 
@@ -149,6 +150,7 @@ class StudyResult:
     unconfirmed: int = 0
     tuned: Tuned | None = None
     shared: tuple[Claim, ...] = ()
+    shared_losses: Mapping[str, Losses] = attrs.field(factory=dict)
     rivals: tuple[Trial, ...] = ()
 
     def __repr__(self) -> str:

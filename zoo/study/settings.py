@@ -18,10 +18,12 @@ from zoo.study.ranges import Range, Values, count, read_values
 if TYPE_CHECKING:
     from zoo.study.definition import Study
 
+Round = tuple[int, int]
+"""How many settings are trained, and with how many seeds, those of earlier rounds included."""
 MOST_SETTINGS = 1000
 """Of a grid; more are a budget that nobody has."""
 _POINTS_AT_ONCE, _MOST_BATCHES = 256, 100
-_LEAST_SAMPLED = 3
+_LEAST_SAMPLED = _LEAST_HALVED = 3
 _PAIRED = ("one-at-a-time", "leave-one-out")
 
 Sampler = Literal["optuna:tpe", "optuna:gp"]
@@ -90,7 +92,7 @@ def read_tune(
     where = f"study {study!r}: tune"
     stated = tree.get("tune")
     if stated is None:
-        for key in ("tune_seeds", "tune_budget", "tune_widen", "tune_sampler"):
+        for key in ("tune_seeds", "tune_budget", "tune_widen", "tune_sampler", "tune_halving"):
             if key in tree:
                 raise SpecError(f"study {study!r}: {key}: nothing is tuned; state tune, too, or leave it out")
         return None
@@ -126,6 +128,26 @@ def read_tune(
             "are the most; widen less often"
         )
     return tune
+
+
+def rounds(settings: int, seeds: int, *, is_halving: bool) -> tuple[Round, ...]:
+    """Return how many settings are trained with how many seeds, round by round.
+
+    Halving begins with all settings and one seed. The better half, rounded up and two at least, goes on with twice as
+    many seeds, until there are all.
+    """
+    if not is_halving:
+        return ((settings, seeds),)
+    found = [(settings, 1)]
+    while (before := found[-1])[1] < seeds:
+        found.append((max(2, math.ceil(before[0] / 2)), min(2 * before[1], seeds)))
+    return tuple(found)
+
+
+def runs_of(rounds: Sequence[Round]) -> int:
+    """Return how many runs the rounds take for each arm."""
+    earlier = [0, *(seeds for _, seeds in rounds)]
+    return sum(settings * (seeds - before) for (settings, seeds), before in zip(rounds, earlier, strict=False))
 
 
 def first_settings(budget: int) -> int:
@@ -265,6 +287,8 @@ def check_tune(study: Study, registry: Registry) -> None:
             f"{where}: it goes with the designs {' and '.join(_PAIRED)}, whose claims are about pairs of arms, and not "
             f"with {design.design}: that another setting might have been chosen is not in the error of its claims"
         )
+    if design.tune_halving:
+        _check_halving(study)
     if design.match:
         raise SpecError(
             f"{where}: match compares with a widened base, which has not been tuned; leave one of the two out"
@@ -278,6 +302,28 @@ def check_tune(study: Study, registry: Registry) -> None:
                     f"{where}: with {setting.label}, change {study.arm_name(cell)!r} is the base: it sets what is "
                     "tuned. Leave it out, or do not tune that"
                 )
+
+
+def _check_halving(study: Study) -> None:
+    """Refuse to halve where settings are added, or where there is nothing to save.
+
+    Raises:
+        SpecError: says why.
+    """
+    design, where = study.design, f"study {study.name!r}: tune_halving"
+    for key in ("tune_sampler", "tune_widen"):
+        if getattr(design, key):
+            raise SpecError(
+                f"{where}: with {key} settings are added by the recalls of those before, which halving takes with "
+                "unlike numbers of seeds; leave one of the two out"
+            )
+    assert study.tune
+    settings = len(study.tune.settings)
+    if settings < _LEAST_HALVED or design.tune_seeds < _LEAST_HALVED:
+        raise SpecError(
+            f"{where}: of {settings} settings with {design.tune_seeds} tuning seeds it saves little or nothing; it "
+            f"takes {_LEAST_HALVED} of each or more, or leave it out"
+        )
 
 
 def _each_valid(study: Study, cell: tuple[int, ...], registry: Registry) -> Sequence[Setting]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from zoo.study.ranges import Range
-from zoo.study.settings import End, Setting, numbers
+from zoo.study.settings import End, Round, Setting, numbers, runs_of
 from zoo.train.run import Run
 
 
@@ -67,6 +67,7 @@ class Tuned:
         widenings: the values that were added to those that the study states, in order.
         ranges: by path, what values were taken from, where they are not listed.
         sampler: what suggested settings; "" where nothing did.
+        rounds: how many settings of each arm were trained with how many of the seeds; several where they were halved.
     """
 
     seeds: tuple[int, ...]
@@ -75,6 +76,12 @@ class Tuned:
     widenings: tuple[Widening, ...] = ()
     ranges: Mapping[str, Range] = attrs.field(factory=dict)
     sampler: str = ""
+    rounds: tuple[Round, ...] = ()
+
+    @property
+    def runs_of_each(self) -> int:
+        """How many runs each arm was tuned with."""
+        return runs_of(self.rounds)
 
     @property
     def arms(self) -> tuple[str, ...]:

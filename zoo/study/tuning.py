@@ -27,7 +27,7 @@ from zoo.study.measure import counted_recall
 from zoo.study.ranges import Range
 from zoo.study.result import StudyResult
 from zoo.study.samplers import suggested
-from zoo.study.settings import End, Setting, check_tune, wider_by
+from zoo.study.settings import End, Round, Setting, check_tune, rounds, wider_by
 from zoo.study.trials import Trial, Tuned, Widening
 from zoo.train.run import Run
 
@@ -96,7 +96,13 @@ def conduct_tuned(
     if tuned.missing:
         return attrs.evolve(shared, tuned=tuned)
     result = conducted(attrs.evolve(study, settings=settings), waiting=shared.missing, confirms=True)
-    return attrs.evolve(result, tuned=tuned, shared=shared.claims, notes=(*result.notes, *_notes(tuned)))
+    return attrs.evolve(
+        result,
+        tuned=tuned,
+        shared=shared.claims,
+        shared_losses=shared.losses,
+        notes=(*result.notes, *_notes(tuned)),
+    )
 
 
 def tune_further(
@@ -187,6 +193,7 @@ def tune(
     """Train every arm at every setting, and choose a setting for each arm.
 
     The best mean recall on the validation part is chosen; of equal ones the arm's own setting, then the first stated.
+    With halving, only the better half of an arm's settings goes on to further seeds; each arm has as many runs.
 
     Args:
         study: what is tuned.
@@ -204,32 +211,64 @@ def tune(
     """
     assert study.tune
     specs = tuned_specs(study, registry)
-    distinct = {spec.identity: spec for own in specs.values() for spec in own}
-    runs: dict[str, dict[int, Run]] = {identity: {} for identity in distinct}
-    for run in train(list(distinct.values()), seeds):
-        runs[run.key.spec][run.key.seed] = run
-    lacking = {identity for identity, spec in distinct.items() if not runs[identity] and not fits(spec)}
-    missing = sum(len(seeds) - len(own) for identity, own in runs.items() if identity not in lacking)
+    runs: dict[str, dict[int, Run]] = {spec.identity: {} for own in specs.values() for spec in own}
+
+    def tried(cell: Cell) -> list[Trial]:
+        plain = study.untuned.spec(cell, registry).identity
+        return [
+            attrs.evolve(_trial(study, cell, i, runs[spec.identity], classes), shared=spec.identity == plain)
+            for i, spec in enumerate(specs[cell])
+        ]
+
+    left = {cell: list(range(len(own))) for cell, own in specs.items()}
+    lacking: set[str] = set()
+    missing = before = 0
+    for count, until in tuning_rounds(study):
+        if before:
+            left = {cell: sorted(_best_first(tried(cell), positions)[:count]) for cell, positions in left.items()}
+        asked = {specs[cell][i].identity: specs[cell][i] for cell, positions in left.items() for i in positions}
+        for run in train(list(asked.values()), seeds[before:until]):
+            runs[run.key.spec][run.key.seed] = run
+        if not before:
+            lacking = {identity for identity, spec in asked.items() if not runs[identity] and not fits(spec)}
+        missing = sum(until - len(runs[identity]) for identity in asked if identity not in lacking)
+        if missing:
+            break
+        before = until
     check_fits(study, specs, lambda spec: spec.identity not in lacking)
     trials: list[Trial] = []
     settings: dict[Cell, Setting] = {}
     for cell, own in specs.items():
         if all(spec.identity in lacking for spec in own):
             continue  # the arm is left out, as it is without tuning
-        plain = study.untuned.spec(cell, registry).identity
-        tried = [
-            attrs.evolve(_trial(study, cell, i, runs[spec.identity], classes), shared=spec.identity == plain)
-            for i, spec in enumerate(own)
-        ]
-        means = blocked_means({str(position): trial.recalls for position, trial in enumerate(tried)})
-        tried = [attrs.evolve(t, mean=means[str(i)] if t.recalls else math.nan) for i, t in enumerate(tried)]
-        if not missing and any(trial.recalls for trial in tried):
-            best = max(range(len(own)), key=lambda i: (means[str(i)], tried[i].shared))
-            tried[best] = attrs.evolve(tried[best], chosen=True)
-            settings[cell] = tried[best].setting
-        trials += tried
+        found = tried(cell)
+        means = _means(found, range(len(found)))
+        found = [attrs.evolve(t, mean=means[i] if t.recalls else math.nan) for i, t in enumerate(found)]
+        if not missing and any(trial.recalls for trial in found):
+            best = _best_first(found, left[cell])[0]
+            found[best] = attrs.evolve(found[best], chosen=True)
+            settings[cell] = found[best].setting
+        trials += found
     ranges = {path: own for path, own in study.tune.values.items() if isinstance(own, Range)}
-    return Tuned(seeds=tuple(seeds), trials=tuple(trials), missing=missing, ranges=ranges), settings
+    tuned = Tuned(seeds=tuple(seeds), trials=tuple(trials), missing=missing, ranges=ranges, rounds=tuning_rounds(study))
+    return tuned, settings
+
+
+def tuning_rounds(study: Study) -> tuple[Round, ...]:
+    """Return how many settings of each arm are trained with how many seeds, round by round."""
+    assert study.tune
+    return rounds(len(study.tune.settings), study.design.tune_seeds, is_halving=study.design.tune_halving)
+
+
+def _best_first(trials: Sequence[Trial], positions: Sequence[int]) -> list[int]:
+    """Return some of an arm's trials in the order of their recall; of equal ones the arm's own is first."""
+    means = _means(trials, positions)
+    return sorted(positions, key=lambda i: (-means[i], not trials[i].shared))
+
+
+def _means(trials: Sequence[Trial], positions: Sequence[int]) -> dict[int, float]:
+    found = blocked_means({str(i): trials[i].recalls for i in positions})
+    return {i: found[str(i)] for i in positions}
 
 
 def _trial(study: Study, cell: Cell, position: int, runs: dict[int, Run], classes: int) -> Trial:

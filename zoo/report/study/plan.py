@@ -6,10 +6,13 @@ import math
 from pathlib import Path
 
 from zoo.report import layout
-from zoo.report.text import counted, estimated, quantity, rough_duration, seed_span
+from zoo.report.study.said import rounds
+from zoo.report.text import counted, estimated, quantity, rough_duration
 from zoo.statistics.verdicts import LEAST_SEEDS
 from zoo.study.definition import Study
 from zoo.study.plan import StudyPlan, TuningPlan
+from zoo.study.prices import MOST_TO_FIND
+from zoo.study.settings import runs_of
 
 
 def lines(study: Study, found: StudyPlan, ledger: Path, *, seeds: int) -> list[str]:
@@ -47,12 +50,13 @@ def _tuning(found: StudyPlan, seeds: int, ledger: Path) -> list[str]:
     """Say what tuning takes: the same for every arm."""
     tuning = found.tuning
     assert tuning
-    each = tuning.settings * len(tuning.seeds)
     stored = tuning.plan.stored
+    held = f"{stored} {'is' if stored == 1 else 'are'} in {ledger} already"
+    if tuning.later:
+        held = f"of the first {tuning.runs - tuning.later}, {held}"
     return [
-        f"Tuning: each of {counted(tuning.arms, 'arm')} at {tuning.settings} settings with "
-        f"{counted(len(tuning.seeds), 'seed')} of its own ({seed_span(tuning.seeds)}), {counted(each, 'run')} for "
-        f"each: {counted(tuning.runs, 'run')}; {stored} {'is' if stored == 1 else 'are'} in {ledger} already.",
+        f"Tuning: each of {counted(tuning.arms, 'arm')} at {rounds(tuning.rounds, tuning.seeds)}, "
+        f"{counted(runs_of(tuning.rounds), 'run')} for each: {counted(tuning.runs, 'run')}; {held}.",
         *_added(tuning),
         f"Then at most {counted(tuning.judged(seeds), 'run')} at settings other than the shared one: at what was "
         "chosen, and, where a claim comes out, at what was not.",
@@ -78,7 +82,7 @@ def _within_reach(study: Study, found: StudyPlan, seeds: int) -> list[str]:
         known = "of a paired difference, which is not known yet"
     else:
         can = ", ".join(f"{value:.4f} for {what}" for what, value in found.detectable.items())
-        known = f"standard deviation of a paired difference: {found.deviation:.4f}, from runs in the ledger"
+        known = f"{_scatter(found)}, from runs in the ledger"
     lines = [
         f"Smallest difference in recall found to help or to hurt with a power of 80%, {counted(found.claims, 'claim')} "
         f"corrected for: {can} ({known})."
@@ -92,19 +96,66 @@ def _within_reach(study: Study, found: StudyPlan, seeds: int) -> list[str]:
     return lines
 
 
+def _scatter(found: StudyPlan) -> str:
+    """Say how much what verdicts are about varies from seed to seed."""
+    if "a change" in found.deviations:
+        return f"standard deviation of a paired difference: {found.deviation:.4f}"
+    own = ", ".join(f"{value:.4f} of {what}" for what, value in found.deviations.items())
+    return f"standard deviation from seed to seed: {own}"
+
+
 def prices(found: StudyPlan) -> str:
-    """Return the table of what each design over the same changes would cost and show."""
+    """Return tables of what each design over the same changes would cost and show, and of what a verdict takes."""
+    find = "one standard deviation of a paired difference" if found.deviation is None else f"{found.find:g} in recall"
+    return (
+        "The same changes by each design, if all were trained anew and no choice confirmed:\n\n"
+        f"{_costs(found)}\n\n"
+        f"What it takes to find a difference of {find} with a power of 80%, of a change alone or as a main effect:\n\n"
+        f"{_efforts(found)}"
+    )
+
+
+def _efforts(found: StudyPlan) -> str:
+    rows = []
+    for price in found.prices:
+        effort = price.effort
+        rows.append(
+            [
+                f"{price.design}{' (auto)' if price.is_auto else ''}",
+                *(
+                    [f"over {MOST_TO_FIND}", "", ""]
+                    if effort is None
+                    else [
+                        _at_most(f"{effort.seeds:.0f}", str(effort.most_seeds)),
+                        _at_most(f"{effort.runs:.0f}", str(effort.most_runs)),
+                        _at_most(*map(_time, (effort.seconds, effort.most_seconds))),
+                    ]
+                ),
+            ]
+        )
+    return layout.table(rows, headers=["design", "seeds", "runs", "time"], align=["left", "right", "right", "right"])
+
+
+def _at_most(mean: str, most: str) -> str:
+    return most if mean == most else f"{mean} on average, {most} at most"
+
+
+def _time(seconds: float) -> str:
+    return "" if math.isnan(seconds) else rough_duration(seconds)
+
+
+def _costs(found: StudyPlan) -> str:
     digits = ".2g" if found.deviation is None else ".4f"
     rows = []
     for price in found.prices:
-        times = ["" if math.isnan(seconds) else rough_duration(seconds) for seconds in price.seconds]
+        times = map(_time, price.seconds)
         finds = ", ".join(
             f"{value:{digits}} for {what}" for what, value in price.detectable.items() if math.isfinite(value)
         )
         rows.append(
             [
                 price.design,
-                _span(*map(str, price.seeds)) + (" (auto)" if price.seeds[0] != price.seeds[1] else ""),
+                _span(*map(str, price.seeds)) + " (auto)" * price.is_auto,
                 str(price.combinations),
                 _span(*map(str, price.runs)),
                 _span(*times),

@@ -388,8 +388,8 @@ def _explained(result: StudyResult, count: int, what: str) -> str:
     design = result.study.design
     corrected = interval(result) == "corrected interval"
     return (
-        f"difference: in {design.select} recall; p: of no difference, corrected over all {count} {what} (Holm) and "
-        "over looks; "
+        f"difference: in {design.select} recall; p: of no difference, corrected over "
+        f"{'looks' if count == 1 else f'all {count} {what} (Holm) and over looks'}; "
         f"d: mean difference over its standard deviation; no practical difference: within ±{design.margin:g}. "
         f"All verdicts are about {population(result.study)}, and seeds like {seed_span(result.seeds)}."
         + (

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 
 from zoo.report.cells import Cell, Table
-from zoo.report.study.said import said
-from zoo.report.text import counted, difference, seed_span, with_interval
+from zoo.report.study.said import rounds, said
+from zoo.report.text import counted, difference, probability, seed_span, with_interval
 from zoo.statistics.intervals import mean_interval
 from zoo.statistics.results import Comparison
 from zoo.study.result import StudyResult
@@ -86,7 +86,7 @@ def compared(result: StudyResult) -> list[Table]:
         Table(
             title="Before and after tuning",
             rows=rows,
-            below=(_changed(result), *_explained(result.tuned)),
+            below=(_changed(result), *_lost_at_the_shared_setting(result), *_explained(result.tuned)),
             left_out_first=("difference", "difference, tuned"),
         )
     ]
@@ -122,9 +122,10 @@ def sensitivity(result: StudyResult) -> list[Table]:
         {"setting": Cell(label), **{arm: _recall(by_place[arm, label], mark=True) for arm in tuned.arms}}
         for label in settings
     )
+    fewer = "; fewer of those that fell out" if len(tuned.rounds) > 1 else ""
     below = (
         f"{result.study.design.select.capitalize()} recall, mean ± 95% interval over the seeds of tuning "
-        f"({seed_span(tuned.seeds)}); *: chosen. What was chosen looks better here than it is.",
+        f"({seed_span(tuned.seeds)}{fewer}); *: chosen. What was chosen looks better here than it is.",
     )
     return [Table(title="Recall at each setting", rows=rows, below=below, left_out_first=tuned.arms[:0:-1])]
 
@@ -153,16 +154,26 @@ def _changed(result: StudyResult) -> str:
     return f"Tuning changes {counted(len(others), 'verdict')}: {', '.join(others)}."
 
 
+def _lost_at_the_shared_setting(result: StudyResult) -> Iterator[str]:
+    """Say of which claims there some seeds are left out, since a run of theirs was lost."""
+    seeds = {claim.change: claim.comparison.n for claim in result.shared}
+    for change, losses in result.shared_losses.items():
+        (lost_with, with_), (lost_without, without) = losses.with_change, losses.without_change
+        yield (
+            f"At the shared setting {lost_with} of {with_} runs were lost with {change} and {lost_without} of "
+            f"{without} without it (p {probability(losses.p_adjusted)}: {losses.verdict}). The difference is of the "
+            f"{counted(seeds[change], 'seed')} that lost none."
+        )
+
+
 def _explained(tuned: Tuned) -> Iterator[str]:
     shared = next((trial.setting.label for trial in tuned.of(tuned.arms[0]) if trial.shared), None)
     yield f"The shared setting is the base's own, {shared or 'which is none of those that were tried'}."
-    each = len(tuned.of(tuned.arms[0]))
     by = f"What {tuned.sampler} suggested to one arm was tried by all. E" if tuned.sampler else "E"
     yield (
-        f"{by}ach arm was trained at {each} settings with {counted(len(tuned.seeds), 'seed')} of its own "
-        f"({seed_span(tuned.seeds)}), {counted(each * len(tuned.seeds), 'run')} for each, and is judged at the best by "
-        "other seeds. After tuning, a claim is about both sides at their best setting: it holds beside each that the "
-        "other side was tried at."
+        f"{by}ach arm was trained at {rounds(tuned.rounds, tuned.seeds)}, {counted(tuned.runs_of_each, 'run')} for "
+        "each, and is judged at the best by other seeds. After tuning, a claim is about both sides at their best "
+        "setting: it holds beside each that the other side was tried at."
     )
 
 
