@@ -293,7 +293,8 @@ def test_a_layer_whose_change_of_its_input_is_used_is_an_error(extended: Registr
 
 
 def test_dropout_within_a_function_is_named(extended: Registry) -> None:
-    with pytest.raises(BuildError, match=r"the dropout within attention cannot be reached, in 0$"):
+    text = r"the dropout within another operation, such as attention or a function of TorchScript, cannot be reached"
+    with pytest.raises(BuildError, match=text + ", in 0$"):
         with_classes(extended, 3, "attention", dropout="dropout")
 
 
