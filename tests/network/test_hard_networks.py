@@ -66,7 +66,7 @@ class Network(nn.Module):
     def __init__(self, how, classes):
         super().__init__()
         self.how, self.conv, self.act = how, nn.Conv2d(1, 8, 3, padding=1), nn.ReLU()
-        if how in ("shared block", "shared sizes"):
+        if how in ("shared block", "shared sizes", "apart"):
             self.inner = Dense(nn.Conv2d(8, 8, 1))
         if how == "list":
             self.inner = nn.ModuleList([nn.ReLU()])
@@ -118,6 +118,8 @@ class Network(nn.Module):
             x = F.prelu(x, self.slope)
         if self.how == "indices":
             x = self.back(*self.inner(x))
+        if self.how == "apart":
+            x = self.inner(F.relu(F.relu(x)))
         if self.how == "without gradients":
             with torch.no_grad():
                 x = F.relu(x)
@@ -167,6 +169,16 @@ def built(registry: Registry, how: str, **replace: Any) -> Built:
 )  # fmt: skip
 def test_every_place_is_found(extended: Registry, how: str, replace: dict[str, Any], places: list[str]) -> None:
     assert [f"{done.path}: {done.what}" for done in built(extended, how, **replace).replaced] == places
+
+
+def test_functions_that_are_left_are_counted(extended: Registry) -> None:
+    made = built(extended, "apart", **{"inner.*": {"activation": "mish"}})
+    places = [(done.path, done.what, done.variant, done.uses) for done in made.replaced]
+    assert places == [
+        ("act", "ReLU", "own", 1),
+        ("inner.relu_1", "relu", "mish", 1),
+        ("relu", "relu", "own", 2),
+    ]
 
 
 @pytest.mark.parametrize("how", ["encoder of a layer", "encoder of a function"])

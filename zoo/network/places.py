@@ -107,6 +107,7 @@ class Found:
     Attributes:
         places: by path, in the order in which they were reached; those that only training reaches last.
         calls: how often each module, by path, calls functions of each kind.
+        functions: the same by kind and name.
         begun: how often each module, by path, is called.
         dropping: modules in which dropout is a part of another function.
         activating: modules in which an activation is a part of another function.
@@ -115,6 +116,7 @@ class Found:
 
     places: Mapping[str, Place]
     calls: Mapping[str, Counter[str]]
+    functions: Mapping[str, Counter[tuple[str, str]]]
     begun: Counter[str]
     dropping: frozenset[str]
     activating: frozenset[str]
@@ -150,13 +152,18 @@ def find(
             places[path] = attrs.evolve(place, module=network.get_submodule(path))
         else:
             places[path].activates |= place.activates
-    calls: dict[str, Counter[str]] = {
-        path: evaluated.calls.get(path, Counter()) | trained.calls.get(path, Counter())
-        for path in {**evaluated.calls, **trained.calls}
+    functions: dict[str, Counter[tuple[str, str]]] = {
+        path: evaluated.functions.get(path, Counter()) | trained.functions.get(path, Counter())
+        for path in {**evaluated.functions, **trained.functions}
     }
+    calls: dict[str, Counter[str]] = {path: Counter() for path in functions}
+    for path, counts in functions.items():
+        for (kind, _), count in counts.items():
+            calls[path][kind] += count
     return Found(
         places,
         calls,
+        functions,
         evaluated.begun | trained.begun,
         dropping=frozenset(trained.dropping),
         activating=frozenset(evaluated.activating | trained.activating),
@@ -231,13 +238,13 @@ class _Watch(TorchFunctionMode):
     """Watches one pass: which modules of some kinds are used, and where functions are called by name.
 
     Attributes:
-        places, calls, begun, dropping, activating: see `Found`.
+        places, functions, begun, dropping, activating: see `Found`.
     """
 
     def __init__(self, network: nn.Module, known: Mapping[str, Known], activations: Known) -> None:
         super().__init__()
         self.places: dict[str, Place] = {}
-        self.calls: dict[str, Counter[str]] = {}
+        self.functions: dict[str, Counter[tuple[str, str]]] = {}
         self.begun: Counter[str] = Counter()
         self.dropping: set[str] = set()
         self.activating: set[str] = set()
@@ -277,7 +284,7 @@ class _Watch(TorchFunctionMode):
         where = self._within[-1][0] if self._within else ""
         for kind, layers in self._known.items():
             if name in layers.names and not self._within_place():
-                self.calls.setdefault(where, Counter())[kind] += 1
+                self.functions.setdefault(where, Counter())[kind, name] += 1
         if name in _WITH_DROPOUT and options.get("dropout_p", (*args, *[0] * 5)[_WITH_DROPOUT[name]]):
             self.dropping.add(where)
         if name == "permute" and (order := _order(args[1:])) in _MOVES:

@@ -185,7 +185,11 @@ class _Surgery:
         for place in sorted(found.places.values(), key=lambda place: kinds.index(place.kind)):
             choice, standing = self._choice(place), (indices[place.kind], counts[place.kind])
             indices[place.kind] += 1
-            yield self._put(place, choice, *standing) if choice else self._left(place)
+            yield self._put(place, choice, *standing) if choice else self._left(place, found)
+        for path, functions in found.functions.items():
+            for (kind, name), count in functions.items():
+                times = max(1, count // found.begun[path])
+                yield Replaced(_below(path, name), "", kind, name, name, name, OWN, times)
 
     def _choice(self, place: Place) -> Choice | None:
         return None if place.path in self._left_uses else self.wanted[place.kind].choice(place.path)
@@ -276,9 +280,7 @@ class _Surgery:
             if any(self._concerns(kind, path, self.known[kind].names) for kind in calls if kind not in others):
                 owners[path] = []
         for place in found.places.values():
-            owner = place.path.rpartition(".")[0]
-            while owner and owner not in found.begun:  # a list of layers, which is not called
-                owner = owner.rpartition(".")[0]
+            owner = _caller(place, found)
             name = place.path[len(owner) :].lstrip(".").replace(".", "_")
             # A module that is called several times itself stays one, with all that is in it.
             if len(place.inputs) > max(1, found.begun[owner]) and self._concerns(place.kind, owner, [name]):
@@ -440,9 +442,10 @@ class _Surgery:
         names = {name for name in old.keys() & new.keys() if not name.startswith(parted)}
         return bool(old) == bool(new) and all(_close(old[name], new[name]) for name in names)
 
-    def _left(self, place: Place) -> Replaced:
+    def _left(self, place: Place, found: Found) -> Replaced:
         text = _described(place.module)
-        return Replaced(place.path, "", place.kind, place.what, text, text, OWN)
+        uses = len(place.inputs) // max(1, found.begun[_caller(place, found)])
+        return Replaced(place.path, "", place.kind, place.what, text, text, OWN, max(1, uses))
 
     def _put(self, place: Place, choice: Choice, index: int, count: int) -> Replaced:
         """Put the variant in one place, which is one of so many of its kind."""
@@ -548,6 +551,14 @@ def _square(value: Any, option: str, at: str) -> Any:
             raise BuildError(f"{at}: its {option} of {sizes(value)} is not square")
         return value[0]
     return value
+
+
+def _caller(place: Place, found: Found) -> str:
+    """Return the path of the module around a layer that is called; a list of layers is not."""
+    owner = place.path.rpartition(".")[0]
+    while owner and owner not in found.begun:
+        owner = owner.rpartition(".")[0]
+    return owner
 
 
 def _described(module: nn.Module) -> str:
