@@ -293,7 +293,8 @@ def test_a_layer_whose_change_of_its_input_is_used_is_an_error(extended: Registr
 
 
 def test_dropout_within_a_function_is_named(extended: Registry) -> None:
-    with pytest.raises(BuildError, match=r"the dropout within attention cannot be reached, in 0$"):
+    text = r"the dropout within another operation, such as attention or a function of TorchScript, cannot be reached"
+    with pytest.raises(BuildError, match=text + ", in 0$"):
         with_classes(extended, 3, "attention", dropout="dropout")
 
 
@@ -411,6 +412,9 @@ def test_a_pattern_limits_what_is_replaced(registry: Registry) -> None:
     others = places(registry, at, activation="mish")
     assert {path for path, variant in others.items() if variant == "mish"} == {"stages.2.0.relu_1", "stages.2.0.relu_2"}
     assert others["relu"] == "tanh"
+    base, sets = resolve("small/resnet", registry=registry), {'replace."stages.2.*".activation': "mish"}
+    lines = prove(base, apply(base, sets, registry), sets, input_shape=SHAPE, classes=10, registry=registry)
+    assert lines[0] == "~ activation: own -> mish at 2 of 7 ReLU"
 
 
 def test_one_use_of_a_layer_is_replaced_and_the_others_stay_one(extended: Registry) -> None:
@@ -422,7 +426,7 @@ def test_one_use_of_a_layer_is_replaced_and_the_others_stay_one(extended: Regist
     base = spec(extended, {"name": "functions", "how": "tied"})
     sets = {'replace."act_2".activation': "mish"}
     lines = prove(base, apply(base, sets, extended), sets, input_shape=SHAPE, classes=3, registry=extended)
-    assert lines[0].startswith("~ activation: own -> mish at 1 of ")
+    assert lines[0] == "~ activation: own -> mish at 1 of 3 PReLU"
     assert lines[-1] == "  and 10 tensors elsewhere start equal"
 
 

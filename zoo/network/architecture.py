@@ -54,11 +54,13 @@ class Whole:
         with memory, blaming(what, plugin, input_shape):
             load = self._loading(classes)
             network = self._made(what, input_shape, classes, load)
+            _refuse_scripted(network, what)
             memory.hold(network)
             found = try_out(network, input_shape, classes)
             starting = self._started(network, load)
             network, replaced = replace(network, self.spec, input_shape, seed=self.seed, registry=self.registry)
-            layers = try_out(network, input_shape, classes) if replaced else found
+            with blaming(f"{what}, in which layers were replaced", plugin, input_shape):
+                layers = try_out(network, input_shape, classes) if replaced else found
         self._initialize(network)
         return Built(network, layers, replaced=replaced, starting=starting)
 
@@ -97,6 +99,15 @@ class Whole:
         choice = self.spec.network.initializer
         variant = self.registry.variant("initializer", choice.name)
         initialize(network, dict(weights(network)), choice, variant, self.spec.name, self.seed, self.registry)
+
+
+def _refuse_scripted(network: nn.Module, what: str) -> None:
+    scripted = next((path for path, m in network.named_modules() if isinstance(m, torch.jit.ScriptModule)), None)
+    if scripted is not None:
+        raise BuildError(
+            f"{what}: {scripted or 'the network itself'} is a module of TorchScript, in which layers cannot be seen; "
+            "use the module that it was made of"
+        )
 
 
 def weights(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -68,6 +68,7 @@ class Replaced:
         old: that layer in words.
         new: what stands there now in words; the old one where it was left.
         variant: what was put there; "own" where the old one was left.
+        uses: at how many places of a forward pass it stands; more than one only where it was left.
     """
 
     path: str
@@ -77,6 +78,7 @@ class Replaced:
     old: str
     new: str
     variant: str
+    uses: int = 1
 
 
 @attrs.frozen(eq=False)

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from zoo.errors import BuildError, described
 from zoo.network.layers import Replaced, Shape, alike, blaming, check_contract, describe, made, probe, sizes
@@ -53,18 +54,24 @@ def replace(
 
 
 class FeaturesFirst(nn.Module):
-    """A layer that expects features after the batch, where they stand last: they are moved there and back."""
+    """A layer that expects maps, features after the batch, where it is given something else.
 
-    def __init__(self, layer: nn.Module) -> None:
+    Attributes:
+        layer: it.
+        last: features stand last, and are moved there and back.
+    """
+
+    def __init__(self, layer: nn.Module, *, last: bool) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.last = layer, last
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, ..., features) to the same shape."""
-        moved = x.movedim(-1, 1)
+        """Map (batch, ..., features), or (batch, features, ...), to the same shape."""
+        moved = x.movedim(-1, 1) if self.last else x
         maps = moved if moved.dim() == 4 else moved.reshape(*moved.shape[:2], *_as_map(moved.shape[2:]))
         computed: Tensor = self.layer(maps)
-        return computed.reshape(moved.shape).movedim(1, -1)
+        computed = computed.reshape(moved.shape)
+        return computed.movedim(1, -1) if self.last else computed
 
 
 def _as_map(places: Shape) -> Shape:
@@ -153,27 +160,36 @@ class _Surgery:
     def operate(self) -> Iterator[Replaced]:
         """Put the variants in their places."""
         self._part_names()
+        self._open_transformers()
         found = self._look()
         self._require_single_kinds(found)
+        self._require_none_hidden(found)
         owners = self._to_rewrite(found)
-        before = [self._outcome((), training) for training in _MODES] if owners else []
+        before = self._results() if owners else None
         for path in sorted(owners, reverse=True):
             self._rewrite(path, found, owners[path])
-        if owners:
+        if before:
             self._require_rewritten(before, owners)
             found = self._look()
             for path, calls in found.calls.items():
                 self._refuse_calls(path, calls, "which cannot be reached")
         self._require_all_reached(found)
         self._require_places(found)
-        self._require_no_side_effects([place for place in found.places.values() if self._choice(place)])
+        chosen = [place for place in found.places.values() if self._choice(place)]
+        for place in chosen:
+            self._require_nothing_lost(place)
+        self._require_no_side_effects(chosen)
         kinds = list(self.wanted)
         counts = Counter(place.kind for place in found.places.values())
         indices: Counter[str] = Counter()
         for place in sorted(found.places.values(), key=lambda place: kinds.index(place.kind)):
             choice, standing = self._choice(place), (indices[place.kind], counts[place.kind])
             indices[place.kind] += 1
-            yield self._put(place, choice, *standing) if choice else self._left(place)
+            yield self._put(place, choice, *standing) if choice else self._left(place, found)
+        for path, functions in found.functions.items():
+            for (kind, name), count in functions.items():
+                times = max(1, count // found.begun[path])
+                yield Replaced(_below(path, name), "", kind, name, name, name, OWN, times)
 
     def _choice(self, place: Place) -> Choice | None:
         return None if place.path in self._left_uses else self.wanted[place.kind].choice(place.path)
@@ -186,10 +202,22 @@ class _Surgery:
                 self._set(path, copy.deepcopy(module))
             seen.add(id(module))
 
+    def _open_transformers(self) -> None:
+        """Let torch's layers of a transformer's encoder be what is called, and hold their activation as a module.
+
+        Their forward cannot be traced, and in an evaluation it leaves all layers in it to one operation of its own.
+        """
+        for module in list(self.network.modules()):
+            if isinstance(module, nn.TransformerEncoderLayer):
+                module.activation_relu_or_gelu = 0
+                if not isinstance(function := module.activation, nn.Module):
+                    module.activation = Call(function, (), {})
+
     def _look(self) -> Found:
         wanted = next(iter(self.wanted.values()))
         known = {kind: self.known[kind] for kind in self.wanted}
-        return find(self.network, known, self.input_shape, seed=self.seed, what=wanted.what())
+        activations = self.known["activation"]
+        return find(self.network, known, activations, self.input_shape, seed=self.seed, what=wanted.what())
 
     def _require_single_kinds(self, found: Found) -> None:
         for kind, wanted in self.wanted.items():
@@ -198,14 +226,32 @@ class _Surgery:
                 if both:
                     kinds = " and ".join(sorted((kind, other)))
                     raise BuildError(f"{wanted.what()}: {_named(both)} is {kinds} in one layer, which cannot be parted")
-        if wanted_dropout := self.wanted.get("dropout"):
-            modules = self.network.named_modules()
-            within = {path for path, m in modules if isinstance(m, nn.MultiheadAttention) and m.dropout > 0}
-            hidden = {path for path in found.hidden | within if self._concerns("dropout", path, ["dropout"])}
-            if hidden:
+
+    def _require_none_hidden(self, found: Found) -> None:
+        """Refuse what is a part of an operation that does more."""
+        within = (nn.MultiheadAttention, nn.RNNBase)
+        dropping = {path for path, m in self.network.named_modules() if isinstance(m, within) and m.dropout > 0}
+        for kind, paths in {"dropout": found.dropping | dropping, "activation": found.activating}.items():
+            if kind in self.wanted and (hidden := {path for path in paths if self._concerns(kind, path, [kind])}):
                 raise BuildError(
-                    f"{wanted_dropout.what()}: the dropout within attention cannot be reached, in {_named(hidden)}"
+                    f"{self.wanted[kind].what()}: the {kind} within another operation, such as attention or a function "
+                    f"of TorchScript, cannot be reached, in {_named(hidden)}"
                 )
+
+    def _require_nothing_lost(self, place: Place) -> None:
+        """Refuse a layer that is or does more than another in its place would."""
+        module = place.module
+        hooks = [module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks]
+        whys = {
+            "computes an activation too, which cannot be parted from it": place.activates,
+            "has hooks or a parametrization of its own (as of weight normalization), which would be lost": (
+                any(hooks) or is_parametrized(module)
+            ),
+            "is given its input by name, which a layer in its place may call otherwise": place.by_name,
+            "makes more than one tensor, and a layer in its place makes one": len(place.outputs) < len(place.inputs),
+        }
+        for why in (why for why, holds in whys.items() if holds):
+            raise BuildError(f"{self.wanted[place.kind].what(place.path)}: {place.path or 'the network itself'} {why}")
 
     def _concerns(self, kind: str, owner: str, names: Iterable[str]) -> bool:
         """Tell whether something is put in place of what a module would have under one of the names."""
@@ -234,8 +280,10 @@ class _Surgery:
             if any(self._concerns(kind, path, self.known[kind].names) for kind in calls if kind not in others):
                 owners[path] = []
         for place in found.places.values():
-            owner, _, name = place.path.rpartition(".")
-            if len(place.inputs) > 1 and self._concerns(place.kind, owner, [name]):
+            owner = _caller(place, found)
+            name = place.path[len(owner) :].lstrip(".").replace(".", "_")
+            # A module that is called several times itself stays one, with all that is in it.
+            if len(place.inputs) > max(1, found.begun[owner]) and self._concerns(place.kind, owner, [name]):
                 owners.setdefault(owner, []).append(place.path)
         return owners
 
@@ -269,7 +317,7 @@ class _Surgery:
                 f"{what}: {where} would have to be rewritten, and its forward does something else in training than in "
                 "an evaluation"
             )
-        if len(functions) != sum(counted[kind] for kind in by_function):
+        if len(functions) * found.begun[path] != sum(counted[kind] for kind in by_function):
             raise BuildError(f"{what}: {where} calls functions for it in a way that cannot be rewritten")
         children = dict(owner.named_children())
         for node in dict.fromkeys((*functions, *uses, *by_mode)):
@@ -301,12 +349,19 @@ class _Surgery:
         rewritten = fx.GraphModule(owner, graph, class_name=type(owner).__name__)
         self._set(path, rewritten.eval())
 
-    def _require_rewritten(self, before: list[Any], owners: Iterable[str]) -> None:
+    def _results(self) -> tuple[list[Any], dict[str, Tensor | None]]:
+        """Return what the network makes of two images in both modes, and its gradients."""
+        return [self._outcome((), training) for training in _MODES], self._gradients()
+
+    def _require_rewritten(self, before: tuple[list[Any], dict[str, Tensor | None]], owners: Iterable[str]) -> None:
         """Refuse modules whose trace is not what they compute: of an argument that may be None, fx sees one case."""
         wanted = next(iter(self.wanted.values()))
         why = ""
         try:
-            same = all(alike(old, self._outcome((), training)) for old, training in zip(before, _MODES, strict=True))
+            made, gradients = self._results()
+            same = all(map(alike, before[0], made))
+            if same and not self._close(before[1], gradients):
+                same, why = False, " (its gradients are others)"
         except Exception as error:  # whatever its forward does with what it is given
             same, why = False, f" ({described(error)})"
         if not same:
@@ -368,9 +423,29 @@ class _Surgery:
         with streams.seeded(self.seed, "replacing"), torch.no_grad():
             return twin(images)
 
-    def _left(self, place: Place) -> Replaced:
+    def _gradients(self) -> dict[str, Tensor | None]:
+        """Return the gradients of one step, by the names of the parameters."""
+        twin = copied(self.network, next(iter(self.wanted.values())).what()).train()
+        generator = streams.generator("cpu", self.seed, "replacing")
+        images = torch.randn(2, *self.input_shape, generator=generator)
+        with streams.seeded(self.seed, "replacing"), torch.enable_grad():
+            made = twin(images)
+            try:
+                made.backward(torch.randn(made.shape, generator=generator).to(made))
+            except RuntimeError:  # which says that it cannot be trained
+                return {}
+        return {name: parameter.grad for name, parameter in twin.named_parameters()}
+
+    def _close(self, old: Mapping[str, Tensor | None], new: Mapping[str, Tensor | None]) -> bool:
+        """Tell whether the gradients of all but the layers that became several are the same."""
+        parted = tuple(f"{path}." for path in self._origins.values())
+        names = {name for name in old.keys() & new.keys() if not name.startswith(parted)}
+        return bool(old) == bool(new) and all(_close(old[name], new[name]) for name in names)
+
+    def _left(self, place: Place, found: Found) -> Replaced:
         text = _described(place.module)
-        return Replaced(place.path, "", place.kind, place.what, text, text, OWN)
+        uses = len(place.inputs) // max(1, found.begun[_caller(place, found)])
+        return Replaced(place.path, "", place.kind, place.what, text, text, OWN, max(1, uses))
 
     def _put(self, place: Place, choice: Choice, index: int, count: int) -> Replaced:
         """Put the variant in one place, which is one of so many of its kind."""
@@ -383,6 +458,8 @@ class _Surgery:
         shape = before
         if place.last and len(before) > 1:
             shape = (before[-1], *(before[:-1] if len(before) == 3 else _as_map(before[:-1])))
+        elif len(before) == 2:
+            shape = (before[0], *_as_map(before[1:]))
         options, filters = _taken_over(choice, place.module, at)
         given = {"shape": shape, "filters": filters, "index": index, "count": count}
         with blaming(at, variant.plugin, shape), streams.seeded(self.seed, "initialization", place.path):
@@ -392,9 +469,9 @@ class _Surgery:
             if place.kind in ("filter", "pooling") and computed != after:
                 raise ValueError(f"it makes {sizes(computed)} of {sizes(shape)}, and {place.path} made {sizes(after)}")
             layer.train()
-        moved = place.last and len(before) > 1
-        new = describe(layer.eval()) + (f", given {sizes(before)} as {sizes(shape)}" if moved else "")
-        self._set(place.path, FeaturesFirst(layer) if moved else layer)
+        as_maps = (place.last and len(before) > 1) or shape != before
+        new = describe(layer.eval()) + (f", given {sizes(before)} as {sizes(shape)}" if as_maps else "")
+        self._set(place.path, FeaturesFirst(layer, last=place.last) if as_maps else layer)
         origin, old = self._origins.get(place.path, ""), _described(place.module)
         return Replaced(place.path, origin, place.kind, place.what, old, new, str(choice))
 
@@ -404,6 +481,17 @@ class _Surgery:
             return
         parent, _, name = path.rpartition(".")
         setattr(self.network.get_submodule(parent), name, module)
+
+
+_ROUNDING = 1e-3
+"""Gradients differ so much, as a share of the largest, where they are added up in another order."""
+
+
+def _close(old: Tensor | None, new: Tensor | None) -> bool:
+    """Tell whether two gradients are the same but for rounding."""
+    if old is None or new is None:
+        return old is new
+    return torch.allclose(old, new, 0, _ROUNDING * float(old.abs().max()), equal_nan=True)
 
 
 def _taken_over(choice: Choice, own: nn.Module, at: str) -> tuple[dict[str, Any], int | None]:
@@ -463,6 +551,14 @@ def _square(value: Any, option: str, at: str) -> Any:
             raise BuildError(f"{at}: its {option} of {sizes(value)} is not square")
         return value[0]
     return value
+
+
+def _caller(place: Place, found: Found) -> str:
+    """Return the path of the module around a layer that is called; a list of layers is not."""
+    owner = place.path.rpartition(".")[0]
+    while owner and owner not in found.begun:
+        owner = owner.rpartition(".")[0]
+    return owner
 
 
 def _described(module: nn.Module) -> str:

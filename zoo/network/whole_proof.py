@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from torch import nn
 from zoo.errors import SpecError
 from zoo.network.architecture import weights
 from zoo.network.compared import BATCH, equal, outcome, seen
-from zoo.network.layers import Built, Shape, alike
+from zoo.network.layers import Built, Replaced, Shape, alike
 from zoo.spec import Spec
 from zoo.spec.fields import NO_WEIGHTS, OWN
 from zoo.train import streams
@@ -53,11 +53,11 @@ def replaced(base: Spec, changed: Spec, whole: Sequence[Built]) -> Iterator[str]
     else:
         kept = _starting_values(base, changed, whole)
     before, after = ({done.path: done for done in built.replaced} for built in whole)
-    uses = {done.origin for done in (*before.values(), *after.values())} - {""}
-    places = {path: (before.get(path), after.get(path)) for path in {**after, **before} if path not in uses}
+    parted = {done.origin for done in (*before.values(), *after.values())} - {""}
+    places = {path: (before.get(path), after.get(path)) for path in {**after, **before} if path not in parted}
     for kind in dict.fromkeys(done.kind for done in (*before.values(), *after.values())):
         own = {path: sides for path, sides in places.items() if any(done and done.kind == kind for done in sides)}
-        totals = Counter(next(done.what for done in sides if done) for sides in own.values())
+        totals = _uses(before.values(), kind) | _uses(after.values(), kind)
         groups: dict[tuple[str, ...], list[str]] = {}
         for path, sides in own.items():
             variants = tuple(done.variant if done else OWN for done in sides)
@@ -72,6 +72,15 @@ def replaced(base: Spec, changed: Spec, whole: Sequence[Built]) -> Iterator[str]
                 texts = [old.new if old else new.old if new else "", new.new if new else old.old if old else ""]
                 yield f"~ {path}: {texts[0]} -> {texts[1]}"
     yield from kept
+
+
+def _uses(side: Iterable[Replaced], kind: str) -> Counter[str]:
+    """Return at how many places each class or function of a kind stands; none where the side replaces none of it."""
+    uses: Counter[str] = Counter()
+    for done in side:
+        if done.kind == kind:
+            uses[done.what] += done.uses
+    return uses
 
 
 def _from_files(whole: Sequence[Built]) -> list[str]:
