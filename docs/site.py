@@ -30,16 +30,43 @@ PARTS = {
     "Explanation": "docs/explanation",
 }
 """Folders of which each page is listed on a page of their own."""
-FIRST, LAST = ("README", "docs/tutorial"), ("benchmarks/results/README", "CHANGELOG", "CONTRIBUTING")
+GALLERY = Path("results/gallery")
+FIRST, LAST = (
+    ("README", "docs/tutorial"),
+    ("results/gallery/index", "benchmarks/results/README", "CHANGELOG", "CONTRIBUTING"),
+)
 
 
-def build(output: Path, *, root: Path = ROOT, pages: Sequence[str] = PAGES) -> int:
-    """Write the site of the pages below a folder; return Sphinx's exit code, which is not 0 where anything is amiss."""
+def build(output: Path, *, root: Path = ROOT, pages: Sequence[str] = PAGES, gallery: bool = True) -> int:
+    """Write the site of the pages below a folder; return Sphinx's exit code, which is not 0 where anything is amiss.
+
+    Args:
+        output: where the site goes.
+        root: the folder that the pages are in.
+        pages: patterns of what is shown.
+        gallery: whether it has the gallery, of the ledgers in `results/gallery`.
+    """
     from zoo.gallery.site import html
 
     with tempfile.TemporaryDirectory() as folder:
+        if gallery:
+            _write_gallery(root / GALLERY, Path(folder, GALLERY))
         _stage(root, pages, Path(folder))
         return html(Path(folder), output, title="zoo")
+
+
+def _write_gallery(ledgers: Path, folder: Path) -> None:
+    """Write the pages of the gallery of the ledgers in a folder."""
+    from zoo import default_registry
+    from zoo.gallery.build import Sources, texts, write
+
+    checks = ledgers / "checks.json"
+    sources = Sources(
+        ledgers=tuple(sorted(ledgers.glob("*.sqlite"))),
+        checks=checks if checks.exists() else None,
+        published=tuple(ledgers.glob("*.toml")),
+    )
+    write(texts(default_registry(), sources), folder)
 
 
 def _stage(root: Path, pages: Iterable[str], source: Path) -> None:

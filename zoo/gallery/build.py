@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +66,6 @@ def build(registry: Registry, sources: Sources, folder: Path) -> int:
                 write(written, Path(work, "pages"))
                 if html(Path(work, "pages"), new, title=sources.title, warn=False):
                     raise ZooError("the gallery's pages are not sound; what Sphinx said above names the places")
-                _copy_tables(Path(work, "pages"), new)
             else:
                 write(written, new)
             (new / _MADE_OF).write_text(json.dumps(_stated(sources, folder), indent=2) + "\n", encoding="utf-8")
@@ -111,11 +109,13 @@ def texts(registry: Registry, sources: Sources) -> dict[str, str]:
         }
         for kind in KINDS
     }
+    runs = _runs(sources.ledgers)
     return pages(
         Gallery(
             title=sources.title,
             registry=registry,
-            fields=fields(_runs(sources.ledgers), defaults),
+            runs=runs,
+            fields=fields(runs, defaults),
             checked=checked.read(sources.checks) if sources.checks else {},
             published=[one for file in sources.published for one in published.read(file)],
         )
@@ -166,11 +166,3 @@ def _stated(sources: Sources, folder: Path) -> dict[str, Any]:
         "title": sources.title,
         "format": sources.format,
     }
-
-
-def _copy_tables(source: Path, site: Path) -> None:
-    """Put the tables where they are by their names, too, for programs that read them."""
-    for file in source.rglob("*.csv"):
-        place = site / file.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, place)

@@ -23,8 +23,10 @@ _POINTS = 401
 
 def plot(variant: Variant) -> Plot | None:
     """Return the plot of an activation and its derivative, as they are in evaluation; None where it is no function."""
+    from torch.random import fork_rng
+
     try:
-        with torch_settings.kept():
+        with torch_settings.kept(), fork_rng(devices=[]):
             found = _values(variant)
     except BaseException as error:  # it is a plugin's code
         if is_interruption(error):
@@ -58,6 +60,7 @@ def _values(variant: Variant) -> tuple[NDArray[np.float64], NDArray[np.float64],
     """Return inputs, outputs and slopes; None where an output depends on the other inputs, or is not finite."""
     import torch
 
+    torch.manual_seed(0)
     options = variant.options()
     named = {field.name: getattr(options, field.name) for field in attrs.fields(variant.options)}
     module = variant.make(named, shape=(1,), index=0, count=1).eval()

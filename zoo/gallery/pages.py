@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from zoo.errors import ZooError
 from zoo.gallery import functions
 from zoo.gallery.checked import Checked
 from zoo.gallery.effects import Arm, Field, place_text
@@ -30,10 +31,12 @@ from zoo.report.runs_page import cost_plots, curve_plot
 from zoo.report.text import counted, difference, duration, probability, quantity, seed_span, with_interval
 from zoo.report.verdict import Judged, about
 from zoo.spec import describe_type, unstructure
+from zoo.spec.resolve import resolve
 from zoo.statistics.intervals import mean_interval
 from zoo.statistics.pooling import win_rates
 from zoo.statistics.verdicts import LEVEL
 from zoo.study.measure import learned_recall, measured
+from zoo.train.run import Run
 
 VERDICTS = ("helps", "hurts", "no practical difference", "undecided")
 _IN_WORDS = {
@@ -42,6 +45,7 @@ _IN_WORDS = {
     "no practical difference": "make no practical difference",
     "undecided": "are undecided",
 }
+_SORTABLE, _FIGURES = "zoo-sortable", "zoo-figures"
 _MOST_RATES = 8
 _MOST_CURVES = 2
 
@@ -53,6 +57,7 @@ class Gallery:
     Attributes:
         title: of the front page.
         registry: whose variants have a page.
+        runs: ended ones, of all ledgers.
         fields: all that was compared.
         checked: what the conformance suite said, by kind and name.
         published: figures of publications.
@@ -60,6 +65,7 @@ class Gallery:
 
     title: str
     registry: Registry
+    runs: Sequence[Run]
     fields: Sequence[Field]
     checked: Mapping[tuple[str, str], Checked]
     published: Sequence[Published]
@@ -144,7 +150,7 @@ def _kind(gallery: Gallery, kind: VariantKind) -> dict[str, str]:
     found: dict[str, str] = {}
     drawn: dict[str, list[Plot]] = {}
     for number, field in enumerate(own, 1):
-        drawn[f"differences {number}"] = [_differences(field, number)]
+        drawn[f"differences {number}"] = _differences(field, number)
         drawn[f"cost {number}"] = _costs(field, number)
         found[f"{kind.name}/table-{number}.csv"] = _csv(_records(field))
         found[f"{kind.name}/wins-{number}.csv"] = _csv(_wins(field))
@@ -154,7 +160,7 @@ def _kind(gallery: Gallery, kind: VariantKind) -> dict[str, str]:
         lines += [
             f"## In {markdown(field.base.name)}, on {markdown(str(field.heading))}",
             _said(field),
-            _table(_rows(gallery, field), f"Each against {field.base.label}", is_measured=True),
+            _table(_rows(gallery, field), f"Each against {field.base.label}", _SORTABLE, _FIGURES),
             f"{about(field.verdicts)}. {{download}}`CSV <table-{number}.csv>`",
             *_figures(shown.get(f"differences {number}", [])),
             *_figures(shown.get(f"cost {number}", [])),
@@ -171,7 +177,7 @@ def _kind(gallery: Gallery, kind: VariantKind) -> dict[str, str]:
         }
         for variant in variants.values()
     ]
-    lines += ["## All variants", _table(rows, f"Every {kind.name} that is registered", is_measured=True)]
+    lines += ["## All variants", _table(rows, f"Every {kind.name} that is registered", _SORTABLE)]
     lines.append(_contents(map(file_name, variants)))
     found[f"{kind.name}/index.md"] = _joined(lines)
     return found
@@ -298,7 +304,7 @@ def _win_lines(field: Field, number: int) -> list[str]:
     ]
     some = f" Shown: the best {len(best)} of {len(means)}." if len(best) < len(means) else ""
     return [
-        _table(rows, "How often the row is better than the column, with the same seed"),
+        _table(rows, "How often the row is better than the column, with the same seed", _FIGURES),
         f"In percent of seeds, a tie as half, with the 95% interval over seeds; these intervals are not corrected, and "
         f"claim nothing.{some} {{download}}`All pairs as CSV <wins-{number}.csv>`",
     ]
@@ -308,8 +314,8 @@ def _rate(rate: Mapping[str, Any]) -> str:
     return f"{100 * rate['rate']:.0f} [{100 * rate['low']:.0f}, {100 * rate['high']:.0f}]"
 
 
-def _differences(field: Field, number: int) -> Plot:
-    """Return the plot of all differences of a table with their intervals."""
+def _differences(field: Field, number: int) -> list[Plot]:
+    """Return the plot of all differences of a table with their intervals; none where there is no pair of runs."""
     pairs = [
         (arm.label, found.comparison)
         for arm, found in zip(field.arms, field.verdicts, strict=True)
@@ -332,7 +338,8 @@ def _differences(field: Field, number: int) -> Plot:
 
     height = plots.rows_height(len(pairs))
     words = "; ".join(f"{label}: {difference(one.difference, one.low, one.high)}" for label, one in pairs)
-    return Plot(f"differences-{number}", draw, height, "Differences with their corrected intervals.", words)
+    plot = Plot(f"differences-{number}", draw, height, "Differences with their corrected intervals.", words)
+    return [plot] if pairs else []
 
 
 def _costs(field: Field, number: int) -> list[Plot]:
@@ -406,7 +413,7 @@ def _effects(gallery: Gallery, variant: Variant, own: Sequence[Field], shown: Ma
         ]
         lines += [
             f"### In {markdown(field.base.name)}, on {markdown(str(field.heading))}",
-            _table(rows, f"Against {field.base.label}"),
+            _table(rows, f"Against {field.base.label}", _FIGURES),
             f"{about(field.verdicts)}.",
             *_figures(shown.get(f"curves {number}", [])),
             *_command(gallery, field, [arm for arm, _ in found]),
@@ -463,15 +470,54 @@ def _published(gallery: Gallery) -> str:
         counts.update(row["here"] for row in rows)
         lines += [
             f"## {markdown(one.kind)}: {markdown(one.source)}",
-            f"{markdown(one.setting)}. Source: <{one.url}>. {markdown(one.against)} has {one.values[one.against]:.4f}; "
+            f"{markdown(one.setting)}. {_source(one)}{markdown(one.against)} has {one.values[one.against]:.4f}; "
             f"differences in {markdown(one.figure)} are to that.",
-            _table(rows, f"{one.kind}, {one.source}", is_measured=True),
+            _table(rows, f"{one.kind}, {one.source}", _SORTABLE, _FIGURES),
         ]
+    lines += _references(gallery)
     if not gallery.published:
-        lines.append("No figures were given: `--published FILE.toml` states some.")
+        lines.insert(2, "No figures of variants were given: `--published FILE.toml` states some.")
     elif counts:
         lines.insert(2, "Of these, " + ", ".join(f"{number}: {text}" for text, number in counts.most_common()) + ".")
     return _joined(lines)
+
+
+def _source(one: Published) -> str:
+    return f"[Source]({one.url}). " if one.url else ""
+
+
+def _references(gallery: Gallery) -> list[str]:
+    """Return what publications report of whole networks, beside the runs of these that there are."""
+    rows = []
+    for name in gallery.registry.specs:
+        try:
+            spec = resolve(name, registry=gallery.registry)
+        except ZooError:  # of a plugin that failed, which has been said
+            continue
+        if spec.reference is None:
+            continue
+        runs = finished([run for run in gallery.runs if run.key.spec == spec.identity])
+        told = {
+            "spec": code(name),
+            "source": markdown(spec.reference.source),
+            "published, train": _recall(spec.reference.train_recall),
+            "published, test": _recall(spec.reference.test_recall),
+        }
+        for part in ("train", "test"):
+            own = mean_interval([measured(run, part) for run in runs]) if runs else (math.nan, None)
+            told[f"measured, {part}"] = with_interval(*own) or "not measured"
+        rows.append(told)
+    if not rows:
+        return []
+    return [
+        "## Whole networks",
+        "Recalls that publications report of networks that are registered here as specs.",
+        _table(rows, "Recalls of whole networks", _SORTABLE),
+    ]
+
+
+def _recall(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _beside(gallery: Gallery, one: Published, variant: str) -> list[dict[str, str]]:
@@ -540,13 +586,13 @@ def _link(text: str, page: str) -> str:
     return f"[{markdown(text)}]({page}.md)"
 
 
-def _table(rows: Sequence[Mapping[str, str]], title: str, *, is_measured: bool = False) -> str:
-    """Return a table; one of what was measured can be sorted and filtered."""
+def _table(rows: Sequence[Mapping[str, str]], title: str, *classes: str) -> str:
+    """Return a table; its classes say whether it can be sorted and filtered, and whether it holds mostly figures."""
     columns = [name for name in rows[0] if name == "" or any(row[name] for row in rows)]
     lines = [columns, ["---"] * len(columns), *([row[name] for name in columns] for row in rows)]
     text = "\n".join("| " + " | ".join(cell.replace("\n", " ") for cell in line) + " |" for line in lines)
-    sortable = ":class: zoo-sortable\n" if is_measured else ""
-    return f"```{{table}} {markdown(title)}\n{sortable}\n{text}\n```"
+    option = f":class: {' '.join(classes)}\n" if classes else ""
+    return f"```{{table}} {markdown(title)}\n{option}\n{text}\n```"
 
 
 def _contents(names: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ class Published:
 
     Attributes:
         source: which publication.
-        url: where it can be read.
+        url: where it can be read; "" where nowhere.
         setting: the network and the data that the figures are of, and over how many runs.
         figure: what is reported, such as "accuracy".
         kind: of the variants.

@@ -23,7 +23,8 @@ def command(field: Field, arm: Arm, registry: Registry) -> str:
     """
     try:
         sets = _sets(field.base, registry)
-        base = _applied(resolve(field.base.name, registry=registry), sets, registry)
+        named = resolve(_name(field.base), registry=registry)
+        base = _applied(named, sets, registry)
         found = _variation(field, arm, base, registry) if base.identity == _identity(field.base) else None
     except ZooError:  # a plugin is not there, or the spec is another by now
         return ""
@@ -31,12 +32,16 @@ def command(field: Field, arm: Arm, registry: Registry) -> str:
         return ""
     where, value = found
     options = [item for name, each in sets.items() for item in ("--set", f"{name}={_toml(each)}")]
-    named = resolve(field.base.name, registry=registry).data.dataset
-    if field.heading.dataset != named:
+    if field.heading.dataset != named.data.dataset:
         options += ["--data", field.heading.dataset]
-    words = ["zoo", "benchmark", field.base.name, *options]
+    words = ["zoo", "benchmark", named.name, *options]
     words += ["--vary", f"{where}={field.base.variant},{value}", "--seeds", str(len(field.seeds))]
     return shlex.join(words)
+
+
+def _name(base: Arm) -> str:
+    """Return the name of what a base is a variation of, or its own."""
+    return base.name.partition("[")[0]
 
 
 def _identity(arm: Arm) -> str:
@@ -45,7 +50,7 @@ def _identity(arm: Arm) -> str:
 
 def _sets(base: Arm, registry: Registry) -> dict[str, Any]:
     """Return what was set in a spec since it was registered, apart from the data set."""
-    registered = dict(_leaves(unstructure(resolve(base.name, registry=registry)), ()))
+    registered = dict(_leaves(unstructure(resolve(_name(base), registry=registry)), ()))
     trained = dict(_leaves(base.spec, ()))
     return {
         path(place): value
