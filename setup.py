@@ -23,7 +23,7 @@ setup(
     packages=[*find_packages(include=["zoo", "zoo.*"]), "zoo_plugins"],
     package_dir={"zoo_plugins": "plugins/zoo_plugins"},
     package_data={
-        "zoo": ["py.typed", "report/*.jinja", "report/*.js", "templates/new_plugin/**/*.jinja"],
+        "zoo": ["py.typed", "gallery/static/*", "report/*.jinja", "report/*.js", "templates/new_plugin/**/*.jinja"],
         "zoo_plugins": ["py.typed", "*.toml"],
     },
     install_requires=[
@@ -75,7 +75,7 @@ setup(
             "tensorboard>=2.16",
             "timm>=1.0.20",
         ],
-        # For docs/site.py.
+        # For zoo gallery and docs/site.py.
         "site": SITE,
         "check": ["onnx", "onnxruntime", "onnxscript"],
         "export": ["onnx", "onnxruntime", "onnxscript"],

@@ -30,45 +30,43 @@ PARTS = {
     "Explanation": "docs/explanation",
 }
 """Folders of which each page is listed on a page of their own."""
-FIRST, LAST = ("README", "docs/tutorial"), ("benchmarks/results/README", "CHANGELOG", "CONTRIBUTING")
-SETTINGS: dict[str, object] = {
-    "project": "zoo",
-    "extensions": ["myst_parser"],
-    "html_theme": "furo",
-    "html_title": "zoo",
-    "html_copy_source": False,
-    "html_static_path": [str(Path(__file__).parent / "_static")],
-    "html_js_files": ["focus.js"],
-    "html_show_copyright": False,
-    "myst_heading_anchors": 4,
-    # A page may begin with its second level, as a changelog does.
-    "suppress_warnings": ["myst.header"],
-}
+GALLERY = Path("results/gallery")
+FIRST, LAST = (
+    ("README", "docs/tutorial"),
+    ("results/gallery/index", "benchmarks/results/README", "CHANGELOG", "CONTRIBUTING"),
+)
 
 
-def build(output: Path, *, root: Path = ROOT, pages: Sequence[str] = PAGES) -> int:
-    """Write the site of the pages below a folder; return Sphinx's exit code, which is not 0 where anything is amiss."""
-    from sphinx.application import Sphinx
-    from sphinx.util.docutils import docutils_namespace
+def build(output: Path, *, root: Path = ROOT, pages: Sequence[str] = PAGES, gallery: bool = True) -> int:
+    """Write the site of the pages below a folder; return Sphinx's exit code, which is not 0 where anything is amiss.
+
+    Args:
+        output: where the site goes.
+        root: the folder that the pages are in.
+        pages: patterns of what is shown.
+        gallery: whether it has the gallery, of the ledgers in `results/gallery`.
+    """
+    from zoo.gallery.site import html
 
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder)
-        _stage(root, pages, source)
-        with docutils_namespace():
-            app = Sphinx(
-                srcdir=source,
-                confdir=None,
-                outdir=output,
-                doctreedir=source / ".doctrees",
-                buildername="html",
-                confoverrides=SETTINGS,
-                status=None,
-                warning=sys.stderr,
-                warningiserror=True,
-                freshenv=True,
-            )
-            app.build(force_all=True)
-            return app.statuscode
+        if gallery:
+            _write_gallery(root / GALLERY, Path(folder, GALLERY))
+        _stage(root, pages, Path(folder))
+        return html(Path(folder), output, title="zoo")
+
+
+def _write_gallery(ledgers: Path, folder: Path) -> None:
+    """Write the pages of the gallery of the ledgers in a folder."""
+    from zoo import default_registry
+    from zoo.gallery.build import Sources, texts, write
+
+    checks = ledgers / "checks.json"
+    sources = Sources(
+        ledgers=tuple(sorted(ledgers.glob("*.sqlite"))),
+        checks=checks if checks.exists() else None,
+        published=tuple(ledgers.glob("*.toml")),
+    )
+    write(texts(default_registry(), sources), folder)
 
 
 def _stage(root: Path, pages: Iterable[str], source: Path) -> None:
@@ -77,7 +75,7 @@ def _stage(root: Path, pages: Iterable[str], source: Path) -> None:
         place = source / found.relative_to(root)
         place.parent.mkdir(parents=True, exist_ok=True)
         if found.is_dir():
-            shutil.copytree(found, place, ignore=shutil.ignore_patterns("*.py", "__pycache__", "_static"))
+            shutil.copytree(found, place, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
         else:
             shutil.copy(found, place)
     listed = [name for name in FIRST if (source / f"{name}.md").exists()]

@@ -31,7 +31,7 @@ def build() -> Build:
 @pytest.fixture(scope="module")
 def site(build: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    assert build(folder) == 0, "Sphinx says above what is amiss"
+    assert build(folder, gallery=False) == 0, "Sphinx says above what is amiss"
     return folder
 
 
@@ -56,7 +56,7 @@ def test_nothing_comes_from_elsewhere(site: Path) -> None:
 def test_a_link_that_leads_nowhere_fails(build: Build, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text("# zoo\n\n[nothing](docs/nothing.md)\n")
-    assert build(tmp_path / "site", root=tmp_path, pages=["README.md"]) == 1
+    assert build(tmp_path / "site", root=tmp_path, pages=["README.md"], gallery=False) == 1
     assert "cross-reference target not found: 'docs/nothing.md'" in capfd.readouterr().err
 
 

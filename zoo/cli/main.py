@@ -34,6 +34,7 @@ COMMANDS = {
     "time": ("zoo.cli.time", "Compare how long training steps and evaluation take."),
     "results": ("zoo.cli.results", "Print the table of the runs in the ledger, without training."),
     "report": ("zoo.cli.report", "Write a page of the runs in the ledger, without training."),
+    "gallery": ("zoo.cli.gallery", "Make a site of all variants, with what they were measured to do."),
     "ledger": ("zoo.cli.ledger", "Look into a ledger of runs, merge several, take runs out."),
     "export": ("zoo.cli.export", "Write a network of the ledger to a file, with a model card."),
     "predict": ("zoo.cli.predict", "Say which classes image files are of, by an exported network."),

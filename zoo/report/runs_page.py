@@ -184,8 +184,8 @@ def sections(report: Report) -> dict[str, list[Plot]]:
         best = sorted(recalls, key=lambda label: -recalls[label][0])
         if not best:
             continue
-        found.setdefault("Learning curves", []).append(_curves(groups_of, best, part, of, on))
-        found.setdefault("Recall against cost", []).extend(_costs(groups_of, recalls, part, of, on))
+        found.setdefault("Learning curves", []).append(curve_plot(groups_of, best, part, of, on))
+        found.setdefault("Recall against cost", []).extend(cost_plots(groups_of, recalls, part, of, on))
         found.setdefault("Confusion", []).extend(
             _confusion(groups_of[label], label, part, of, on, report.class_names) for label in best[:_MOST_CONFUSIONS]
         )
@@ -196,7 +196,8 @@ def _mean(values: Sequence[float]) -> tuple[float, float | None]:
     return mean_interval([value for value in values if not math.isnan(value)])
 
 
-def _curves(groups: Mapping[str, Sequence[Run]], best: Sequence[str], part: str, of: str, on: str) -> Plot:
+def curve_plot(groups: Mapping[str, Sequence[Run]], best: Sequence[str], part: str, of: str, on: str) -> Plot:
+    """Return the plot of learning curves of some of the groups of runs, whose name ends in `of`."""
     shown = best[:_MOST_CURVES]
     some = f" Shown: the best {len(shown)} of {len(best)}." if len(shown) < len(best) else ""
     return Plot(
@@ -209,7 +210,7 @@ def _curves(groups: Mapping[str, Sequence[Run]], best: Sequence[str], part: str,
     )
 
 
-def _costs(
+def cost_plots(
     groups: Mapping[str, Sequence[Run]], recalls: Mapping[str, tuple[float, float | None]], part: str, of: str, on: str
 ) -> list[Plot]:
     """Return the plots of recall against what it costs; against time only of runs whose times may be compared."""

@@ -1,0 +1,185 @@
+"""A gallery as files: its pages, its tables, what it says of what was not measured, and where it may be written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from small_gallery import MANY
+
+from zoo.cli import main
+from zoo.errors import ZooError
+from zoo.gallery import build as building
+from zoo.gallery.build import Sources, build, sources_of
+from zoo.registry import Registry
+
+PUBLISHED = """
+[[published]]
+source = "A paper, 2000"
+url = "https://example.org/paper"
+setting = "A network on images, one run"
+figure = "accuracy"
+kind = "activation"
+against = "relu"
+values = { relu = 0.5, mish = 0.75, serf = 0.6 }
+"""
+BLOCKED = [f"zoo_plugins.{name}" for name in MANY if name != "datasets"]
+CHECKS = [
+    {
+        "kind": "activation",
+        "name": "mish",
+        "checks": [
+            {"name": "builds", "result": "passed", "note": ""},
+            {"name": "speed", "result": "fact", "note": "4.71 times as long as relu"},
+        ],
+    }
+]
+
+
+@pytest.fixture(scope="module")
+def folder(runs_of_three: Path, small_registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("built")
+    (place / "published.toml").write_text(PUBLISHED)
+    (place / "checks.json").write_text(json.dumps(CHECKS))
+    sources = Sources(
+        ledgers=(runs_of_three,),
+        checks=place / "checks.json",
+        published=(place / "published.toml",),
+        title="Our <lab>",
+        format="markdown",
+    )
+    build(small_registry, sources, place / "gallery")
+    return place / "gallery"
+
+
+def test_each_variant_and_each_kind_has_a_page(folder: Path, small_registry: Registry) -> None:
+    for kind in ("activation", "normalization", "optimizer"):
+        assert (folder / kind / "index.md").exists()
+        for name in small_registry.variants(kind):
+            assert (folder / kind / f"{name.replace('_', '-')}.md").exists()
+
+
+def test_the_front_page_counts_claims_and_false_ones(folder: Path) -> None:
+    text = (folder / "index.md").read_text()
+    assert text.startswith("# Our &lt;lab>\n")
+    assert "**4 comparisons in 2 tables: " in text
+    assert "So of 2 tables at most 0.1 must be expected to hold a false claim" in text
+    assert "half of those would say that one helps: 0.05." in text
+    assert "seeds: 0 to 3;" in text
+
+
+def test_what_was_not_measured_is_said_not_to_be(folder: Path) -> None:
+    assert "It was not measured" in (folder / "activation/gelu.md").read_text()
+    assert "None of these was measured." in (folder / "normalization/index.md").read_text()
+    assert "| not measured |" in (folder / "activation/index.md").read_text()
+
+
+def test_a_variants_page_has_all_of_it(folder: Path) -> None:
+    text = (folder / "activation/mish.md").read_text()
+    assert "Mish: x \\* tanh(softplus(x))." in text
+    assert "Paper: Misra, 2019" in text
+    assert "mish with its default options, in evaluation." in text
+    assert "`zoo check activation:mish`: 1 passed, 1 fact." in text
+    assert "fact: 4.71 times as long as relu" in text
+    assert "Paired by seed, on these images and this split" in text
+    assert "recall after each epoch" in text
+    assert "Its checks are not part of this gallery" in (folder / "activation/gelu.md").read_text()
+
+
+def test_a_random_function_is_drawn_as_it_is_in_evaluation(folder: Path) -> None:
+    assert "rrelu with its default options, in evaluation." in (folder / "activation/rrelu.md").read_text()
+
+
+def test_tables_can_be_had_as_data(folder: Path) -> None:
+    with open(folder / "activation/table-1.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["variant"] for row in rows] == ["relu", "mish", "leaky_relu"]
+    assert float(rows[1]["difference"]) == pytest.approx(float(rows[1]["test recall"]) - float(rows[0]["test recall"]))
+    with open(folder / "activation/wins-1.csv") as file:
+        rates = {(row["arm"], row["other"]): float(row["rate"]) for row in csv.DictReader(file)}
+    assert rates["mish", "relu"] + rates["relu", "mish"] == pytest.approx(1)
+
+
+def test_published_figures_stand_beside_verdicts(folder: Path) -> None:
+    text = (folder / "published.md").read_text()
+    assert "| [mish](activation/mish.md) | +0.2500 |" in text
+    assert "| serf | +0.1000 |  | not measured |" in text
+
+
+def test_the_command_repeats_a_cell(runs_of_three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told only for specs that have a name; this one is given such."""
+    plugin = tmp_path / "named.py"
+    plugin.write_text(
+        "import zoo\n\n\n@zoo.hookimpl\ndef zoo_register_specs(register):\n"
+        '    register("mine", {"base": "starter/default", "set": {"training.epochs": 1, "data.limit": 100}})\n'
+    )
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(main, ["--plugin", str(plugin), *words], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    run(*shlex.split("benchmark mine --set training.batch_size=50 --vary activation=relu,elu --seeds 2 --jobs 1"))
+    written = Sources(ledgers=(tmp_path / "zoo.sqlite",), format="markdown")
+    build(Registry(block=BLOCKED, files=[plugin]), written, tmp_path / "site")
+    text = (tmp_path / "site/activation/elu.md").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("zoo benchmark")]
+    assert line == "zoo benchmark mine --set training.batch_size=50 --vary activation=relu,elu --seeds 2"
+    assert "Nothing to train" in run(*shlex.split(line)[1:])
+
+
+def test_it_is_written_again_of_what_it_was_made_of(folder: Path, small_registry: Registry) -> None:
+    before = {file: file.read_bytes() for file in folder.rglob("*.*")}
+    build(small_registry, sources_of(folder), folder)
+    assert {file: file.read_bytes() for file in folder.rglob("*.*")} == before
+
+
+def test_other_folders_are_left_alone(tmp_path: Path, small_registry: Registry) -> None:
+    (tmp_path / "letter.txt").write_text("Dear")
+    with pytest.raises(ZooError, match="holds something else than a gallery; name a folder that is new or empty"):
+        build(small_registry, Sources(ledgers=()), tmp_path)
+    with pytest.raises(ZooError, match=r"is no folder; name one that is new"):
+        build(small_registry, Sources(ledgers=()), tmp_path / "letter.txt")
+    with pytest.raises(ZooError, match=r"holds no gallery; `zoo gallery build -o .*` makes one"):
+        sources_of(tmp_path)
+
+
+def test_pages_that_are_not_sound_leave_the_old_ones(
+    tmp_path: Path, small_registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gallery").mkdir()
+    (tmp_path / "gallery/gallery.json").write_text("{}")
+    monkeypatch.setattr(building, "html", lambda *_, **__: 1)
+    with pytest.raises(ZooError, match="the gallery's pages are not sound"):
+        build(small_registry, Sources(ledgers=()), tmp_path / "gallery")
+    assert [file.name for file in tmp_path.rglob("*")] == ["gallery", "gallery.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = ", "it is not TOML in UTF-8"),
+        ("a = 1", r"expected tables under \[\[published\]\]"),
+        ("[[published]]\nsource = 'A'", "published 1: expected against, figure, kind, setting, source, url, values"),
+        (PUBLISHED.replace('"A paper, 2000"', "1"), "source: expected a text, got 1"),
+        (PUBLISHED.replace("0.75", '"0.75"'), "expected a table of numbers from 0 to 1 by variant"),
+        (PUBLISHED.replace('"relu"', '"gelu"'), "it has no figure of 'gelu', which the others are held against"),
+    ],
+)
+def test_published_figures_are_read_strictly(text: str, message: str, tmp_path: Path, small_registry: Registry) -> None:
+    (tmp_path / "published.toml").write_text(text)
+    with pytest.raises(ZooError, match=message):
+        build(small_registry, Sources(ledgers=(), published=(tmp_path / "published.toml",)), tmp_path / "gallery")
+
+
+def test_what_check_did_not_print_is_refused(tmp_path: Path, small_registry: Registry) -> None:
+    (tmp_path / "checks.json").write_text("{}")
+    (tmp_path / "list.json").write_text("[1]")
+    for file in ("list.json", "published.toml"):
+        with pytest.raises(ZooError, match="--checks"):
+            build(small_registry, Sources(ledgers=(), checks=tmp_path / file), tmp_path / "gallery")

@@ -1,0 +1,611 @@
+"""The gallery's pages, as MyST Markdown that Sphinx makes a site of."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import attrs
+
+from zoo.errors import ZooError
+from zoo.gallery import functions
+from zoo.gallery.checked import Checked
+from zoo.gallery.effects import Arm, Field, place_text
+from zoo.gallery.published import Published, agreement
+from zoo.gallery.repeating import command
+from zoo.registry import Registry, Variant
+from zoo.registry.hookspecs import KINDS, VariantKind
+from zoo.report import plots
+from zoo.report.details import finished
+from zoo.report.drawing import Plot, file_name, pictures
+from zoo.report.markup import code, markdown
+from zoo.report.page import provenance
+from zoo.report.runs_page import cost_plots, curve_plot
+from zoo.report.text import counted, difference, duration, probability, quantity, seed_span, with_interval
+from zoo.report.verdict import Judged, about
+from zoo.spec import describe_type, unstructure
+from zoo.spec.resolve import resolve
+from zoo.statistics.intervals import mean_interval
+from zoo.statistics.pooling import win_rates
+from zoo.statistics.verdicts import LEVEL
+from zoo.study.measure import learned_recall, measured
+from zoo.train.run import Run
+
+VERDICTS = ("helps", "hurts", "no practical difference", "undecided")
+_IN_WORDS = {
+    "helps": "help",
+    "hurts": "hurt",
+    "no practical difference": "make no practical difference",
+    "undecided": "are undecided",
+}
+_SORTABLE, _FIGURES = "zoo-sortable", "zoo-figures"
+_MOST_RATES = 8
+_MOST_CURVES = 2
+
+
+@attrs.frozen(kw_only=True)
+class Gallery:
+    """What pages are made of.
+
+    Attributes:
+        title: of the front page.
+        registry: whose variants have a page.
+        runs: ended ones, of all ledgers.
+        fields: all that was compared.
+        checked: what the conformance suite said, by kind and name.
+        published: figures of publications.
+    """
+
+    title: str
+    registry: Registry
+    runs: Sequence[Run]
+    fields: Sequence[Field]
+    checked: Mapping[tuple[str, str], Checked]
+    published: Sequence[Published]
+
+    def of_kind(self, kind: str) -> list[Field]:
+        """Return the comparisons of a kind's variants."""
+        return [field for field in self.fields if field.kind == kind]
+
+
+def pages(gallery: Gallery) -> dict[str, str]:
+    """Return the text of every file by its path: Markdown, and tables as CSV."""
+    kinds = [kind for kind in KINDS.values() if gallery.registry.variants(kind.name)]
+    found = {"index.md": _front(gallery, kinds), "published.md": _published(gallery)}
+    for kind in kinds:
+        found |= _kind(gallery, kind)
+        for variant in gallery.registry.variants(kind.name).values():
+            found[f"{_page(kind.name, variant.name)}.md"] = _variant(gallery, variant)
+    return found
+
+
+def _page(kind: str, variant: str) -> str:
+    return f"{kind}/{file_name(variant)}"
+
+
+def _front(gallery: Gallery, kinds: Sequence[VariantKind]) -> str:
+    verdicts = Counter(_verdict(found) for field in gallery.fields for found in field.verdicts)
+    rows = []
+    for kind in kinds:
+        own = gallery.of_kind(kind.name)
+        variants = gallery.registry.variants(kind.name)
+        seen = {arm.variant for field in own for arm in field.every} & set(variants)
+        counts = Counter(_verdict(found) for field in own for found in field.verdicts)
+        rows.append(
+            {
+                "kind": f"[{kind.name}]({kind.name}/index.md)",
+                "variants": str(len(variants)),
+                "measured": str(len(seen)),
+                "tables": str(len(own)),
+                **{verdict: str(counts[verdict]) for verdict in VERDICTS},
+            }
+        )
+    number = sum(len(gallery.registry.variants(kind.name)) for kind in kinds)
+    lines = [
+        f"# {markdown(gallery.title)}",
+        f"{counted(number, 'variant')} of {counted(len(kinds), 'kind')}, each with its options, what it is checked "
+        "for, and what it was measured to do: seed by seed against the usual variant of its kind, in the same network, "
+        "with all else equal.",
+        _claims(verdicts, len(gallery.fields)),
+        _table(rows, "What was measured"),
+        "A variant may be in several tables: one for each network and data set. What was not measured is said not to "
+        "be; what could not be decided with these seeds is undecided.",
+        "[Published beside measured](published.md) holds figures of publications against these.",
+        *_provenance([run for field in gallery.fields for run in field.runs]),
+        _contents(["published", *(f"{kind.name}/index" for kind in kinds)]),
+    ]
+    return _joined(lines)
+
+
+def _claims(verdicts: Mapping[str, int], tables: int) -> str:
+    """Say how many claims there are, and how many of them must be expected to be false."""
+    total = sum(verdicts.get(verdict, 0) for verdict in VERDICTS)
+    if not total:
+        return "**Nothing was measured yet.** There is no run to compare in the ledgers."
+    told = [f"{verdicts.get(name, 0)} {word}" for name, word in _IN_WORDS.items()]
+    expected = LEVEL * tables
+    return (
+        f"**{counted(total, 'comparison')} in {counted(tables, 'table')}: {', '.join(told)}.** In each table the "
+        f"chance that any claim is false is at most {LEVEL:.0%}, for p and intervals are corrected for the number of "
+        f"its claims. So of {counted(tables, 'table')} at most {expected:.2g} must be expected to hold a false claim; "
+        f"where variants do nothing, half of those would say that one helps: {expected / 2:.2g}."
+    )
+
+
+def _verdict(found: Judged) -> str:
+    return "not compared" if found.unlike else found.comparison.verdict
+
+
+def _kind(gallery: Gallery, kind: VariantKind) -> dict[str, str]:
+    """Return the files of a kind: its page, and its tables."""
+    variants = gallery.registry.variants(kind.name)
+    own = gallery.of_kind(kind.name)
+    found: dict[str, str] = {}
+    drawn: dict[str, list[Plot]] = {}
+    for number, field in enumerate(own, 1):
+        drawn[f"differences {number}"] = _differences(field, number)
+        drawn[f"cost {number}"] = _costs(field, number)
+        found[f"{kind.name}/table-{number}.csv"] = _csv(_records(field))
+        found[f"{kind.name}/wins-{number}.csv"] = _csv(_wins(field))
+    shown = pictures(drawn)
+    lines = [f"# {kind.name}", f"{kind.purpose[0].upper()}{kind.purpose[1:]}."]
+    for number, field in enumerate(own, 1):
+        lines += [
+            f"## In {markdown(field.base.name)}, on {markdown(str(field.heading))}",
+            _said(field),
+            _table(_rows(gallery, field), f"Each against {field.base.label}", _SORTABLE, _FIGURES),
+            f"{about(field.verdicts)}. {{download}}`CSV <table-{number}.csv>`",
+            *_figures(shown.get(f"differences {number}", [])),
+            *_figures(shown.get(f"cost {number}", [])),
+            *_win_lines(field, number),
+            *_provenance(field.runs),
+        ]
+    if not own:
+        lines.append("None of these was measured.")
+    rows = [
+        {
+            "variant": _link(variant.name, file_name(variant.name)),
+            "what it is": markdown(variant.description),
+            "measured": markdown(_summary(own, variant.name)),
+        }
+        for variant in variants.values()
+    ]
+    lines += ["## All variants", _table(rows, f"Every {kind.name} that is registered", _SORTABLE)]
+    lines.append(_contents(map(file_name, variants)))
+    found[f"{kind.name}/index.md"] = _joined(lines)
+    return found
+
+
+def _said(field: Field) -> str:
+    counts = Counter(map(_verdict, field.verdicts))
+    told = [f"{counts[verdict]} {verdict}" for verdict in (*VERDICTS, "not compared") if counts[verdict]]
+    return (
+        f"{counted(len(field.arms), 'change')} of the {field.kind} {markdown(field.base.label)}, with "
+        f"{counted(len(field.seeds), 'seed')} ({seed_span(field.seeds)}): {', '.join(told)}."
+    )
+
+
+def _summary(own: Sequence[Field], variant: str) -> str:
+    """Say in a few words what was found of a variant."""
+    counts = Counter(_verdict(found) for field in own for _, found in field.of(variant))
+    if counts:
+        return ", ".join(f"{verdict} ({counts[verdict]})" for verdict in (*VERDICTS, "not compared") if counts[verdict])
+    if any(variant == field.base.variant for field in own):
+        return "what others are held against"
+    return "not measured"
+
+
+def _rows(gallery: Gallery, field: Field) -> list[dict[str, str]]:
+    """Return the rows of a table, the base first, then by difference, the best first."""
+    found = [_row(gallery, field, field.base, None)]
+    order = sorted(zip(field.arms, field.verdicts, strict=True), key=lambda pair: -_or_lowest(pair[1]))
+    return found + [_row(gallery, field, arm, judged) for arm, judged in order]
+
+
+def _or_lowest(found: Judged) -> float:
+    return found.comparison.difference if math.isfinite(found.comparison.difference) else -math.inf
+
+
+def _row(gallery: Gallery, field: Field, arm: Arm, found: Judged | None) -> dict[str, str]:
+    known = arm.variant in gallery.registry.variants(field.kind)
+    told = _measured(field, arm, found)
+    return {
+        "variant": _link(arm.label, file_name(arm.variant)) if known else markdown(arm.label),
+        "verdict": "usual" if found is None else told["verdict"],
+        **{name: markdown(told[name]) for name in ("difference", "p", "recall", "time", "parameters", "FLOPs", "runs")},
+        "where": "" if found is None else code(place_text(arm)),
+    }
+
+
+def _measured(field: Field, arm: Arm, found: Judged | None) -> dict[str, str]:
+    done = finished(arm.runs)
+    recall = mean_interval([measured(run, field.part) for run in done]) if done else (math.nan, None)
+    comparison = found.comparison if found else None
+    lost = len(arm.runs) - len(done)
+    return {
+        "verdict": _verdict(found) if found else "",
+        "difference": difference(comparison.difference, comparison.low, comparison.high) if comparison else "",
+        "p": probability(comparison.p_of_all) if comparison else "",
+        "recall": with_interval(*recall),
+        "time": f"{found.time_ratio:.2f}x" if found and found.time_ratio is not None else "",
+        "parameters": quantity(arm.runs[0].parameters),
+        "FLOPs": quantity(arm.runs[0].flops),
+        "runs": f"{len(done)}" + (f" ({lost} lost)" if lost else ""),
+    }
+
+
+def _records(field: Field) -> list[dict[str, Any]]:
+    """Return a table as data: a row for each arm, numbers in full."""
+    found: list[dict[str, Any]] = []
+    for arm, judged in zip(field.every, (None, *field.verdicts), strict=True):
+        comparison = judged.comparison if judged else None
+        done = finished(arm.runs)
+        found.append(
+            {
+                "variant": arm.variant,
+                "options": json.dumps(dict(arm.options)),
+                "where": "" if judged is None else place_text(arm),
+                "against": field.base.label if judged else "",
+                "verdict": _verdict(judged) if judged else "",
+                "difference": comparison.difference if comparison else "",
+                "low": comparison.low if comparison else "",
+                "high": comparison.high if comparison else "",
+                "p": comparison.p_of_all if comparison else "",
+                f"{field.part} recall": mean_interval([measured(run, field.part) for run in done])[0],
+                "time ratio": judged.time_ratio if judged else "",
+                "time low": judged.time_low if judged else "",
+                "time high": judged.time_high if judged else "",
+                "parameters": arm.runs[0].parameters,
+                "flops": arm.runs[0].flops,
+                "seeds": len(field.seeds),
+                "finished": len(done),
+                "data set": field.heading.dataset,
+                "device": field.heading.device_name,
+                "precision": field.heading.precision,
+            }
+        )
+    return found
+
+
+def _recalls(field: Field) -> dict[str, dict[int, float]]:
+    found = {}
+    for arm in field.every:
+        recalls = {run.key.seed: learned_recall(run, field.part) for run in arm.runs}
+        found[arm.label] = {seed: recall for seed, recall in recalls.items() if recall is not None}
+    return found
+
+
+def _wins(field: Field) -> list[dict[str, Any]]:
+    place = ("", "")
+    rates = win_rates({label: {place: recalls} for label, recalls in _recalls(field).items()})
+    return [attrs.asdict(rate) for rate in rates]
+
+
+def _win_lines(field: Field, number: int) -> list[str]:
+    """Return the matrix of how often one is better than another with the same seed, of the best few."""
+    rates = {(rate["arm"], rate["other"]): rate for rate in _wins(field)}
+    means = {label: sum(own.values()) / len(own) for label, own in _recalls(field).items() if own}
+    best = sorted(means, key=lambda label: -means[label])[:_MOST_RATES]
+    if len(best) < 2:
+        return []
+    rows = [
+        {
+            "": markdown(one),
+            **{markdown(other): _rate(rates[one, other]) if (one, other) in rates else "" for other in best},
+        }
+        for one in best
+    ]
+    some = f" Shown: the best {len(best)} of {len(means)}." if len(best) < len(means) else ""
+    return [
+        _table(rows, "How often the row is better than the column, with the same seed", _FIGURES),
+        f"In percent of seeds, a tie as half, with the 95% interval over seeds; these intervals are not corrected, and "
+        f"claim nothing.{some} {{download}}`All pairs as CSV <wins-{number}.csv>`",
+    ]
+
+
+def _rate(rate: Mapping[str, Any]) -> str:
+    return f"{100 * rate['rate']:.0f} [{100 * rate['low']:.0f}, {100 * rate['high']:.0f}]"
+
+
+def _differences(field: Field, number: int) -> list[Plot]:
+    """Return the plot of all differences of a table with their intervals; none where there is no pair of runs."""
+    pairs = [
+        (arm.label, found.comparison)
+        for arm, found in zip(field.arms, field.verdicts, strict=True)
+        if math.isfinite(found.comparison.difference)
+    ]
+    pairs.sort(key=lambda pair: -pair[1].difference)
+
+    def draw(ax: Any) -> Any:
+        ax = plots.given_or_new(ax, plots.rows_height(len(pairs)))
+        for row, (_, comparison) in enumerate(pairs):
+            shown = comparison.verdict in ("helps", "hurts")
+            color = plots.BLUE if comparison.verdict == "helps" else plots.VERMILION if shown else plots.GREY
+            if comparison.low is not None and comparison.high is not None:
+                ax.plot([comparison.low, comparison.high], [row, row], color=color, linewidth=1.5)
+            ax.plot([comparison.difference], [row], "o" if shown else "D", color=color, markersize=4)
+        ax.axvline(0, color=plots.GREY, linewidth=0.8)
+        ax.set_xlabel(f"difference in {field.part} recall to {plots.plain(field.base.label)}")
+        plots.name_rows(ax, [label for label, _ in pairs])
+        return ax
+
+    height = plots.rows_height(len(pairs))
+    words = "; ".join(f"{label}: {difference(one.difference, one.low, one.high)}" for label, one in pairs)
+    plot = Plot(f"differences-{number}", draw, height, "Differences with their corrected intervals.", words)
+    return [plot] if pairs else []
+
+
+def _costs(field: Field, number: int) -> list[Plot]:
+    groups = {arm.label: done for arm in field.every if (done := finished(arm.runs))}
+    recalls = {label: mean_interval([measured(run, field.part) for run in runs]) for label, runs in groups.items()}
+    recalls = {label: recall for label, recall in recalls.items() if not math.isnan(recall[0])}
+    return cost_plots(groups, recalls, field.part, f"-{number}", "")
+
+
+def _variant(gallery: Gallery, variant: Variant) -> str:
+    own = [field for field in gallery.of_kind(variant.kind) if field.of(variant.name)]
+    drawn: dict[str, list[Plot]] = {}
+    if variant.kind == "activation" and (function := functions.plot(variant)):
+        drawn["function"] = [function]
+    for number, field in enumerate(own):
+        drawn[f"curves {number}"] = [_curves(field, variant.name)]
+    shown = pictures(drawn)
+    paper = [f"Paper: {markdown(variant.paper)}"] if variant.paper else []
+    lines = [
+        f"# {markdown(variant.name)}",
+        markdown(variant.description) or "It has no description.",
+        *paper,
+        f"A variant of the kind [{variant.kind}](index.md), from {code(variant.plugin.name)} "
+        f"({markdown(variant.plugin.distribution or 'a file')}).",
+        *_figures(shown.get("function", [])),
+        "## Options",
+        _options(variant),
+        "## What it was measured to do",
+        *_effects(gallery, variant, own, shown),
+        "## What it is checked for",
+        *_checks(gallery, variant),
+    ]
+    return _joined(lines)
+
+
+def _options(variant: Variant) -> str:
+    fields = attrs.fields(variant.options)
+    if not fields:
+        return "It has none."
+    return _table(
+        [
+            {
+                "option": code(field.name),
+                "expects": markdown(describe_type(field.type)),
+                "default": code(json.dumps(unstructure(field.default))),
+            }
+            for field in fields
+        ],
+        "Its options",
+    )
+
+
+def _effects(gallery: Gallery, variant: Variant, own: Sequence[Field], shown: Mapping[str, Sequence[Any]]) -> list[str]:
+    lines = []
+    bases = [field for field in gallery.of_kind(variant.kind) if field.base.variant == variant.name]
+    if bases:
+        names = ", ".join(markdown(field.base.name) for field in bases)
+        lines.append(f"It is what others are held against in {names}: [{variant.kind}](index.md).")
+    if not own:
+        return lines or ["It was not measured: no run of it in the ledgers can be held against another variant."]
+    for number, field in enumerate(own):
+        found = field.of(variant.name)
+        rows = [
+            {
+                "change": markdown(arm.label),
+                "where": code(place_text(arm)),
+                **{name: markdown(text) for name, text in _measured(field, arm, judged).items()},
+                "time": markdown(_time(judged)),
+            }
+            for arm, judged in found
+        ]
+        lines += [
+            f"### In {markdown(field.base.name)}, on {markdown(str(field.heading))}",
+            _table(rows, f"Against {field.base.label}", _FIGURES),
+            f"{about(field.verdicts)}.",
+            *_figures(shown.get(f"curves {number}", [])),
+            *_command(gallery, field, [arm for arm, _ in found]),
+            *_provenance(field.runs),
+        ]
+    return lines
+
+
+def _time(found: Judged) -> str:
+    if found.time_ratio is None:
+        return ""
+    bounds = "" if found.time_low is None else f" [{found.time_low:.2f}, {found.time_high:.2f}]"
+    return f"{found.time_ratio:.2f}x{bounds}"
+
+
+def _command(gallery: Gallery, field: Field, arms: Sequence[Arm]) -> list[str]:
+    texts = [text for arm in arms if (text := command(field, arm, gallery.registry))]
+    if not texts:
+        return ["No short command trains it as it was: its spec, or what it was trained with, is another by now."]
+    return ["To train it and its base as they were:", _fence("text", "\n".join(dict.fromkeys(texts)))]
+
+
+def _curves(field: Field, variant: str) -> Plot:
+    arms = [arm for arm, _ in field.of(variant)]
+    best = sorted(arms, key=lambda arm: -_mean_recall(field, arm))[:_MOST_CURVES]
+    groups = {arm.label: finished(arm.runs) for arm in (field.base, *best)}
+    groups = {label: runs for label, runs in groups.items() if runs}
+    return curve_plot(groups, list(groups), field.part, f"-{file_name(field.base.name)}", "")
+
+
+def _mean_recall(field: Field, arm: Arm) -> float:
+    done = finished(arm.runs)
+    return sum(measured(run, field.part) for run in done) / len(done) if done else -math.inf
+
+
+def _checks(gallery: Gallery, variant: Variant) -> list[str]:
+    name = f"{variant.kind}:{variant.name}"
+    found = gallery.checked.get((variant.kind, variant.name))
+    if found is None:
+        return [f"Its checks are not part of this gallery: {code(f'zoo check {name}')} makes them."]
+    rows = [{"check": code(check), "": markdown(told)} for check, told in found.told.items()]
+    return [f"{code(f'zoo check {name}')}: {found}.", *([_table(rows, "What was found besides")] if rows else [])]
+
+
+def _published(gallery: Gallery) -> str:
+    lines = [
+        "# Published beside measured",
+        "What publications report of variants, beside the verdicts of this gallery. Their networks and data are "
+        "others, and most report one run: that a verdict agrees says that the direction is the same here.",
+    ]
+    counts: Counter[str] = Counter()
+    for one in gallery.published:
+        rows = [row for variant in one.values if variant != one.against for row in _beside(gallery, one, variant)]
+        counts.update(row["here"] for row in rows)
+        lines += [
+            f"## {markdown(one.kind)}: {markdown(one.source)}",
+            f"{markdown(one.setting)}. {_source(one)}{markdown(one.against)} has {one.values[one.against]:.4f}; "
+            f"differences in {markdown(one.figure)} are to that.",
+            _table(rows, f"{one.kind}, {one.source}", _SORTABLE, _FIGURES),
+        ]
+    lines += _references(gallery)
+    if not gallery.published:
+        lines.insert(2, "No figures of variants were given: `--published FILE.toml` states some.")
+    elif counts:
+        lines.insert(2, "Of these, " + ", ".join(f"{number}: {text}" for text, number in counts.most_common()) + ".")
+    return _joined(lines)
+
+
+def _source(one: Published) -> str:
+    return f"[Source]({one.url}). " if one.url else ""
+
+
+def _references(gallery: Gallery) -> list[str]:
+    """Return what publications report of whole networks, beside the runs of these that there are."""
+    rows = []
+    for name in gallery.registry.specs:
+        try:
+            spec = resolve(name, registry=gallery.registry)
+        except ZooError:  # of a plugin that failed, which has been said
+            continue
+        if spec.reference is None:
+            continue
+        runs = finished([run for run in gallery.runs if run.key.spec == spec.identity])
+        told = {
+            "spec": code(name),
+            "source": markdown(spec.reference.source),
+            "published, train": _recall(spec.reference.train_recall),
+            "published, test": _recall(spec.reference.test_recall),
+        }
+        for part in ("train", "test"):
+            own = mean_interval([measured(run, part) for run in runs]) if runs else (math.nan, None)
+            told[f"measured, {part}"] = with_interval(*own) or "not measured"
+        rows.append(told)
+    if not rows:
+        return []
+    return [
+        "## Whole networks",
+        "Recalls that publications report of networks that are registered here as specs.",
+        _table(rows, "Recalls of whole networks", _SORTABLE),
+    ]
+
+
+def _recall(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _beside(gallery: Gallery, one: Published, variant: str) -> list[dict[str, str]]:
+    """Return a row for each measurement of a variant against the same other one; one that says that there is none."""
+    known = variant in gallery.registry.variants(one.kind)
+    shown = {
+        "variant": _link(variant, _page(one.kind, variant)) if known else markdown(variant),
+        "published": f"{one.difference(variant):+.4f}",
+    }
+    found = [
+        {
+            **shown,
+            "measured": difference(judged.comparison.difference, judged.comparison.low, judged.comparison.high),
+            "here": agreement(one.difference(variant), judged.comparison),
+            "in": f"{markdown(field.base.name)} on {markdown(field.heading.dataset)}",
+        }
+        for field in gallery.of_kind(one.kind)
+        if field.base.variant == one.against
+        for arm, judged in field.of(variant)
+        if not arm.options and not judged.unlike
+    ]
+    return found or [{**shown, "measured": "", "here": "not measured", "in": ""}]
+
+
+def _provenance(runs: Sequence[Any]) -> list[str]:
+    """Say of which device, precision, seeds and days runs are."""
+    if not runs:
+        return []
+    found = provenance(runs)
+    days = sorted({str(run.provenance.get("started", ""))[:10] for run in runs} - {""})
+    span = f"{days[0]} to {days[-1]}" if len(days) > 1 else "".join(days)
+    seeds = seed_span(sorted({run.key.seed for run in runs}))
+    took = duration(sum(run.seconds_training for run in runs if math.isfinite(run.seconds_training)))
+    told = {
+        "device": found.get("device", ""),
+        "precision": found.get("precision", ""),
+        "seeds": seeds,
+        "trained": span,
+        "training took": f"{took} in {counted(len(runs), 'run')}",
+        "zoo": found.get("zoo", ""),
+        "torch": found.get("torch", ""),
+    }
+    return ["; ".join(f"{name}: {markdown(text)}" for name, text in told.items() if text) + "."]
+
+
+def _figures(shown: Iterable[Any]) -> list[str]:
+    return [
+        _fence(
+            "{raw} html",
+            f'<figure class="zoo-plot">\n{_one_block(picture.svg)}\n'
+            f"<figcaption>{escape(picture.caption)}</figcaption>\n</figure>",
+        )
+        for picture in shown
+    ]
+
+
+def _one_block(svg: str) -> str:
+    return re.sub(r"\n\s*\n", "\n", svg)
+
+
+def _fence(language: str, content: str) -> str:
+    return f"````{language}\n{content}\n````"
+
+
+def _link(text: str, page: str) -> str:
+    return f"[{markdown(text)}]({page}.md)"
+
+
+def _table(rows: Sequence[Mapping[str, str]], title: str, *classes: str) -> str:
+    """Return a table; its classes say whether it can be sorted and filtered, and whether it holds mostly figures."""
+    columns = [name for name in rows[0] if name == "" or any(row[name] for row in rows)]
+    lines = [columns, ["---"] * len(columns), *([row[name] for name in columns] for row in rows)]
+    text = "\n".join("| " + " | ".join(cell.replace("\n", " ") for cell in line) + " |" for line in lines)
+    option = f":class: {' '.join(classes)}\n" if classes else ""
+    return f"```{{table}} {markdown(title)}\n{option}\n{text}\n```"
+
+
+def _contents(names: Iterable[str]) -> str:
+    return "\n".join(["```{toctree}", ":hidden:", "", *names, "```"])
+
+
+def _csv(records: Sequence[Mapping[str, Any]]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, fieldnames=list(records[0]) if records else ["arm"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: "" if value is None else value for key, value in record.items()} for record in records)
+    return file.getvalue()
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return "\n\n".join(line for line in lines if line) + "\n"
