@@ -22,7 +22,7 @@ DEFAULT = "default"
 """Where a value comes from that nobody has stated."""
 
 PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16", "half")
-ENGINES = ("auto", "sequential", "captured")
+ENGINES = ("auto", "sequential", "captured", "compiled")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _OF_SPECS = ("base", "set", "network", "training", "evaluation", "changes", "design")
 """Keys of specs and of studies: a file with one of them is no project file."""

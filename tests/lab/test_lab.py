@@ -329,7 +329,7 @@ def test_the_executor_suits_the_runs(lab, tmp_path):
         ({"jobs": 0}, "jobs: expected a number from 1, got 0"),
         ({"jobs": True}, "jobs: expected a number from 1, got True"),
         ({"device": "gpu"}, "^device='gpu': there is no such device"),
-        ({"engine": "fast"}, "^engine='fast': there is no such engine; it is auto, sequential, captured"),
+        ({"engine": "fast"}, "^engine='fast': there is no such engine; it is auto, sequential, captured, compiled"),
         ({"engine": "captured", "device": "cpu"}, "only NVIDIA GPUs record steps"),
         ({"plugins": ["nowhere.py"]}, r"nowhere\.py"),
         ({"registry": 3}, r"^registry: expected a zoo\.Registry, got 3$"),

@@ -75,8 +75,8 @@ def training_options(command: Command) -> Command:
         click.option(
             "--engine",
             type=click.Choice(ENGINES),
-            help="How steps are made: sequential, or captured, which replays recorded ones on NVIDIA GPUs and is what "
-            "auto takes there.  [default: auto]",
+            help="How steps are made: sequential; captured, which replays recorded ones on NVIDIA GPUs and is what "
+            "auto takes there; or compiled, by torch.compile.  [default: auto]",
         ),
         click.option("--keep-state/--no-keep-state", default=None,
                      help="Keep the final state of each run, so that it can be gone on with for more --epochs."),

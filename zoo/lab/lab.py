@@ -63,8 +63,8 @@ class Lab:
         precision: "fp32", "tf32", "bf16", "fp16", "half", or "auto", which is fp32.
         fast: let cuDNN take the kernels that it finds fastest (NVIDIA GPUs), whose figures are not the same each time;
             runs are of another precision then, such as "fp32+fast".
-        engine: how steps are made: "sequential", "captured" (NVIDIA GPUs), or "auto", which is "captured" where it can
-            be and "sequential" elsewhere.
+        engine: how steps are made: "sequential", "captured" (NVIDIA GPUs), "compiled" (by torch.compile), or "auto",
+            which is "captured" where it can be and "sequential" elsewhere.
         executor: where runs are trained: the name of a registered executor, or a mapping with `name` and its options.
             When left out: `here`, or several at once where that pays.
         jobs: how many runs at once; on a CPU one for each core, where that pays, when left out. A script that leaves it

@@ -216,8 +216,13 @@ class Evaluating:
 
     def _logits(self, pixels: Tensor) -> Tensor:
         with autocast(self.precision, self.device):
-            logits: Tensor = self.network(self._normalized(pixels))
+            logits = self._passed(self._normalized(pixels))
         return logits.to(self._dtype)
+
+    def _passed(self, given: Tensor) -> Tensor:
+        """Return what the network makes of normalized pixels."""
+        logits: Tensor = self.network(given)
+        return logits
 
     def _normalized(self, pixels: Tensor) -> Tensor:
         return pixels.sub(self._mean).div_(self._std).to(self._given)

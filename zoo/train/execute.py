@@ -24,7 +24,7 @@ from zoo.registry.source import plugins_used, source_digest, source_files
 from zoo.spec import Spec, structure
 from zoo.train import streams
 from zoo.train.checkpoint import HalfRestoredError, restore, save
-from zoo.train.engines.choice import ENGINES, Decision, Wanted, decide, release_memory
+from zoo.train.engines.choice import ENGINES, Decision, Wanted, decide, no_memory, release_memory
 from zoo.train.engines.gate import one_line
 from zoo.train.evaluating import DivergedError
 from zoo.train.kept import go_on, why_useless
@@ -169,7 +169,7 @@ def _execute(
                 out_of_memory = isinstance(error, torch.OutOfMemoryError)
                 if decision.engine == "sequential" or (out_of_memory and not alone):
                     raise
-                why = "the device's memory does not suffice to record its steps" if out_of_memory else one_line(error)
+                why = no_memory(decision.engine) if out_of_memory else one_line(error)
                 decision = Decision("sequential", f"{spec.name} goes on one step at a time: {why}")
             training = None  # its memory is needed
             release_memory(device)

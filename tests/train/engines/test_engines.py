@@ -40,7 +40,7 @@ def decided(wanted, spec=None):
 
 def examined(spec=None, **changes):
     spec, key, data = about(spec)
-    return examine(spec, attrs.evolve(key, **changes), data, device="cpu", registry=REGISTRY)
+    return examine("captured", spec, attrs.evolve(key, **changes), data, device="cpu", registry=REGISTRY)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_without_a_cache_it_is_found_out_each_time(gate_says, monkeypatch, tmp_p
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "a file"))
     spec, key, data = (small(REGISTRY), planned_run(small(REGISTRY), REGISTRY).key, about_data())
     for _ in range(2):
-        examine(spec, key, data, device="cpu", registry=REGISTRY)
+        examine("captured", spec, key, data, device="cpu", registry=REGISTRY)
     assert len(asked) == 2
 
 

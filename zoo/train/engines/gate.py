@@ -36,12 +36,13 @@ def gate(
     device: str,
     registry: Registry,
     engine: Callable[..., Training] = CHECKED,
+    done: str = "recorded",
 ) -> str:
     """Train a few steps with the engine and one by one; return why the engine must not be used, or "".
 
     Each of three epochs has a chain of two whole batches, a single one, and the incomplete last one where the data set
     has one. Compared are each epoch's loss, and parameters, buffers and averages after it. The images are the first of
-    the data set's; the batch size is the spec's own.
+    the data set's; the batch size is the spec's own. `done` is what the engine does to steps, for messages.
 
     Raises:
         OutOfMemoryError: the device's memory does not suffice.
@@ -68,7 +69,7 @@ def gate(
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
-        return f"its steps cannot be recorded ({one_line(error)})"
+        return f"its steps cannot be {done} ({one_line(error)})"
     return ""
 
 
