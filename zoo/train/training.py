@@ -16,6 +16,7 @@ from torch.optim.swa_utils import update_bn
 from zoo.data import Dataset
 from zoo.errors import BuildError, PluginError
 from zoo.network.builder import construct
+from zoo.network.initializing import Filling
 from zoo.network.preparing import prepare, shown, wants_preparing
 from zoo.registry import Registry
 from zoo.spec import Spec
@@ -66,7 +67,7 @@ class Training(Evaluating):
         with streams.seeded(seed, "building", device=device):
             built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
             self.network = _ordered(built.network.to(self.device, self._dtype), self._format)
-            self._prepare()
+            self._prepare(built.filling)
             groups = Groups(spec, self.network, registry)
             self.optimizer: torch.optim.Optimizer = Bound(
                 spec, "training.optimizer", spec.training.optimizer, registry
@@ -124,15 +125,15 @@ class Training(Evaluating):
         self._synchronize()
         self.seconds_setup = time.perf_counter() - start
 
-    def _prepare(self) -> None:
-        """Let layers that ask for it measure training images, which are drawn for that."""
-        if not wants_preparing(self.network):
+    def _prepare(self, filling: Filling | None) -> None:
+        """Let layers and an initializer that ask for it measure training images, which are drawn for that."""
+        if filling is None and not wants_preparing(self.network):
             return
         images = self.dataset.train.images
         drawn = torch.randperm(len(images), generator=streams.generator("cpu", self.seed, "preparation"))
         chosen = images[drawn[: shown(images)].to(self.device)]
         with streams.seeded(self.seed, "preparation", device=self.device):
-            prepare(self.network, self._normalized(self._pixels(chosen)), self.spec.name)
+            prepare(self.network, self._normalized(self._pixels(chosen)), self.spec.name, filling)
 
     def _averaging(self, registry: Registry) -> Average | None:
         """Return the average that is evaluated; None where that is the network itself."""
