@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from zoo import Choice, Float, Kind, PositiveFloat, Register, chosen, hookimpl
+from zoo import Choice, Float, Kind, PositiveFloat, PositiveInt, Register, chosen, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
 InitializerChoice = Annotated[Choice, Kind("initializer")]
 
@@ -23,6 +23,7 @@ def zoo_register_initializers(register: Register) -> None:
     register("orthogonal", orthogonal)
     register("constant_at", constant_at)
     register("dirac", dirac)
+    register("lsuv", lsuv)
 
 
 def default(weight: Tensor) -> None:
@@ -84,6 +85,38 @@ def dirac(weight: Tensor, make: Callable[..., None], *, others: InitializerChoic
     make(others)
     if weight.dim() > 2:
         init.dirac_(weight[: weight.shape[1]])
+
+
+def lsuv(
+    weight: Tensor,
+    module: nn.Module,
+    images: Tensor | None,
+    *,
+    tolerance: PositiveFloat = 0.1,
+    rounds: PositiveInt = 10,
+    batch: PositiveInt = 256,
+) -> None:
+    """Layer-sequential unit-variance: orthonormal weights, divided until a layer makes variance 1 of training images.
+
+    Layers follow each other in the order of the forward pass. The variance is over all that a convolution or a dense
+    layer makes of the first `batch` images; it is divided by at most `rounds` times, and no more where it is within
+    `tolerance` of 1. Other weights stay orthonormal.
+
+    Paper: Mishkin and Matas, 2016, All you need is a good init (arXiv:1511.06422).
+    """
+    from torch import nn
+    from torch.nn import init
+
+    if images is None:
+        init.orthogonal_(weight)
+        return
+    if not isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        return
+    for _ in range(rounds):
+        variance = module(images[:batch]).var()
+        if abs(variance - 1) <= tolerance or not variance > 0:
+            break
+        weight.div_(variance.sqrt())
 
 
 def constant_at(

@@ -14,6 +14,8 @@ from zoo.errors import BuildError, PluginError, SpecError
 from zoo.network.builder import build
 from zoo.network.preparing import prepare, shown
 from zoo.registry import Registry
+from zoo.spec import structure
+from zoo.spec.paths import apply
 from zoo.train import streams
 from zoo.train.checkpoint import restore, save
 from zoo.train.engines.captured import CapturedTraining
@@ -79,16 +81,20 @@ def test_in_a_run_it_is_measured_from_the_images_as_the_network_is_given_them():
     assert torch.equal(weight, training.network.features[0].filter.weight), "it is not trained"
 
 
+LSUV = {"training.epochs": 3, "training.shuffle": True, "network.initializer": {"name": "lsuv", "tolerance": 1e-6}}
+
+
+@pytest.mark.parametrize("sets", [WHITENED, LSUV, WHITENED | LSUV], ids=["layer", "initializer", "both"])
 @pytest.mark.parametrize("engine", [partial(CapturedTraining, chain=2, warm_up=1), partial(TapedTraining, chain=2)])
-def test_each_engine_and_a_checkpoint_give_the_same(engine, tmp_path):
-    one, other = made(WHITENED, precision="fp32"), made(WHITENED, engine, "fp32")
+def test_each_engine_and_a_checkpoint_give_the_same(engine, sets, tmp_path):
+    one, other = made(sets, precision="fp32"), made(sets, engine, "fp32")
     records = []
     for record in one.epochs():
         records.append(record)
         if record.epoch == 2:
             save(tmp_path / "state.safetensors", one, records)
     assert figures(other.epochs()) == figures(records)
-    resumed = made(WHITENED, engine, "fp32")
+    resumed = made(sets, engine, "fp32")
     assert len(restore(tmp_path / "state.safetensors", resumed)) == 2
     assert figures(resumed.epochs(first=3)) == figures(records[2:])
 
@@ -135,6 +141,74 @@ def test_a_layer_that_fails_or_is_never_reached_is_named():
 
     with pytest.raises(PluginError, match=r"^mine: inner \(Centred\) has a method prepare, and no image reaches it$"):
         prepare(Unused(), torch.zeros(1, 2), "mine")
+
+
+def test_an_initializer_measures_the_images_that_reach_each_layer():
+    training = made(LSUV | {"network.features.0.activation": "tanh"})
+    images = training.dataset.train.images
+    order = torch.randperm(len(images), generator=streams.generator("cpu", 0, "preparation"))
+    x = images[order].double() / 255 - 0.5
+    built = build(training.spec, (1, 6, 6), 4, registry=REGISTRY).double()
+    variances = []
+
+    def note(module, given, made):
+        variances.append(made.var().item())
+
+    measured = [module for module in training.network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    for module in measured:
+        module.register_forward_hook(note)
+    training.network.eval()(x)
+    assert variances == pytest.approx([1, 1, 1], abs=1e-5)
+    assert not any(module.bias.abs().sum() == 0 for module in measured), "biases are those of the layers"
+    for own, other in zip(measured, (m for m in built.modules() if isinstance(m, nn.Conv2d | nn.Linear)), strict=True):
+        rows = other.weight.detach().flatten(1)
+        gram = rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows
+        torch.testing.assert_close(gram, torch.eye(len(gram), dtype=torch.float64), rtol=0, atol=1e-5)
+        scale = (own.weight / other.weight).detach()
+        torch.testing.assert_close(scale, scale.flatten()[0].expand_as(scale), rtol=1e-4, atol=0, check_stride=False)
+
+
+def test_weights_that_no_image_reaches_by_themselves_are_filled_without():
+    tree = {
+        "network": {"architecture": {"name": "vit", "patch": 2, "depth": 1, "width": 8, "heads": 2}},
+        "training": {"epochs": 1},
+        "data": {"dataset": "squares"},
+    }
+    spec = structure(tree, "vit", REGISTRY)
+    spec = apply(spec, {"network.initializer": "lsuv"}, REGISTRY)
+    training = Training(spec, 0, dataset(spec, REGISTRY, "cpu"), device="cpu", registry=REGISTRY)
+    rows = [w.detach() for name, w in training.network.named_parameters() if name.endswith("out_proj.weight")]
+    assert rows
+    for each in rows:
+        torch.testing.assert_close(each @ each.T, torch.eye(8), rtol=0, atol=1e-5)
+
+
+REFUSING = """
+import zoo
+
+
+def refusing(weight, images):
+    if images is not None:
+        raise ValueError("these images are too few")
+
+
+@zoo.hookimpl
+def zoo_register_initializers(register):
+    register("refusing", refusing)
+"""
+
+
+def test_an_initializer_that_refuses_images_is_named(tmp_path):
+    file = tmp_path / "refusing.py"
+    file.write_text(REFUSING, encoding="utf-8")
+    registry = Registry(files=[PLUGIN, file]).require_sound()
+    spec = small(registry, sets={"network.initializer": "refusing"})
+    with pytest.raises(BuildError) as error:
+        Training(spec, 0, dataset(spec, registry, "cpu"), device="cpu", registry=registry)
+    assert str(error.value) == (
+        "small: network.initializer: refusing on features.0.filter.weight does not fit its input of 3x1x3x3: these "
+        "images are too few"
+    )
 
 
 def test_of_large_images_fewer_are_shown():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.errors import BuildError
-from zoo.network.initializing import initialize
+from zoo.network.initializing import Filling, initialize
 from zoo.network.layers import Built, Layer, Shape, blaming, describe, made, require_module, sizes, trainable
 from zoo.network.memory import MemoryLimit
 from zoo.network.places import evaluating
@@ -61,8 +61,8 @@ class Whole:
             network, replaced = replace(network, self.spec, input_shape, seed=self.seed, registry=self.registry)
             with blaming(f"{what}, in which layers were replaced", plugin, input_shape):
                 layers = try_out(network, input_shape, classes) if replaced else found
-        self._initialize(network)
-        return Built(network, layers, replaced=replaced, starting=starting)
+        filling = self._initialize(network)
+        return Built(network, layers, replaced=replaced, starting=starting, filling=filling)
 
     def _loading(self, classes: int) -> Loading | None:
         """Return what loads the starting weights that the spec names.
@@ -94,11 +94,11 @@ class Whole:
             load(network)
         return load.starting(network)
 
-    def _initialize(self, network: nn.Module) -> None:
+    def _initialize(self, network: nn.Module) -> Filling | None:
         """Let the initializer fill what is called a weight; scales, tokens and tables of positions are not."""
         choice = self.spec.network.initializer
         variant = self.registry.variant("initializer", choice.name)
-        initialize(network, dict(weights(network)), choice, variant, self.spec.name, self.seed, self.registry)
+        return initialize(network, dict(weights(network)), choice, variant, self.spec.name, self.seed, self.registry)
 
 
 def _refuse_scripted(network: nn.Module, what: str) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from zoo.errors import BuildError
 from zoo.network.architecture import Whole
-from zoo.network.initializing import initialize
+from zoo.network.initializing import Filling, initialize
 from zoo.network.layers import Built, Layer, ScaledLinear, Shape, blaming, check_contract, made, probe, trainable
 from zoo.network.memory import MemoryLimit
 from zoo.registry import Registry, default_registry
@@ -74,8 +74,8 @@ def _construct(builder: _Builder, spec: Spec, input_shape: tuple[int, int, int],
     if classifier:
         parts["classifier"] = nn.Sequential(*classifier)
     network = nn.Sequential(OrderedDict(parts, output=output))
-    builder.initialize(network, spec.network.initializer)
-    return Built(network, tuple(builder.layers))
+    filling = builder.initialize(network, spec.network.initializer)
+    return Built(network, tuple(builder.layers), filling=filling)
 
 
 class Parts:
@@ -223,13 +223,13 @@ class _Builder:
         if parameters or flops:
             self.layers.append(Layer(path, description, before, after, parameters, flops, is_rest=True))
 
-    def initialize(self, network: nn.Module, choice: Choice) -> None:
+    def initialize(self, network: nn.Module, choice: Choice) -> Filling | None:
         variant = self.registry.variant("initializer", choice.name)
         # The scale and offset of a normalization may have as many dimensions as its input, and are no weights.
         weights = {
             name: p for name, p in network.named_parameters() if p.dim() > 1 and "normalization" not in name.split(".")
         }
-        initialize(network, weights, choice, variant, self.name, self.seed, self.registry)
+        return initialize(network, weights, choice, variant, self.name, self.seed, self.registry)
 
     def note(self, module: nn.Module, description: str, shape: Shape, path: str) -> Shape:
         after, flops = probe(module, shape)

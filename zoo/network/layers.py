@@ -18,6 +18,7 @@ from zoo.errors import BuildError, PluginError, ZooError, described, is_interrup
 from zoo.registry import Plugin, Variant
 
 if TYPE_CHECKING:
+    from zoo.network.initializing import Filling
     from zoo.network.starting import Starting
 
 Shape = tuple[int, ...]
@@ -91,6 +92,8 @@ class Built:
     """Every place of an architecture of the kinds of which layers are replaced."""
     starting: Starting | None = attrs.field(default=None, kw_only=True)
     """What it starts from where the spec names weights; else None."""
+    filling: Filling | None = attrs.field(default=None, kw_only=True)
+    """The initializer, where it fills weights again when there are training images; else None."""
 
     @property
     def parameters(self) -> int:

@@ -1,4 +1,7 @@
-"""Layers measured from training images before the first step: what has a method `prepare` is given its input."""
+"""What is measured from training images before the first step: layers that have `prepare`, and starting weights.
+
+A layer with a method `prepare` is given its input, and so is an initializer that asks for `images`, for each weight.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import PluginError, described, is_interruption
+from zoo.network.initializing import Filling
 
 IMAGES, NUMBERS = 5000, 2**26
 """How many images are shown: fewer where they would hold more than so many numbers together."""
@@ -32,25 +36,38 @@ def shown(images: Tensor) -> int:
 
 
 @torch.no_grad()
-def prepare(network: nn.Module, images: Tensor, what: str) -> None:
+def prepare(network: nn.Module, images: Tensor, what: str, filling: Filling | None = None) -> None:
     """Call `prepare` of each module that has one with what reaches it first, once, in the order of the forward pass.
 
-    So those behind it see what it has become. The pass is that of an evaluation, and ends with the last of them.
+    So those behind it see what it has become. The pass is that of an evaluation, and ends with the last of them. The
+    weights of a module are filled before it is prepared; those of a module that no image reaches stay as they are.
 
     Args:
         network: whose modules.
         images: as the network is given them.
         what: has the network, for messages.
+        filling: the initializer, where it asks for images.
 
     Raises:
-        PluginError: one of them raised, or was never reached; names it.
+        BuildError: the initializer refuses a weight.
+        PluginError: one of them or the initializer raised, or one was never reached; names it.
     """
     waiting = {module: name for name, module in network.named_modules() if _is_prepared(module)}
+    filled = filling.of(network) if filling else {}
 
     def begin(module: nn.Module, given: tuple[Any, ...]) -> None:
-        name = waiting.pop(module, None)
-        if name is None:
+        paths, name = filled.pop(module, None), waiting.pop(module, None)
+        if paths is None and name is None:  # also where the layer is asked while it is measured
             return
+        for path in paths or () if given and isinstance(given[0], Tensor) else ():
+            assert filling is not None
+            filling.fill(network, path, given[0].detach())
+        if name is not None:
+            call(module, name, given)
+        if not waiting and not filled:
+            raise _AllPreparedError
+
+    def call(module: nn.Module, name: str, given: tuple[Any, ...]) -> None:
         try:
             module.prepare(given[0].detach())  # type: ignore[operator]
         except BaseException as error:
@@ -59,10 +76,8 @@ def prepare(network: nn.Module, images: Tensor, what: str) -> None:
             raise PluginError(
                 f"{what}: {name} ({type(module).__name__}) cannot be prepared with training images: {described(error)}"
             ) from error
-        if not waiting:
-            raise _AllPreparedError
 
-    handles = [module.register_forward_pre_hook(begin) for module in waiting]
+    handles = [module.register_forward_pre_hook(begin) for module in {**waiting, **filled}]
     network.eval()
     try:
         network(images)

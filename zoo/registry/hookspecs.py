@@ -137,7 +137,7 @@ MAKE = "make"
 """What every factory may ask for: `make(choice)` makes the variant that an option chose."""
 _ASKED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("activation", "normalization", "dropout", "filter", "pooling", "block"), ("index", "count")),
-    "initializer": ("module", "name", "role"),
+    "initializer": ("module", "name", "role", "images"),
     "optimizer": ("network", "steps", "steps_per_epoch"),
     "loss": ("views",),
     "schedule": ("validation", "steps"),
@@ -209,7 +209,8 @@ def zoo_register_initializers(register: Register) -> None:
     """Register initializers: `factory(weight, **options) -> None` fills a weight of two or more dimensions in place.
 
     `module`, `name` and `role`, for factories that ask for them, are the layer that it belongs to, its name in the
-    network, and what it is for. One that asks for `role` is called for every parameter.
+    network, and what it is for. One that asks for `role` is called for every parameter. One that asks for `images` is
+    called with None when the network is built, and again before the first step, with what reaches the layer then.
     """
 
 

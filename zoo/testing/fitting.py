@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,16 @@ from torch import Tensor, nn
 from zoo.testing.check import SkippedError, raised, require
 from zoo.testing.gradients import require_gradient
 from zoo.testing.randomness import foreign_untouched
-from zoo.testing.subject import CLASSES, VariantSubject, attempt, for_augmentation, for_loss, same, supplied
+from zoo.testing.subject import (
+    CLASSES,
+    VariantSubject,
+    attempt,
+    for_augmentation,
+    for_initializer,
+    for_loss,
+    same,
+    supplied,
+)
 from zoo.train import streams
 from zoo.train.augmenting import VIEWS
 from zoo.train.optimizing import asks_for_closure, backward, set_mode
@@ -28,16 +38,22 @@ _IMAGES = ((8, 3, 32, 32), (8, 1, 28, 28))
 def fills_in_place(subject: VariantSubject) -> None:
     """It fills the weight that it is given, of two to four dimensions, with finite numbers, and returns nothing.
 
+    One that asks for `images` does so when there are none, and when there are.
+
     Why: zoo hands over the weight itself; what is returned is thrown away.
 
     Mend: use torch's functions that end in an underscore (`nn.init.normal_(weight)`), and mind weights with a single
     column.
     """
-    for shape in _WEIGHTS:
-        weight = nn.Parameter(torch.linspace(-1, 1, math.prod(shape)).reshape(shape))
+    for shape, images in itertools.product(_WEIGHTS, (False, True) if "images" in subject.variant.given else (True,)):
+        channels, size = shape[1], shape[2:]
+        module = nn.Conv2d(channels, shape[0], size[0]) if size else nn.Linear(channels, shape[0])
+        weight = module.weight
         place = weight.data_ptr()
+        given = for_initializer(module, (channels, 6, 6) if size else (channels,))
         with streams.seeded(0, "check"), torch.no_grad():
-            result = subject.make(**{**supplied("initializer"), "weight": weight})
+            weight.copy_(torch.linspace(-1, 1, math.prod(shape)).reshape(shape))
+            result = subject.make(**{**given, "images": given["images"] if images else None})
         require(result is None or result is weight, f"for {shape} it returned a {type(result).__name__}")
         require(weight.shape == shape and weight.data_ptr() == place, f"for {shape} the weight was replaced")
         require(bool(weight.isfinite().all()), f"for {shape} the weight is not finite")

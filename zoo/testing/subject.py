@@ -358,7 +358,7 @@ def supplied(kind: str) -> dict[str, Any]:
     if kind == "initializer":
         module = nn.Conv2d(8, 16, 3)
         nn.init.zeros_(module.weight)
-        return {"weight": module.weight, "module": module, "name": "features.0.filter.weight", "role": "filter"}
+        return for_initializer(module, (8, 12, 12))
     if kind == "optimizer":
         parameters = [nn.Parameter(torch.randn(3, 4, generator=generator))]
         return {"parameters": parameters, "network": nn.ParameterList(parameters), "steps": 100, "steps_per_epoch": 10}
@@ -382,6 +382,14 @@ def supplied(kind: str) -> dict[str, Any]:
         given = {"average": numbers[::2], "weights": numbers[1::2]}
         return {**given, "step": torch.tensor(8), "steps": 10, "steps_per_epoch": 4}
     return {}
+
+
+def for_initializer(module: nn.Conv2d | nn.Linear, shape: Shape) -> dict[str, Any]:
+    """Return what an initializer is given for the weight of a layer, as it is built; `shape` is what reaches that."""
+    with streams.seeded(1, "check"):
+        images = torch.randn(16, *shape)
+    given = {"weight": module.weight, "module": module, "name": "features.0.filter.weight", "role": "filter"}
+    return {**given, "images": images}
 
 
 def for_loss(logits: Tensor, labels: Tensor, class_sizes: Tensor) -> dict[str, Any]:

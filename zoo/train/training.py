@@ -17,6 +17,7 @@ from zoo.data import Dataset
 from zoo.errors import BuildError, PluginError
 from zoo.network.builder import construct
 from zoo.network.half import halve
+from zoo.network.initializing import Filling
 from zoo.network.preparing import prepare, shown, wants_preparing
 from zoo.registry import Registry
 from zoo.spec import Spec
@@ -68,7 +69,7 @@ class Training(Evaluating):
         with streams.seeded(seed, "building", device=device):
             built = construct(spec, dataset.shape, len(dataset.classes), seed=seed, registry=registry)
             self.network = _ordered(built.network.to(self.device, self._dtype), self._format)
-            self._prepare()
+            self._prepare(built.filling)
             self._to_float32 = self._halved(registry)
             groups = Groups(spec, self.network, registry)
             self.optimizer: torch.optim.Optimizer = Bound(
@@ -128,15 +129,15 @@ class Training(Evaluating):
         self._synchronize()
         self.seconds_setup = time.perf_counter() - start
 
-    def _prepare(self) -> None:
-        """Let layers that ask for it measure training images, which are drawn for that."""
-        if not wants_preparing(self.network):
+    def _prepare(self, filling: Filling | None) -> None:
+        """Let layers and an initializer that ask for it measure training images, which are drawn for that."""
+        if filling is None and not wants_preparing(self.network):
             return
         images = self.dataset.train.images
         drawn = torch.randperm(len(images), generator=streams.generator("cpu", self.seed, "preparation"))
         chosen = images[drawn[: shown(images)].to(self.device)]
         with streams.seeded(self.seed, "preparation", device=self.device):
-            prepare(self.network, self._normalized(self._pixels(chosen)), self.spec.name)
+            prepare(self.network, self._normalized(self._pixels(chosen)), self.spec.name, filling)
 
     def _halved(self, registry: Registry) -> Callable[[], None] | None:
         """Turn the network to float16 where the precision says so; return what turns it back."""
