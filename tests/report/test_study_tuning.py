@@ -117,6 +117,14 @@ def test_all_of_it_is_data(result: StudyResult) -> None:
     assert table["kind"].value_counts().to_dict() == {
         "trial": 6, "choice": 3, "claim": 2, "claim before tuning": 2, "confirmation": 1,
     }  # fmt: skip
+    about = {kind: set(own) for kind, own in table.groupby("kind")["about"]}
+    assert about == {
+        "claim": {"these images, this split, and seeds like 0 to 5"},
+        "claim before tuning": {"these images, this split, and seeds like 0 to 5"},
+        "confirmation": {"these test images, this split, and seeds like 1000 to 1005"},
+        "trial": {""}, "choice": {""},
+    }  # fmt: skip
+    assert set(table["data"]) == {"digits"}
     chosen = table[table["kind"] == "choice"].set_index("name")["setting"].to_dict()
     assert chosen == {"base": "learning_rate=0.01", "leaky": "learning_rate=0.05", "bn": "learning_rate=0.1"}
     assert result.tuned is not None

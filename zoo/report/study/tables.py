@@ -103,7 +103,7 @@ def parquet(result: StudyResult) -> bytes:
 FRAME_COLUMNS = (
     "study", "design", "kind", "name", "treatment", "control", "part",
     *(field.name for field in attrs.fields(Comparison)),
-    "aliases", "sentence", "setting", "recall", "margin",
+    "aliases", "sentence", "setting", "recall", "margin", "data", "about",
 )  # fmt: skip
 
 
@@ -111,8 +111,9 @@ def frame(result: StudyResult) -> pd.DataFrame:
     """Return what was judged, one row for each claim or effect, and those of what fresh seeds say of what was chosen.
 
     Columns: `study`, `design`, `kind` ("claim", "main effect", "interaction", "confirmation", "arrival"), `name`,
-    `treatment` and `control` (of pairs), `part`, all figures of `zoo.study.result.Comparison`, `margin`, and of effects
-    `aliases` (separated by "; ") and `sentence`. Differences are in recall, from -1 to 1.
+    `treatment` and `control` (of pairs), `part`, all figures of `zoo.study.result.Comparison`, `margin`, `data`,
+    `about` (of which images, splits and seeds a verdict is), and of effects `aliases` (separated by "; ") and
+    `sentence`. Differences are in recall, from -1 to 1.
 
     A study that tunes has more kinds of row: "claim before tuning" and, for each arm (`name`) and `setting` that it was
     tuned over, "trial" with the mean `recall` over `n` seeds, or "choice" for the one that was chosen.
@@ -150,8 +151,12 @@ def frame(result: StudyResult) -> pd.DataFrame:
         for c in result.shared
     ]
     records += trial_records(result)
-    whole = {"study": result.study.name, "design": design.design, "margin": design.margin}
-    table_ = pd.DataFrame([{**record, **whole} for record in records], columns=list(FRAME_COLUMNS))
+    data = result.study.base.data.dataset
+    whole = {"study": result.study.name, "design": design.design, "margin": design.margin, "data": data}
+    table_ = pd.DataFrame(
+        [{**record, **whole, "about": _about(result, record["kind"])} for record in records],
+        columns=list(FRAME_COLUMNS),
+    )
     figures = [field.name for field in attrs.fields(Comparison)]
     numbers = ["recall", *(name for name in figures if name not in ("n", "more_seeds", "verdict", "rival"))]
     return table_.astype({**dict.fromkeys(numbers, "float64"), "n": "Int64", "more_seeds": "Int64"})
@@ -397,6 +402,18 @@ def _explained(result: StudyResult, count: int, what: str) -> str:
             * corrected
         )
     )
+
+
+def _about(result: StudyResult, kind: str) -> str:
+    """Say of which images, splits and seeds a row of `frame` is; "" of a trial, which claims nothing."""
+    if kind in ("trial", "choice"):
+        return ""
+    is_fresh = kind in ("confirmation", "arrival")
+    seeds = f"seeds like {seed_span(result.fresh_seeds if is_fresh else result.seeds)}"
+    if kind != "confirmation":
+        return f"{population(result.study)}, and {seeds}"
+    how = "trained on other images with each seed" if result.study.base.data.resplit else "this split"
+    return f"these test images, {how}, and {seeds}"
 
 
 def population(study: Study) -> str:
