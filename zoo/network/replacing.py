@@ -124,10 +124,6 @@ def _quoted(pattern: str) -> str:
     return f'"{pattern}"'
 
 
-_MODES = (False, True)
-"""Whether a network is trained."""
-
-
 class _EachLeaf(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
@@ -351,7 +347,8 @@ class _Surgery:
 
     def _results(self) -> tuple[list[Any], dict[str, Tensor | None]]:
         """Return what the network makes of two images in both modes, and its gradients."""
-        return [self._outcome((), training) for training in _MODES], self._gradients()
+        trained, gradients = self._step()
+        return [self._outcome((), training=False), trained], gradients
 
     def _require_rewritten(self, before: tuple[list[Any], dict[str, Tensor | None]], owners: Iterable[str]) -> None:
         """Refuse modules whose trace is not what they compute: of an argument that may be None, fx sees one case."""
@@ -423,18 +420,20 @@ class _Surgery:
         with streams.seeded(self.seed, "replacing"), torch.no_grad():
             return twin(images)
 
-    def _gradients(self) -> dict[str, Tensor | None]:
-        """Return the gradients of one step, by the names of the parameters."""
+    def _step(self) -> tuple[Any, dict[str, Tensor | None]]:
+        """Return what the network in training makes of two images, and the gradients by the parameters' names."""
         twin = copied(self.network, next(iter(self.wanted.values())).what()).train()
         generator = streams.generator("cpu", self.seed, "replacing")
         images = torch.randn(2, *self.input_shape, generator=generator)
         with streams.seeded(self.seed, "replacing"), torch.enable_grad():
             made = twin(images)
+            if not isinstance(made, Tensor):
+                return made, {}
             try:
                 made.backward(torch.randn(made.shape, generator=generator).to(made))
             except RuntimeError:  # which says that it cannot be trained
-                return {}
-        return {name: parameter.grad for name, parameter in twin.named_parameters()}
+                return made.detach(), {}
+        return made.detach(), {name: parameter.grad for name, parameter in twin.named_parameters()}
 
     def _close(self, old: Mapping[str, Tensor | None], new: Mapping[str, Tensor | None]) -> bool:
         """Tell whether the gradients of all but the layers that became several are the same."""
