@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import click
@@ -25,11 +25,13 @@ from tabulate import tabulate
 from zoo.data import Dataset
 from zoo.execution.streams import own_stream
 from zoo.registry import default_registry
+from zoo.spec.length import Length
 from zoo.spec.resolve import resolve
 from zoo.train.engines.captured import CHAIN, CapturedTraining
+from zoo.train.engines.compiled import CompiledTraining
 from zoo.train.execute import dataset
 from zoo.train.machine import choose_device, make_deterministic
-from zoo.train.precision import Precision, set_policy
+from zoo.train.precision import Precision, arithmetic, set_policy
 from zoo.train.training import Training
 
 CHAINS = (1, 8, 16)
@@ -41,6 +43,14 @@ WARM_UP_EPOCHS = 5
 @click.command()
 @options(epochs=2, seeds=3)
 @click.option("--spec", "name", default="eq2425/default", show_default=True, help="What is trained.")
+@click.option(
+    "--precision",
+    "wanted",
+    multiple=True,
+    type=click.Choice(get_args(Precision)),
+    help="In which precisions, fp16 step by step only.  [default: fp32, bf16, and on a GPU tf32]",
+)
+@click.option("--compiled", is_flag=True, help="Let a compiled network take part, which takes minutes to compile.")
 @click.option("--most", default=max(AT_ONCE), show_default=True, type=click.IntRange(min=1), help="Most runs at once.")
 def main(
     epochs: int,
@@ -50,6 +60,8 @@ def main(
     device: str,
     json_path: Path | None,
     name: str,
+    wanted: tuple[Precision, ...],
+    compiled: bool,
     most: int,
 ) -> None:
     """Measure microseconds per training step: by engine, chain and precision, and for several runs at once."""
@@ -57,13 +69,14 @@ def main(
     surroundings = environment(device)
     registry = default_registry()
     make_deterministic(device)
-    precisions: tuple[Precision, ...] = ("fp32", "tf32", "bf16") if device.startswith("cuda") else ("fp32", "bf16")
+    here: tuple[Precision, ...] = ("fp32", "tf32", "bf16") if device.startswith("cuda") else ("fp32", "bf16")
+    precisions = wanted or here
     with shelf(registry) as limited:
         spec = resolve(name, registry=registry)
         spec = attrs.evolve(spec, data=attrs.evolve(spec.data, dataset=limited.first(data, images, images)))
         spec = attrs.evolve(spec, training=attrs.evolve(spec.training, epochs=WARM_UP_EPOCHS + epochs * seeds))
         on: Dataset = dataset(spec, registry, device)
-        steps = -(-len(on.train) // spec.training.batch_size)
+        steps = Length.of(spec.training, len(on.train)).steps_per_epoch
 
         def made(kind: Callable[..., Training], precision: Precision, seed: int = 0) -> Training:
             return kind(spec, seed, on, device=device, registry=registry, precision=precision)
@@ -72,10 +85,14 @@ def main(
         click.echo(f"{name}, batches of {spec.training.batch_size}, {steps} steps in an epoch\n")
         ways: dict[str, Callable[..., Training]] = {"step by step": Training}
         ways |= {f"recorded, {chain} at once": partial(CapturedTraining, chain=chain) for chain in CHAINS}
+        ways |= {"compiled": CompiledTraining} if compiled else {}
         rows: list[dict[str, Any]] = []
         for precision in precisions:
-            set_policy(precision)
-            trainings = {way: made(kind, precision) for way, kind in ways.items()}
+            _arrange(device, precision)
+            possible = {
+                way: kind for way, kind in ways.items() if _is_recorded(precision) or not way.startswith("recorded")
+            }
+            trainings = {way: made(kind, precision) for way, kind in possible.items()}
             found = _alone(trainings, epochs, seeds, steps)
             for way, spread in found.items():
                 faster = found["step by step"].over(spread)
@@ -85,11 +102,11 @@ def main(
                 click.echo(f"{precision:5} {way:22} {spread.text():>26} us a step, {faster.ratio_text()} times as fast")
         click.echo()
         together: list[dict[str, Any]] = []
-        for precision in precisions:
-            set_policy(precision)
+        for precision in filter(_is_recorded, precisions):
+            _arrange(device, precision)
             for count in (count for count in AT_ONCE if count <= most):
                 many = [partial(made, CapturedTraining, precision, seed) for seed in range(count)]
-                spread = Spread(tuple(_side_by_side(many, device, epochs, steps) for _ in range(seeds)))
+                spread = Spread(tuple(_side_by_side(many, device, precision, epochs, steps) for _ in range(seeds)))
                 together.append({"precision": precision, "runs": count, "microseconds": spread.values})
     table = [[row["precision"], row["runs"], Spread(tuple(row["microseconds"])).text()] for row in together]
     click.echo(tabulate(table, ["precision", "runs at once", "us a step, all runs' steps counted"]))
@@ -99,6 +116,16 @@ def main(
         {"spec": name, "batch": spec.training.batch_size, "steps": steps, "chain": CHAIN, "alone": rows,
          "together": together},
     )  # fmt: skip
+
+
+def _arrange(device: str, precision: Precision) -> None:
+    make_deterministic(device)
+    set_policy(precision)
+
+
+def _is_recorded(precision: Precision) -> bool:
+    """Whether steps can be recorded, which in fp16 look at their gradients."""
+    return arithmetic(precision) != "fp16"
 
 
 def _alone(trainings: dict[str, Training], epochs: int, rounds: int, steps: int) -> dict[str, Spread]:
@@ -115,7 +142,9 @@ def _alone(trainings: dict[str, Training], epochs: int, rounds: int, steps: int)
     return {way: Spread(tuple(values)) for way, values in found.items()}
 
 
-def _side_by_side(many: list[Callable[[], Training]], device: str, epochs: int, steps: int) -> float:
+def _side_by_side(
+    many: list[Callable[[], Training]], device: str, precision: Precision, epochs: int, steps: int
+) -> float:
     """Return microseconds per step, all runs' steps counted, with each run in a thread and on a stream of its own."""
     started: list[float] = []
     ready = threading.Barrier(len(many), action=lambda: started.append(time.perf_counter()))
@@ -123,7 +152,7 @@ def _side_by_side(many: list[Callable[[], Training]], device: str, epochs: int, 
 
     def train(make: Callable[[], Training]) -> None:
         try:
-            make_deterministic(device)
+            _arrange(device, precision)
             with own_stream(device, deque()):
                 training = make()
                 for epoch in range(1, WARM_UP_EPOCHS + 1):

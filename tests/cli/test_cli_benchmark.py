@@ -128,7 +128,7 @@ def test_a_plan_says_what_takes_how_long(zoo: Zoo, ledger: Path) -> None:
     (stored_on,) = {row["device"] for row in rows(zoo("results", "--json"))}
     seconds = default.pop("seconds_each"), other.pop("seconds_each")
     assert default.pop("device") == other.pop("device") == stored_on
-    shared = {"dataset": "digits", "epochs": 1, "steps": None}
+    shared = {"dataset": "digits", "epochs": 1, "steps": None, "minutes": None, "ends_early": False}
     assert default == {"spec": "starter/default", **shared, "to_train": 1, "stored": 2}
     assert other == {"spec": "starter/4e", **shared, "to_train": 3, "stored": 0}
     assert all(0 < each < 600 for each in seconds)

@@ -9,6 +9,7 @@ from collections import deque
 from contextlib import ExitStack
 from functools import partial
 
+import attrs
 import pytest
 import torch
 from made_images import on_made_images, registered_specs
@@ -48,9 +49,10 @@ def _deterministic():
     make_deterministic("cuda")
 
 
-def make(kind, sets=SETS, *, seed=0):
+def make(kind, sets=SETS, *, seed=0, precision="fp32"):
     spec = small(REGISTRY, sets=sets)
-    return kind(spec, seed, dataset(spec, REGISTRY, "cuda"), device="cuda", registry=REGISTRY)
+    on = dataset(spec, REGISTRY, "cuda")
+    return kind(spec, seed, on, device="cuda", registry=REGISTRY, precision=precision)
 
 
 @pytest.mark.parametrize("name", registered_specs())
@@ -118,6 +120,32 @@ def test_a_run_in_company_is_the_run_alone(engine):
     for run in runs:
         *alone, _ = execute(run, REGISTRY, "cuda", engine=engine)
         assert figures(together[run.key]) == figures(alone)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16", "half", "fp32+fast", "half+fast"])
+@pytest.mark.parametrize("engine", ["sequential", "captured"])
+def test_a_run_in_every_precision_is_near_that_in_fp32(precision, engine):
+    (run,) = planned(1)
+    *plain, _ = execute(run, REGISTRY, "cuda")
+    *found, ended = execute(
+        attrs.evolve(run, key=attrs.evolve(run.key, precision=precision)), REGISTRY, "cuda", engine=engine
+    )
+    assert ended.status == "finished", ended.reason
+    assert [record.loss for record in found] == pytest.approx([record.loss for record in plain], rel=0.05)
+    assert ended.provenance["engine"] == ("sequential" if precision == "fp16" else engine), ended.provenance
+
+
+def test_recorded_steps_in_half_are_those_made_one_by_one():
+    losses = [[r.loss for r in make(kind, precision="half").epochs()] for kind in (Training, SHORT_CHAIN)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_a_compiled_run_trains_as_the_plain_one():
+    (run,) = planned(1)
+    *plain, _ = execute(run, REGISTRY, "cuda")
+    *found, ended = execute(run, REGISTRY, "cuda", engine="compiled")
+    assert (ended.status, ended.provenance["engine"]) == ("finished", "compiled"), ended.provenance
+    assert [record.loss for record in found] == pytest.approx([record.loss for record in plain], rel=1e-3)
 
 
 def test_no_two_runs_share_a_stream():

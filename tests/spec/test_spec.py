@@ -465,6 +465,7 @@ OTHER_VALUES: dict[str, Any] = {
     "training.steps": 9,
     "training.accumulate": 2,
     "training.clip_norm": 0.5,
+    "training.minutes": 2,
     "training.gradient": ["centralize"],
     "training.groups": [{"at": "output.*", "weight_decay": 0}],
     "training.batch_size": 65,

@@ -22,7 +22,7 @@ from zoo.registry import Registry, Variant
 from zoo.registry.options import Choice
 from zoo.registry.source import source_digest
 from zoo.spec import Spec
-from zoo.spec.length import planned_epochs
+from zoo.spec.length import ends_early, planned_epochs
 from zoo.train import streams
 from zoo.train.engines.choice import Wanted
 from zoo.train.places import checkpoint_file
@@ -174,7 +174,7 @@ class _Books:
                 told = self._epochs.get(key, 0)
                 epochs = planned_epochs(run.spec["training"]) or max(1, told)
                 over = run.status in ("finished", "diverged", "failed")
-                enough = 0 < told <= epochs if run.spec["evaluation"].get("stop") else told == epochs
+                enough = 0 < told <= epochs if ends_early(run.spec) else told == epochs
                 if not over or (run.status == "finished" and not enough):
                     raise self._broken(run, f"ended as {run.status} after {told} of {epochs} epochs")
                 # Of this process, which was commanded: a worker has been started by it.

@@ -14,8 +14,9 @@ from zoo.registry.source import plugins_used
 from zoo.report.markup import code, markdown
 from zoo.report.text import counted, quantity, seed_span, with_interval
 from zoo.spec import DataSpec, Spec
-from zoo.spec.length import in_words
+from zoo.spec.length import ends_early, in_words
 from zoo.statistics.intervals import mean_interval
+from zoo.study.comparable import BY_TIME
 from zoo.study.measure import kept_epoch
 from zoo.train.metrics import measure_of
 from zoo.train.run import Run
@@ -151,6 +152,11 @@ def _recall(chosen: Chosen) -> str:
 _KEPT = {False: "the last epoch", True: "the epoch that was best on the validation part"}
 
 
+def _length(run: Run) -> str:
+    length = in_words(run.spec["training"])
+    return f"{counted(len(run.epochs), 'epoch')} (the spec says {length} at most)" if ends_early(run.spec) else length
+
+
 def _data(run: Run, data: Dataset) -> str:
     parts = {"training": data.train, "validation": data.validation, "test": data.test}
     counts = ", ".join(f"{len(split)} {name}" for name, split in parts.items() if split is not None)
@@ -163,7 +169,7 @@ def _training(chosen: Chosen, registry: Registry) -> str:
     run, provenance, kept = chosen.run, chosen.run.provenance, kept_epoch(chosen.run)
     facts = {
         "seed": run.key.seed,
-        "trained for": in_words(run.spec["training"]),
+        "trained for": _length(run),
         "epoch that was kept": "the last" if kept is None or kept is run.epochs[-1] else kept.epoch,
         "precision": run.key.precision,
         "parameters": f"{run.parameters:,}",
@@ -187,8 +193,10 @@ def _training(chosen: Chosen, registry: Registry) -> str:
         },
     }
     rows = "\n".join(f"| {name} | {markdown(str(value))} |" for name, value in facts.items())
+    by_time = f"{BY_TIME}\n\n" if run.spec["training"].get("minutes") is not None else ""
     return (
         f"| | |\n| --- | --- |\n{rows}\n\n"
+        f"{by_time}"
         "The weights of runs are not stored: for this file the run was trained again, and its confusion matrices after "
         "the last epoch are those that were stored."
     )

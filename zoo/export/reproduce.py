@@ -65,7 +65,7 @@ def train_again(
     records: list[EpochRecord] = []
     try:
         training = Training(spec, run.key.seed, data, device=device, registry=registry, precision=run.key.precision)
-        for record in training.epochs():
+        for record in training.epochs(taken=[epoch.seconds_training for epoch in run.epochs]):
             records.append(record)
             watch()
     except DivergedError as error:

@@ -15,7 +15,7 @@ from zoo.study.comparable import held_out
 
 if TYPE_CHECKING:
     from zoo.ledger.keep import Entry
-from zoo.spec.length import in_words, planned_epochs
+from zoo.spec.length import ends_early, in_words, planned_epochs
 
 _RIGHT = ("run", "seed", "epochs", "recall", "training")
 _LEFT_OUT_FIRST = ("started", "training", "precision", "data set", "epochs")
@@ -75,7 +75,10 @@ def _epochs(entry: Entry) -> str:
     asked = training["epochs"]
     if asked is None:
         return f"{trained or 0} ({in_words(training)})"
-    return str(asked) if trained in (None, planned_epochs(training)) else f"{trained} of {asked}"
+    if trained in (None, planned_epochs(training)):
+        return str(asked)
+    may = entry.status == "finished" and ends_early(entry.content)
+    return f"{trained} of at most {asked}" if may else f"{trained} of {asked}"
 
 
 def _datasets(found: Sequence[Entry]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zoo.report.text import counted, seed_span
+from zoo.report.text import counted, lengths_in_words, seed_span
 from zoo.report.verdict import Judged
 from zoo.statistics.verdicts import LEAST_SEEDS, MARGIN
 from zoo.study.comparable import held_out
@@ -74,8 +74,7 @@ def of_study(result: StudyResult) -> str:
 
 def _trained(runs: Sequence[Run]) -> list[str]:
     """Say what was trained, on what, how often, with what, and what the figures are."""
-    epochs = sorted({run.spec["training"]["epochs"] for run in runs})
-    span = counted(epochs[0], "epoch") if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]} epochs"
+    span = lengths_in_words([run.spec for run in runs])
     parts = dict.fromkeys(held_out(run.spec["data"]) for run in runs if run.spec["data"]["validation"])
     told_parts = " or ".join(text.replace("%", "% of the training images", 1) for text in parts)
     part = f" (held out for validation: {told_parts})" if parts else ""

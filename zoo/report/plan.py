@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.report import layout, markup
 from zoo.report.text import counted, estimated, rough_duration
-from zoo.spec.length import in_words
+from zoo.spec.length import ends_early, in_words
 
 if TYPE_CHECKING:
     from zoo.benchmark import Plan
@@ -34,6 +34,8 @@ def remarks(plan: Plan, ledger: Path) -> list[str]:
         lines.append(
             f"{counted(len(plan.missing), 'run')} to train{already}: about {estimated(plan.estimate)}, on {where}."
         )
+        if any(run.spec["evaluation"].get("stop") is not None for run in plan.missing):
+            lines.append("Runs that may stop early (evaluation.stop) are counted as whole ones in that.")
     elif plan.runs:
         lines.append(f"Nothing to train: {counted(len(plan.runs), 'run')} in {ledger} already.")
     return lines
@@ -60,12 +62,18 @@ def rows(plan: Plan) -> list[list[str]]:
     return [
         [
             *(str(r[key]) for key in ("spec", "dataset")),
-            str(r["epochs"]) if r["steps"] is None else f"{r['steps']} steps",
+            _length(r),
             *(str(r[key]) for key in ("to_train", "stored")),
             "" if r["seconds_each"] is None else rough_duration(r["seconds_each"]),
         ]
         for r in _records(plan)
     ]
+
+
+def _length(record: dict[str, Any]) -> str:
+    length = str(record["epochs"]) if record["steps"] is None else f"{record['steps']} steps"
+    limit = "" if record["minutes"] is None else f", {record['minutes']} min"
+    return f"at most {length}{limit}" if record["ends_early"] else length
 
 
 def _records(plan: Plan) -> list[dict[str, Any]]:
@@ -82,6 +90,8 @@ def _records(plan: Plan) -> list[dict[str, Any]]:
                 "dataset": dataset,
                 "epochs": runs[0].spec["training"]["epochs"],
                 "steps": runs[0].spec["training"].get("steps"),
+                "minutes": runs[0].spec["training"].get("minutes"),
+                "ends_early": ends_early(runs[0].spec),
                 "to_train": to_train,
                 "stored": len(runs) - to_train,
                 "device": plan.device or None,

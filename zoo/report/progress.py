@@ -136,12 +136,12 @@ class Display:
                 )
             case EpochFinished(run, record):
                 self._epochs[key].append(record)
-                self._advance(run, _share(run, 1))
+                self._advance(run, _share(run, [record]))
                 recall = epoch_recall(record, _shown_part(record))
                 status = f"loss {record.loss:.3f}" + ("" if recall != recall else f", recall {recall:.4f}")
                 self._progress.update(self._bars[key], completed=record.epoch, status=status)
             case Lost(run, reason):
-                self._advance(run, -_share(run, len(self._forget(key))))
+                self._advance(run, -_share(run, self._forget(key)))
                 self.say(f"{_title(run)}: {reason}; trying once more")
             case Ended(run):
                 self._end(run)
@@ -149,7 +149,7 @@ class Display:
     def _end(self, run: Run) -> None:
         epochs = self._forget(run.key)
         self._done += 1
-        self._advance(run, 1 - _share(run, len(epochs)))
+        self._advance(run, 1 - _share(run, epochs))
         if self._live and run.status == "finished":
             return
         if run.status == "finished":
@@ -193,10 +193,12 @@ def _title(run: Run) -> str:
     return f"{without_controls(run.name)} seed {run.key.seed}"
 
 
-def _share(run: Run, epochs: int) -> float:
+def _share(run: Run, epochs: Sequence[EpochRecord]) -> float:
     """Return which share of a run its epochs are; 0 where it is not known before it ends."""
-    planned = planned_epochs(run.spec["training"])
-    return epochs / planned if planned else 0.0
+    training = run.spec["training"]
+    planned, minutes = planned_epochs(training), training.get("minutes")
+    of_epochs = len(epochs) / planned if planned else 0.0
+    return max(of_epochs, sum(epoch.seconds_training for epoch in epochs) / (60 * minutes)) if minutes else of_epochs
 
 
 def _trained(run: Run, epochs: int) -> str:

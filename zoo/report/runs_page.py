@@ -15,7 +15,7 @@ from zoo.report.details import ClassNames, finished, shown_part
 from zoo.report.drawing import Plot, file_name, pictures
 from zoo.report.methods import of_runs
 from zoo.report.page import provenance, rendered
-from zoo.report.table import COLUMNS, headings, labelled, rows, title
+from zoo.report.table import COLUMNS, early_lines, headings, labelled, rows, title
 from zoo.report.text import counted, difference, probability
 from zoo.report.unfinished import table as unfinished_table
 from zoo.report.verdict import Judged, about, advice, by_place
@@ -117,6 +117,7 @@ def _tables(report: Report) -> list[Table]:
             for row in shown
         )
         above, *below = title(heading, shown)
+        below += early_lines(shown)
         differ = unlike(finished(own), TIMES)
         if differ and len(shown) > 1:
             below.append(f"Training times are of runs that differ, and not to be compared: {differ}.")

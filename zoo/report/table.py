@@ -21,8 +21,9 @@ from zoo.errors import ZooError, near_misses, option
 from zoo.report import layout, markup
 from zoo.report.labels import IN_COLUMNS, distinct
 from zoo.report.text import counted, duration, fit, quantity, seed_span, with_interval
+from zoo.spec.length import ends_early
 from zoo.statistics.intervals import mean_interval
-from zoo.study.comparable import TIMES, VERSIONS, unlike
+from zoo.study.comparable import BY_TIME, TIMES, VERSIONS, unlike
 from zoo.study.measure import measured, seconds_to_target
 from zoo.train.metrics import measure_of
 from zoo.train.run import Run
@@ -40,7 +41,9 @@ class Row:
     variants' source; `stale` says that the source is not what it was, so that the same benchmark would train anew.
     `same_as` is the row of another name whose spec is the same, so that both have the same runs. `seconds_to_target` is
     how many seconds of training it takes until half of the runs have had a validation recall of `target`, which
-    `reached` of them had; one that diverged before has not. NaN where fewer than half had it.
+    `reached` of them had; one that diverged before has not. NaN where fewer than half had it. `ends_early` says that a
+    run may end before its `epochs`; `fewest_epochs` and `most_epochs` are what those that have finished came to,
+    `minutes` is what training may take.
     """
 
     spec: str
@@ -73,6 +76,10 @@ class Row:
     target: float | None = None
     seconds_to_target: float = math.nan
     reached: int = 0
+    ends_early: bool = False
+    fewest_epochs: int = 0
+    most_epochs: int = 0
+    minutes: float | None = None
 
 
 @attrs.frozen
@@ -201,6 +208,10 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
         target=first.spec["evaluation"].get("target"),
         seconds_to_target=to_target if math.isfinite(to_target) else math.nan,
         reached=sum(map(math.isfinite, times)),
+        ends_early=ends_early(first.spec),
+        fewest_epochs=min((len(run.epochs) for run in finished), default=0),
+        most_epochs=max((len(run.epochs) for run in finished), default=0),
+        minutes=first.spec["training"].get("minutes"),
     )
 
 
@@ -380,6 +391,8 @@ def title(heading: Heading, table: Sequence[Row], *, told_apart: bool = True) ->
     seeds = sorted({seed for row in table for seed in row.seeds})
     epochs = sorted({row.epochs for row in table})
     span = counted(epochs[0], "epoch") if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]} epochs"
+    if any(row.ends_early for row in table):
+        span = f"at most {span}"
     digest = "" if told_apart else f" (images {heading.dataset_digest[:7]})"
     measures = {row.measure: _MEASURES[row.measure] for row in table}
     if len(measures) > 1:
@@ -421,6 +434,7 @@ def _section(
             "to target: how long training takes until half of the runs have had a validation recall of "
             f"{' or '.join(f'{target:g}' for target in targets)}, and how many had it at all"
         )
+    below += early_lines(table)
     below += [f"{row.spec}: one mean over seeds of several versions: {row.versions}." for row in table if row.versions]
     if unlike_times and len(table) > 1:
         below.append(f"Training times are of runs that differ, and not to be compared: {unlike_times}.")
@@ -436,6 +450,21 @@ def _section(
         above, below = ([layout.wrapped(line, width) for line in lines] for lines in (above, below))
     above, below = markup.lines(above, format_), markup.lines(below, format_)
     return "\n".join([*above, "", _tabulate(cells, format_), *(["", *below] if below else [])])
+
+
+def early_lines(table: Sequence[Row]) -> list[str]:
+    """Say how far runs came that may end early, and what it means where time decides that."""
+    lines = []
+    came = [
+        f"{row.spec} {' to '.join(map(str, dict.fromkeys((row.fewest_epochs, row.most_epochs))))}"
+        for row in table
+        if row.ends_early and row.most_epochs
+    ]
+    if came:
+        lines.append(f"Epochs that were trained: {', '.join(came)}.")
+    if any(row.minutes is not None for row in table):
+        lines.append(BY_TIME)
+    return lines
 
 
 def _tabulate(cells: dict[str, list[str]], format_: str) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from zoo.spec.length import ends_early, in_words
 
 GAP = 2
 """Characters between two columns of tabulate's formats "simple" and "plain"."""
@@ -170,3 +173,13 @@ def fit(cells: dict[str, list[str]], width: int, *, folding: Sequence[str], left
     for title in folding:
         cells[title] = [folded(cell, widths[title]) for cell in cells[title]]
     return left_out
+
+
+def lengths_in_words(specs: Sequence[Mapping[str, Any]]) -> str:
+    """Say how long the runs of specs, as plain data, are: "10 epochs", "3 to 9.9 epochs", "at most 30 epochs"."""
+    trainings = [spec["training"] for spec in specs]
+    epochs = sorted({training["epochs"] for training in trainings if training["epochs"] is not None})
+    plain = all(training["epochs"] is not None and training.get("minutes") is None for training in trainings)
+    words = list(dict.fromkeys(map(in_words, trainings)))
+    span = f"{epochs[0]} to {epochs[-1]} epochs" if plain and len(epochs) > 1 else " or ".join(words)
+    return f"at most {span}" if any(map(ends_early, specs)) else span

@@ -16,7 +16,7 @@ from zoo.statistics.paired import compare
 from zoo.statistics.results import Comparison, Losses
 from zoo.statistics.sequential import share
 from zoo.statistics.verdicts import LEAST_SEEDS
-from zoo.study.comparable import RECALLS, TIMES, VERSIONS, at_once, unlike
+from zoo.study.comparable import BY_TIME, RECALLS, TIMES, VERSIONS, at_once, unlike
 from zoo.study.looks import looks_until
 from zoo.study.measure import image_step, is_lost, learned_recall, training_overlap
 from zoo.train.run import Run
@@ -37,6 +37,7 @@ class Judged:
         versions: of zoo and torch, where the runs are of several; else "".
         unlike_times: what differs between the runs, so that their times are not compared; else "".
         resplit: whether each seed had a validation part of its own, so that the verdict is about images like these.
+        by_time: whether training ended by time, so that the verdict is about this machine.
         where: " on" which data set and device, where there are comparisons on several; else "".
     """
 
@@ -52,6 +53,7 @@ class Judged:
     versions: str
     unlike_times: str
     resplit: bool = False
+    by_time: bool = False
     where: str = ""
 
     def __str__(self) -> str:
@@ -206,6 +208,7 @@ def _judged(
         unlike=reason,
         versions=unlike(runs, VERSIONS),
         unlike_times=times,
+        by_time=any(run.spec["training"].get("minutes") is not None for run in runs),
         resplit=part == "validation" and all(bool(run.spec["data"].get("resplit")) for run in runs),
     )
 
@@ -241,11 +244,12 @@ def about(found: Sequence[Judged]) -> str:
 
 
 def advice(found: Sequence[Judged]) -> list[str]:
-    """Say how to choose among several, where the test images were looked at."""
+    """Say what it means that time ended training, and how to choose among several where the test images were seen."""
+    lines = [BY_TIME] if any(one.by_time for one in found) else []
     several = sum(not one.unlike for one in found) > 1
     if found[0].part == "test" and several:
-        return [f"To choose among them, hold images out: {setting('data.validation', 0.25)}."]
-    return []
+        lines.append(f"To choose among them, hold images out: {setting('data.validation', 0.25)}.")
+    return lines
 
 
 def _recalls(runs: Mapping[int, Run], part: str) -> dict[int, float]:

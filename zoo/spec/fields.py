@@ -235,7 +235,8 @@ class TrainingSpec:
 
     An update is made from the gradient of the mean loss over the images of `accumulate` batches of an epoch, of fewer
     in the last one; a step is an update. Before it the gradients are changed by `gradient`, one after another, and
-    scaled down where their norm is larger than `clip_norm`.
+    scaled down where their norm is larger than `clip_norm`. Training ends before its epochs or steps are over where
+    its steps have taken so many `minutes`.
     """
 
     epochs: PositiveFloat | None = attrs.field(default=None, converter=_whole, metadata={INSTEAD_OF: "steps"})
@@ -253,6 +254,7 @@ class TrainingSpec:
     clip_norm: PositiveFloat | None = later(None)
     groups: tuple[ParameterGroup, ...] = later(())
     gradient: tuple[Annotated[Choice, Kind("gradient")], ...] = later(())
+    minutes: PositiveFloat | None = attrs.field(default=None, converter=_whole, metadata={LATER: True})
     repeats: PositiveInt = later(1)
     drop_last: bool = later(False)
 

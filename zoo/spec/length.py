@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from numbers import Real
 from typing import Any
@@ -44,6 +44,28 @@ class Length:
             epochs = Fraction(repr(training.epochs))
             steps = math.ceil(epochs * -(-images // of_step))
         return cls(images, of_step, steps)
+
+    def within(self, seconds: float, taken: Sequence[float]) -> Length:
+        """Return how long a run is that ends when its time is over, as far as the pace of its last epoch tells.
+
+        Its first epoch is made in any case. Where there is time left then, the second is whole, for the first is slowed
+        down by what is done once. The last one may be a part of an epoch.
+
+        Args:
+            seconds: that its steps may take.
+            taken: by the steps of each epoch so far.
+        """
+        length = self
+        for epoch in range(1, len(taken) + 1):
+            behind = self.first_step(epoch + 1)
+            if length.steps < behind:
+                break  # that was a part of an epoch
+            left, pace = max(0.0, seconds - sum(taken[:epoch])), taken[epoch - 1] / self.steps_per_epoch
+            more = self.steps if pace <= 0 else math.floor(left / pace)
+            if epoch == 1 and left > 0:
+                more = max(more, self.steps_per_epoch)
+            length = attrs.evolve(self, steps=min(self.steps, behind + more))
+        return length
 
     @property
     def steps_per_epoch(self) -> int:
@@ -92,8 +114,15 @@ def planned_epochs(training: Mapping[str, Any]) -> int | None:
 
 
 def in_words(training: Mapping[str, Any]) -> str:
-    """Write how long the training of a spec, as plain data, is: "1 epoch", "9.9 epochs", "500 steps"."""
+    """Write how long the training of a spec, as plain data, is: "9.9 epochs", "500 steps, 5 minutes"."""
     number, what = training["epochs"], "epoch"
     if number is None:
         number, what = training["steps"], "step"
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    minutes = training.get("minutes")
+    limit = "" if minutes is None else f", {minutes} minute{'' if minutes == 1 else 's'}"
+    return f"{number} {what}{'' if number == 1 else 's'}{limit}"
+
+
+def ends_early(spec: Mapping[str, Any]) -> bool:
+    """Whether runs of a spec, as plain data, may end before their epochs or steps are over."""
+    return spec["evaluation"].get("stop") is not None or spec["training"].get("minutes") is not None

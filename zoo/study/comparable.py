@@ -8,12 +8,16 @@ from typing import Any
 from zoo.train.metrics import measure_of
 from zoo.train.run import Run
 
-RECALLS = ("data", "held out", "measure", "precision")
+RECALLS = ("data", "held out", "measure", "precision", "machine")
 """For a difference in recall to be of what was changed."""
 VERSIONS = ("zoo", "torch")
 """For seeds to be repetitions of one experiment, too."""
 TIMES = (*VERSIONS, "device", "precision", "engine", "threads", "runs at once")
 """For training times to be of the networks, and not of what trained them."""
+BY_TIME = (
+    "Training ended by time (training.minutes): how far a run came depends on the machine, and on what else that did "
+    "meanwhile, so the figures are of this machine."
+)
 
 
 def at_once(run: Run) -> int:
@@ -48,6 +52,8 @@ _CONDITIONS: Mapping[str, Callable[[Run], tuple[object, str]]] = {
     ),
     "measure": lambda run: _twice(measure_of(run.spec)),
     "precision": lambda run: _twice(run.key.precision),
+    # Only where it decides how long a run is.
+    "machine": lambda run: _of("device_name")(run) if run.spec["training"].get("minutes") is not None else ("", ""),
     "zoo": _of("zoo"),
     "torch": _of("torch"),
     "device": _of("device_name"),

@@ -60,6 +60,8 @@ def why_useless(training: Training, registry: Registry) -> str:
     """
     spec = training.spec
     epochs = spec.training.epochs
+    if spec.training.minutes is not None:
+        return rates_depend(spec)
     if not isinstance(epochs, int):
         return "only a run of a number of whole epochs is gone on with"
     for more in (epochs + 1, 2 * epochs):
@@ -78,6 +80,8 @@ def why_useless(training: Training, registry: Registry) -> str:
 
 def rates_depend(spec: Spec) -> str:
     """Say that the learning rates of a spec depend on the number of epochs, and through what."""
+    if spec.training.minutes is not None:
+        return "how far a run comes in its time depends on the machine (training.minutes)"
     schedule, warmup, averaging = spec.training.schedule, spec.training.warmup, spec.training.averaging
     if spec.evaluation.keep == "best" and spec.evaluation.every != 1:
         return "which epoch is the best depends on how long a run is (evaluation.every is not 1)"

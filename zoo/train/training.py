@@ -21,6 +21,7 @@ from zoo.network.initializing import Filling
 from zoo.network.preparing import prepare, shown, wants_preparing
 from zoo.registry import Registry
 from zoo.spec import Spec
+from zoo.spec.length import Length
 from zoo.train import streams
 from zoo.train.augmenting import Augmentations, require_soft_loss, require_views
 from zoo.train.averaging import STATISTICS, Average
@@ -44,6 +45,7 @@ class Training(Evaluating):
         parameters: how many trainable numbers it has.
         flops: floating-point operations of one image's forward pass.
         starting: the weights of a file that the network starts from; None where they are drawn.
+        length: how many epochs and steps there are; of a run that ends by time, as far as is known.
         begun: how network and optimizer were built, by which it is told what training has changed.
         seconds_setup: what building took.
 
@@ -64,6 +66,9 @@ class Training(Evaluating):
     ) -> None:
         start = time.perf_counter()
         super().__init__(spec, seed, dataset, device=device, registry=registry, precision=precision)
+        self.depends_on_length = spec.training.minutes is not None
+        self._taken: list[float] = []
+        """Seconds that the steps of each epoch took."""
         dataset = self.dataset
         # What building draws beyond the layers' own streams (dropout that is always on does) is no one else's.
         with streams.seeded(seed, "building", device=device):
@@ -72,9 +77,9 @@ class Training(Evaluating):
             self._prepare(built.filling)
             self._to_float32 = self._halved(registry)
             groups = Groups(spec, self.network, registry)
-            self.optimizer: torch.optim.Optimizer = Bound(
-                spec, "training.optimizer", spec.training.optimizer, registry
-            )(
+            optimizer = Bound(spec, "training.optimizer", spec.training.optimizer, registry)
+            self._require_steps(optimizer)
+            self.optimizer: torch.optim.Optimizer = optimizer(
                 parameters=groups.given,
                 network=self.network,
                 steps=self.length.steps,
@@ -174,8 +179,21 @@ class Training(Evaluating):
         if choice.name == "none":
             return None
         update = Bound(self.spec, "training.averaging", choice, registry)
+        self._require_steps(update)
         self.depends_on_length |= update.asks("steps")
         return Average(update, self.network, steps=self.length.steps, steps_per_epoch=self.length.steps_per_epoch)
+
+    def _require_steps(self, part: Bound) -> None:
+        """Refuse a part that is told how many steps there are, where nobody knows.
+
+        Raises:
+            BuildError: names it.
+        """
+        if self.spec.training.minutes is not None and part.asks("steps"):
+            raise BuildError(
+                f"{part.what} asks how many steps the run has, and training.minutes leaves that open: leave out one of "
+                "the two"
+            )
 
     @property
     def beside(self) -> Mapping[str, Tensor]:
@@ -206,8 +224,10 @@ class Training(Evaluating):
         ):
             update_bn(map(self._normalized, map(self._pixels, batches)), self.network)
 
-    def epochs(self, first: int = 1) -> Iterator[EpochRecord]:
+    def epochs(self, first: int = 1, taken: Sequence[float] = ()) -> Iterator[EpochRecord]:
         """Train, and yield a record after each epoch; those before `first` are behind this training already.
+
+        Where `taken` says what seconds the steps of each epoch took before, a run that ends by time is as long as then.
 
         Raises:
             DivergedError: the loss of an epoch is not finite, or, after one that is evaluated, a parameter, a buffer
@@ -216,7 +236,8 @@ class Training(Evaluating):
         """
         if first == 1:
             self._validation.clear()
-        for epoch in range(first, self.length.epochs + 1):
+            self._took([])
+        for epoch in itertools.count(first):
             if self.is_over(epoch - 1):
                 return
             start = time.perf_counter()
@@ -224,10 +245,23 @@ class Training(Evaluating):
             trained = time.perf_counter()
             if not math.isfinite(loss):
                 raise DivergedError(f"diverged at epoch {epoch}: the training loss is {loss}")
+            self._took([*self._taken, taken[epoch - 1] if epoch <= len(taken) else trained - start])
             if self.is_due(epoch):
                 self._require_finite(epoch)
             evaluations = self.evaluate(epoch) if self.is_due(epoch) else {}
             yield EpochRecord(epoch, loss, trained - start, time.perf_counter() - trained, evaluations)
+
+    def _took(self, seconds: list[float]) -> None:
+        """Note how long the steps of the epochs behind took, by which a run of so many minutes ends."""
+        self._taken = seconds
+        if self.spec.training.minutes is not None:
+            self.length = self._within(seconds)
+            self._freezing = self._groups.freezing(self.network, self.length.steps)
+
+    def _within(self, taken: Sequence[float]) -> Length:
+        """Return how long the run is when the steps of its epochs take so long."""
+        whole, minutes = Length.of(self.spec.training, len(self.dataset.train.labels)), self.spec.training.minutes
+        return whole if minutes is None else whole.within(60 * minutes, taken)
 
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch (from 1) and return the mean loss per image."""
@@ -450,6 +484,7 @@ class Training(Evaluating):
         self._validation.clear()
         if self._scaling:
             self._scaling.restored()
+        self._took([record.seconds_training for record in records])
         for record in records:
             if self.is_due(record.epoch):
                 self._note(record.epoch, record.evaluations)
@@ -472,12 +507,13 @@ class Training(Evaluating):
             step = self._step_seconds(augmenting)
             self.set_mode(training=False)
             evaluation = self._seconds(lambda: self.predict(some)) / len(some)
-        epochs, every = self.length.epochs, self.spec.evaluation.every
+        length = self._within([step * self.length.steps_per_epoch])
+        epochs, every = length.epochs, self.spec.evaluation.every
         evaluations = -(-epochs // every) if every else 1
         evaluated = evaluations * sum(map(len, self._parts().values()))
         if not self._evaluates_all:
             evaluated -= (evaluations - 1) * len(labels)
-        return self.length.steps * step + evaluated * evaluation
+        return length.steps * step + evaluated * evaluation
 
     def _step_seconds(self, augmenting: torch.Generator) -> float:
         """Time a step of whole batches, which spoils the run."""

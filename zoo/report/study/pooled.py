@@ -16,7 +16,6 @@ from zoo.report.study.said import said
 from zoo.report.study.tables import DEFAULT_FORMAT
 from zoo.report.text import counted, difference, probability, rough_duration, with_interval
 from zoo.report.writing import as_data, as_parquet, joined
-from zoo.spec.length import in_words
 from zoo.statistics.intervals import CONFIDENCE
 from zoo.statistics.paired import detectable
 from zoo.statistics.pooling import LEAST_PLACES
@@ -143,7 +142,7 @@ def heading(result: PooledResult) -> list[str]:
     described = f": {' '.join(design.description.split())}" if design.description else ""
     runs = [run for each in result.places for arm in each.result.arms for run in arm.runs]
     conditions = list(dict.fromkeys(map(str, table.headings(runs))))
-    lengths = sorted({in_words(attrs.asdict(each.place.study.base.training)) for each in result.places})
+    lengths = sorted({tables.length(each.place.study.base) for each in result.places})
     trained = (
         f"{design.design} over {counted(len(result.places), 'place')} ({', '.join(_names(result))}); "
         f"{counted(result.seeds, 'seed')} of its own in each, {' or '.join(lengths)}"

@@ -19,15 +19,17 @@ from zoo.report.text import (
     counted,
     difference,
     duration,
+    lengths_in_words,
     probability,
     quantity,
     seed_span,
     with_interval,
 )
 from zoo.report.writing import as_data, as_parquet, joined
-from zoo.spec.length import in_words
+from zoo.spec import Spec
 from zoo.statistics.results import Comparison, Effect
 from zoo.statistics.verdicts import LEVEL
+from zoo.study.comparable import BY_TIME
 from zoo.study.definition import Study
 from zoo.study.designs import is_adaptive
 from zoo.study.measure import counted_recall
@@ -223,8 +225,13 @@ def heading(result: StudyResult) -> list[str]:
     described = f": {' '.join(design.description.split())}" if design.description else ""
     conditions = list(dict.fromkeys(map(str, table.headings([run for arm in result.arms for run in arm.runs]))))
     seeds = f"{counted(len(result.seeds), 'seed')} ({seed_span(result.seeds)})"
-    trained = f"{design.design} over {study.base.name}; {seeds}, {in_words(attrs.asdict(study.base.training))}"
+    trained = f"{design.design} over {study.base.name}; {seeds}, {length(study.base)}"
     return [f"Study {study.name}{described}", "; ".join([trained, *conditions])]
+
+
+def length(base: Spec) -> str:
+    """Say how long the runs of a base are."""
+    return lengths_in_words([{"training": attrs.asdict(base.training), "evaluation": attrs.asdict(base.evaluation)}])
 
 
 def answer(result: StudyResult) -> str:
@@ -401,6 +408,7 @@ def _explained(result: StudyResult, count: int, what: str) -> str:
             " An interval is corrected as p is: it leaves out 0 where the difference is shown, and else not."
             * corrected
         )
+        + (f" {BY_TIME}" if any(_by_time(run) for arm in result.arms for run in arm.runs) else "")
     )
 
 
@@ -414,6 +422,10 @@ def _about(result: StudyResult, kind: str) -> str:
         return f"{population(result.study)}, and {seeds}"
     how = "trained on other images with each seed" if result.study.base.data.resplit else "this split"
     return f"these test images, {how}, and {seeds}"
+
+
+def _by_time(run: Run) -> bool:
+    return run.spec["training"].get("minutes") is not None
 
 
 def population(study: Study) -> str:

@@ -127,7 +127,7 @@ def examine(engine: Engine, spec: Spec, key: RunKey, dataset: Dataset, *, device
         Whatever `Training` raises for this spec.
     """
     # The whole spec but its length, which the gate does not depend on.
-    spec = attrs.evolve(spec, training=attrs.evolve(spec.training, epochs=EPOCHS, steps=None))
+    spec = attrs.evolve(spec, training=attrs.evolve(spec.training, epochs=EPOCHS, steps=None, minutes=None))
     file = _file(engine, spec, key, dataset, device)
     with suppress(OSError, ValueError, TypeError, KeyError):
         return str(json.loads(file.read_text(encoding="utf-8"))["why_not"])

@@ -83,7 +83,7 @@ def shortened_training(training: TrainingSpec) -> TrainingSpec:
         )
         for group in training.groups
     )
-    return attrs.evolve(training, epochs=EPOCHS, steps=None, groups=groups)
+    return attrs.evolve(training, epochs=EPOCHS, steps=None, minutes=None, groups=groups)
 
 
 def one_line(error: BaseException) -> str:
