@@ -25,6 +25,7 @@ PAGES = (
 )
 """What the site is made of, at the places where links between them expect it."""
 PARTS = {
+    "Tutorials": "docs/tutorials",
     "How to": "docs/how-to",
     "Reference": "docs/reference",
     "Explanation": "docs/explanation",
@@ -32,7 +33,7 @@ PARTS = {
 """Folders of which each page is listed on a page of their own."""
 GALLERY = Path("results/gallery")
 FIRST, LAST = (
-    ("README", "docs/tutorial"),
+    ("README",),
     ("results/gallery/index", "benchmarks/results/README", "CHANGELOG", "CONTRIBUTING"),
 )
 

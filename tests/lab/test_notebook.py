@@ -75,3 +75,13 @@ def test_an_interrupted_cell_says_what_is_kept_and_no_more(notebook):
 def test_the_next_cell_goes_on(notebook):
     (count,) = shown(notebook.cells[-1], "text/plain")
     assert int(count) in (10 + 5, 10 + 2 * 5), "and the runs that confirm the choice: of the base, or of two arms"
+
+
+def test_the_notebook_of_the_tutorials_works(tmp_path):
+    made = nbformat.read(ROOT / "docs/tutorials/first-comparison.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in made.cells), "it is kept without what it prints"
+    NotebookClient(made, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    code = [cell for cell in made.cells if cell.cell_type == "code"]
+    assert "3 seeds" in shown(code[2], "text/plain")[0]
+    assert "sine" in shown(code[3], "text/html")[0]
+    assert shown(code[4], "image/png")
