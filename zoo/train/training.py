@@ -398,8 +398,11 @@ class Training(Evaluating):
             if len(labels) > 1:
                 raise
             raise self._single_image(error) from error
-        views = logits.reshape(self._augment.views, -1, logits.shape[1])
-        loss: Tensor = self._loss(logits=views[0], views=views, labels=labels, class_sizes=self._class_sizes)
+        views = None
+        if self._augment.views > 1:
+            views = logits.reshape(self._augment.views, -1, logits.shape[1])
+            logits = views[0]
+        loss: Tensor = self._loss(logits=logits, views=views, labels=labels, class_sizes=self._class_sizes)
         return loss
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
