@@ -177,8 +177,8 @@ def test_from_python_values_are_lists(folder: Path) -> None:
 def test_what_a_verdict_takes_is_for_one_base_and_above_the_margin(zoo: Zoo, folder: Path) -> None:
     several = zoo("study", "plan", *STUDY, "--base", "starter/4d", "--find", "0.1")
     assert (several.exit_code, several.stderr) == (
-        1, "Error: --find is for studies of one base on one data set; leave it out\n"
+        2, "Error: --find is for studies of one base on one data set; leave it out\n"
     )  # fmt: skip
     inside = zoo("study", "plan", *STUDY, "--find", "0.004")
-    assert inside.exit_code == 1
+    assert inside.exit_code == 2
     assert "--find: expected a difference above the margin of 0.005, got 0.004" in inside.stderr
