@@ -168,6 +168,15 @@ def test_an_initializer_measures_the_images_that_reach_each_layer():
         torch.testing.assert_close(scale, scale.flatten()[0].expand_as(scale), rtol=1e-4, atol=0, check_stride=False)
 
 
+def test_an_initializer_within_another_measures_too():
+    outer = {"name": "constant_at", "value": 0.25, "others": {"name": "lsuv", "tolerance": 1e-6}}
+    training = made({"network.initializer": outer})
+    first = training.network.features[0].filter
+    assert (first.bias == 0.25).all()
+    made_of = first(training.dataset.train.images.double() / 255 - 0.5)
+    assert made_of.var().item() == pytest.approx(1, abs=1e-5)
+
+
 def test_weights_that_no_image_reaches_by_themselves_are_filled_without():
     tree = {
         "network": {"architecture": {"name": "vit", "patch": 2, "depth": 1, "width": 8, "heads": 2}},

@@ -101,7 +101,8 @@ def test_an_initializer_fills_in_place_and_draws_from_the_global_generator(varia
     def initialized():
         weight = torch.nn.Parameter(torch.linspace(-1, 1, int(np.prod(shape))).reshape(shape))
         with streams.seeded(0, "test"), torch.no_grad():
-            result = make(variant, weight=weight, module=torch.nn.Module(), name="filter.weight", role="filter")
+            given = {"module": torch.nn.Module(), "name": "filter.weight", "role": "filter", "images": None}
+            result = make(variant, weight=weight, **given)
         assert result is None or result is weight, f"{label(variant)}: it must fill the weight that it is given"
         return weight
 

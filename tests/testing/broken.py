@@ -761,6 +761,12 @@ def brighter(images):
     return images * 2
 
 
+@breaks("augmentation", "views_given")
+def one_view(images, *, views: zoo.PositiveInt = 1):
+    """Gives one view, however many are asked for."""
+    return images
+
+
 @breaks("augmentation", "input_unchanged")
 def darkens(images):
     """Changes its images in place."""

@@ -37,7 +37,7 @@ def initialize(
         registry: where it is looked up what parameters are for.
 
     Returns:
-        What fills them again when training images are there, where the initializer asks for these.
+        What fills them again when training images are there, where the initializer, or one within it, asks for these.
 
     Raises:
         BuildError: the initializer refuses a weight.
@@ -48,7 +48,14 @@ def initialize(
     filling = Filling(choice, variant, name, seed, {path: all_roles.get(path) for path in paths})
     for path in paths:
         filling.fill(network, path, None)
-    return filling if "images" in variant.given else None
+    return filling if _measures(choice, registry) else None
+
+
+def _measures(choice: Choice, registry: Registry) -> bool:
+    """Whether an initializer, or another that it chooses, asks for training images."""
+    inner = (value for value in choice.values().values() if isinstance(value, Choice))
+    asks = "images" in registry.variant(choice.kind, choice.name).given
+    return asks or any(_measures(each, registry) for each in inner)
 
 
 @attrs.frozen

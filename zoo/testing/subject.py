@@ -87,7 +87,8 @@ class VariantSubject:
 
     def use(self, options: Mapping[str, Any]) -> None:
         """Let the factory do its work once with these options."""
-        with streams.seeded(0, "check"):
+        # As they are used: what changes weights or gradients in place is called without gradients.
+        with streams.seeded(0, "check"), torch.set_grad_enabled(self.kind not in ("initializer", "gradient")):
             self.make(options, **supplied(self.kind))
 
     def network_spec(self) -> Spec:
