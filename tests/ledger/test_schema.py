@@ -181,9 +181,13 @@ def with_measure(run: Run, measure: str) -> Run:
 def test_the_views_have_zoos_own_figures(tmp_path: Path, old: Path) -> None:
     path = tmp_path / "new.sqlite"
     other = EpochRecord(3, math.nan, 1.0, 0.5, {"validation": Evaluation(((1, 0), (2, 5)), 0.3)})
+    rising = tuple(
+        EpochRecord(number, 0.5, 1.0, 0.5, {"test": Evaluation(((number, 1), (2, 5)))}) for number in range(1, 7)
+    )
     runs = [
         with_measure(make_run(0), "final"),
         with_measure(make_run(1, epochs=(make_epoch(1), make_epoch(2), other)), "eq2425"),
+        with_measure(make_run(3, epochs=rising), "last_quarter"),
         with_measure(make_run(2, status="diverged", epochs=()), "final"),
         with_measure(make_run(2**70, epochs=(EpochRecord(1, 0.5, 1.0, 0.0),)), "final"),
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -88,3 +90,26 @@ def test_without_an_image_there_is_no_figure(figure):
 def test_a_batch_without_an_image_has_no_recall():
     with pytest.raises(DataError, match=NO_IMAGE):
         metrics.batch_recalls(np.stack([np.eye(2, dtype=np.int64), np.zeros((2, 2), dtype=np.int64)]))
+
+
+@pytest.mark.parametrize(
+    ("measure", "evaluated", "expected"),
+    [
+        ("final", [1, 2, 3], [3]),
+        ("best", [1, 2, 3], [2]),
+        ("best", [1, 3], []),
+        ("eq2425", [1, 2, 3], [1, 2, 3]),
+        ("last_quarter", list(range(1, 11)), [8, 9, 10]),
+        ("last_quarter", [4, 8, 10], [8, 10]),
+        ("last_quarter", [1], [1]),
+        ("last_quarter", [], []),
+        ("final", [], []),
+    ],
+)
+def test_the_epochs_that_count(measure: str, evaluated: list[int], expected: list[int]) -> None:
+    assert metrics.epochs_that_count(measure, evaluated, best=2) == expected
+
+
+def test_the_mean_over_no_epoch_is_no_number() -> None:
+    assert metrics.mean_recall([0.25, 0.5]) == 0.375
+    assert math.isnan(metrics.mean_recall([]))

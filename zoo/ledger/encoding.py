@@ -6,11 +6,11 @@ import json
 import math
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zoo.errors import DataError
-from zoo.train.metrics import best_epoch, macro_recall, measure_of, recall_over_epochs
+from zoo.train.metrics import best_epoch, epochs_that_count, macro_recall, mean_recall, measure_of
 from zoo.train.run import Confusion, EpochRecord, Evaluation, Run, RunKey
 
 KEY_COLUMNS = ("spec_digest", "seed", "dataset_digest", "source_digest", "precision")
@@ -106,31 +106,24 @@ def summary(connection: sqlite3.Connection, run: int, measured_by: str) -> dict[
     epochs = connection.execute(
         "SELECT loss, seconds_training, seconds_evaluation FROM epoch WHERE run = ? ORDER BY epoch", [run]
     ).fetchall()
-    parts: dict[str, list[tuple[int, float | None, float | None]]] = {}
-    for part, *evaluated in connection.execute(
+    parts: dict[str, dict[int, float | None]] = {}
+    for part, epoch, recall, batch_recall in connection.execute(
         "SELECT part, epoch, recall, batch_recall FROM evaluation WHERE run = ? ORDER BY epoch", [run]
     ):
-        parts.setdefault(part, []).append(tuple(evaluated))
-    if measured_by == "best":
-        validation = {epoch: recall for epoch, recall, _ in parts.get("validation", ()) if recall is not None}
-        kept = best_epoch(validation)
-        parts = {part: [row for row in rows if row[0] == kept] for part, rows in parts.items()}
+        parts.setdefault(part, {})[epoch] = (batch_recall or 0.0) if measured_by == "eq2425" else recall
+    best = best_epoch({epoch: recall for epoch, recall in parts.get("validation", {}).items() if recall is not None})
     return {
         "epochs": len(epochs),
         "loss": epochs[-1][0] if epochs else None,
         "seconds_training": sum(epoch[1] for epoch in epochs),
         "seconds_evaluation": sum(epoch[2] for epoch in epochs),
-        **{column: _over_epochs(parts.get(part, ()), measured_by) for column, part in RECALLS.items()},
+        **{column: _over_epochs(parts.get(part, {}), measured_by, best) for column, part in RECALLS.items()},
     }
 
 
-def _over_epochs(evaluated: Sequence[tuple[int, float | None, float | None]], measured_by: str) -> float | None:
-    if not evaluated:
-        return None
-    last = evaluated[-1][1]
-    recall = recall_over_epochs(
-        measured_by, lambda: math.nan if last is None else last, [batch_recall for *_, batch_recall in evaluated]
-    )
+def _over_epochs(recalls: Mapping[int, float | None], measured_by: str, best: int | None) -> float | None:
+    counted = [recalls[epoch] for epoch in epochs_that_count(measured_by, list(recalls), best)]
+    recall = mean_recall([math.nan if recall is None else recall for recall in counted])
     return recall if math.isfinite(recall) else None
 
 

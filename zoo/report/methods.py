@@ -10,10 +10,15 @@ from zoo.statistics.verdicts import LEAST_SEEDS, MARGIN
 from zoo.study.comparable import held_out
 from zoo.study.designs import is_adaptive, is_factorial
 from zoo.study.result import StudyResult
+from zoo.train.metrics import measure_of
 from zoo.train.run import Run
 
 _MEASURES = {
     "final": "macro recall (the unweighted mean of the classes' recalls) after the last epoch",
+    "best": "macro recall (the unweighted mean of the classes' recalls) after the epoch that was best on the "
+    "validation part",
+    "last_quarter": "the mean over the last quarter of the epochs of macro recall (the unweighted mean of the classes' "
+    "recalls)",
     "eq2425": "the mean over epochs of the mean over batches of each batch's macro recall",
 }
 _DESIGNS = {
@@ -81,7 +86,7 @@ def _trained(runs: Sequence[Run]) -> list[str]:
     seeds = sorted({run.key.seed for run in runs})
     lost = {status: sum(run.status == status for run in runs) for status in ("diverged", "failed")}
     told = " and ".join(f"{number} {status}" for status, number in lost.items() if number)
-    measures = {_MEASURES[run.spec["evaluation"]["measure"]]: None for run in runs}
+    measures = {_MEASURES[measure_of(run.spec)]: None for run in runs}
     return [
         f"We trained {counted(len({run.key.spec for run in runs}), 'network')} on {_all('dataset', runs)}"
         f"{part}, for {span} with {counted(len(seeds), 'seed')} ({seed_span(seeds)}); a "

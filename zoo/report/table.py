@@ -406,6 +406,7 @@ def title(heading: Heading, table: Sequence[Row], *, told_apart: bool = True) ->
 _MEASURES = {
     "final": "macro, after the last epoch",
     "best": "macro, after the epoch that was best on the validation part",
+    "last_quarter": "macro, mean over the last quarter of the epochs",
     "eq2425": "mean over epochs of the mean over batches of each batch's macro recall, as in the EQ2425 study",
 }
 

@@ -315,16 +315,17 @@ class Stop:
 class EvaluationSpec:
     """When and how recall is measured, and which epoch's network is the result.
 
-    `every` is in epochs (0: only after the last). `measure` is "final" (macro recall after the last epoch) or
-    "eq2425" (mean over the evaluated epochs of the mean over batches of each batch's macro recall). `prediction` says
+    `every` is in epochs (0: only after the last). `measure` is "final" (macro recall after the last epoch),
+    "last_quarter" (its mean over the evaluated epochs of the last quarter of the run) or "eq2425" (mean over the
+    evaluated epochs of the mean over batches of each batch's macro recall). `prediction` says
     what the network is asked about an image, here and where it is exported. `keep` is "last", or "best" for the first
     epoch of the highest validation recall: its network is the result, and its recall the "final" one. `stop` ends a run
-    early. `train` says whether the training images are evaluated each time, or where the result needs it only; the
-    measure "eq2425" needs it each time. `target` is the validation recall until which the seconds of training are told.
+    early. `train` says whether the training images are evaluated each time, or where the result needs it only; measures
+    of several epochs need it each time. `target` is the validation recall until which the seconds of training are told.
     """
 
     every: NonNegativeInt = 1
-    measure: Literal["final", "eq2425"] = "final"
+    measure: Literal["final", "last_quarter", "eq2425"] = "final"
     prediction: Annotated[Choice, Kind("prediction")] = later("plain")
     keep: Literal["last", "best"] = later("last")
     stop: Stop | None = later(None)

@@ -14,18 +14,14 @@ from zoo.train.run import EpochRecord, Run
 def measured(run: Run, part: str) -> float:
     """Return a run's recall on a part of the data, by the measure that its spec asks for.
 
-    See `zoo.train.metrics.recall_over_epochs`. NaN where the part was never evaluated.
+    See `zoo.train.metrics.epochs_that_count`. NaN where the part was never evaluated.
     """
-    measure = metrics.measure_of(run.spec)
-    epochs = [epoch for epoch in (kept_epoch(run),) if epoch] if measure == "best" else run.epochs
-    evaluated = [epoch.evaluations[part] for epoch in epochs if part in epoch.evaluations]
-    if not evaluated:
-        return math.nan
-    return metrics.recall_over_epochs(
-        measure,
-        lambda: metrics.macro_recall(evaluated[-1].confusion),
-        [evaluation.batch_recall for evaluation in evaluated],
-    )
+    measure, kept = metrics.measure_of(run.spec), kept_epoch(run)
+    evaluated = {epoch.epoch: epoch.evaluations[part] for epoch in run.epochs if part in epoch.evaluations}
+    counted = metrics.epochs_that_count(measure, list(evaluated), kept.epoch if kept else None)
+    if measure == "eq2425":
+        return metrics.mean_recall([evaluated[epoch].batch_recall or 0.0 for epoch in counted])
+    return metrics.mean_recall([metrics.macro_recall(evaluated[epoch].confusion) for epoch in counted])
 
 
 def kept_epoch(run: Run) -> EpochRecord | None:

@@ -7,7 +7,7 @@ They are scikit-learn's (`recall_score`, `precision_score`, `f1_score` with `ave
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,7 +89,7 @@ def batch_recalls(confusions: Counts) -> Figures:
 
 
 def measure_of(spec: Mapping[str, Any]) -> str:
-    """Return of what the recall of a spec's runs is, a spec as plain data: "final", "eq2425" or "best"."""
+    """Return of what the recall of a spec's runs is, a spec as plain data: a name of `recall_over_epochs`."""
     evaluation = spec.get("evaluation")
     if not isinstance(evaluation, Mapping):  # a ledger may hold anything
         return "final"
@@ -103,18 +103,27 @@ def best_epoch(recalls: Mapping[int, float]) -> int | None:
     return max(recalls, key=lambda epoch: (recalls[epoch], -epoch), default=None)
 
 
-def recall_over_epochs(measure: str, last_recall: Callable[[], float], batch_recalls: Sequence[float | None]) -> float:
-    """Return a run's recall on a part of the data that was evaluated at least once.
+def epochs_that_count(measure: str, evaluated: Sequence[int], best: int | None = None) -> list[int]:
+    """Return the epochs over which a run's recall on a part of the data is the mean.
 
     Args:
-        measure: "final" is macro recall after the last epoch, "best" after the one that was best on the validation
-            part; "eq2425" the mean over evaluated epochs of the mean over batches of each batch's macro recall.
-        last_recall: returns macro recall after that epoch.
-        batch_recalls: for each evaluated epoch the mean over batches.
+        measure: "final" counts the last epoch, "best" the one that was best on the validation part, "last_quarter" the
+            last quarter of the run's epochs (of 10 the last 3), and "eq2425" all, of each the mean over batches of each
+            batch's macro recall.
+        evaluated: the epochs after which the part was evaluated, in order.
+        best: the epoch that was best on the validation part.
     """
-    if measure == "eq2425":
-        return math.fsum(recall or 0.0 for recall in batch_recalls) / len(batch_recalls)
-    return last_recall()
+    if measure == "best":
+        return [epoch for epoch in evaluated if epoch == best]
+    if measure == "last_quarter" and evaluated:
+        last = evaluated[-1]
+        return [epoch for epoch in evaluated if epoch > last - math.ceil(last / 4)]
+    return list(evaluated if measure == "eq2425" else evaluated[-1:])
+
+
+def mean_recall(recalls: Sequence[float]) -> float:
+    """Return the mean over the epochs that count; NaN of none."""
+    return math.fsum(recalls) / len(recalls) if recalls else math.nan
 
 
 class _Tally(NamedTuple):
