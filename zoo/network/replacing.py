@@ -430,7 +430,7 @@ class _Surgery:
             if not isinstance(made, Tensor):
                 return made, {}
             try:
-                made.backward(torch.randn(made.shape, generator=generator).to(made))
+                made.backward(torch.randn(made.shape, generator=generator).to(made))  # type: ignore[no-untyped-call]
             except RuntimeError:  # which says that it cannot be trained
                 return made.detach(), {}
         return made.detach(), {name: parameter.grad for name, parameter in twin.named_parameters()}
