@@ -9,7 +9,7 @@ from small_runs import PLUGIN, TREE
 from zoo.lab.lab import Lab
 from zoo.registry import Registry
 
-MANY = ("architectures", "torchvision_models", "datasets")
+MANY = ("architectures", "torchvision_models", "datasets", "augmentations", "trivial_augment", "recent_optimizers")
 SEEDS = 4
 
 
