@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from zoo.data import duplicates, images, listed, names, prepare, resizing, splits
+from zoo.data import duplicates, images, listed, names, prepare, resizing, room, splits
 from zoo.data.cache import DAMAGED, cached, entry_folder
 from zoo.data.options import Options
 from zoo.data.prepare import LEAK, Prepared
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 _AS_IT_IS = Options()
-_READING = (prepare, resizing, images, listed, names, splits, duplicates)
+_READING = (prepare, resizing, images, listed, names, splits, duplicates, room)
 """What decides, beside a source's own code, what an entry of the cache holds."""
 _MUCH = 5
 """How many times larger than another a class is that this is said of."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 import numpy as np
 
+from zoo.data import room
 from zoo.data.images import ImageFile, decode_files
 from zoo.data.names import one_spelling, spelling_notes
 from zoo.data.resizing import Fit
@@ -74,13 +75,13 @@ def arrays_of(
 
     validation = there.get("validation")
     return Arrays(
-        decoded.images[places["train"]],
+        room.taken(decoded.images, places["train"]),
         labels[places["train"]],
-        decoded.images[places["test"]],
+        room.taken(decoded.images, places["test"]),
         labels[places["test"]],
         classes,
         (*decoded.notes, *listed.notes, *spelling_notes(spelled.values())),
-        validation_images=None if validation is None else decoded.images[validation],
+        validation_images=None if validation is None else room.taken(decoded.images, validation),
         validation_labels=None if validation is None else labels[validation],
         names=of_parts(listed.names),
         groups={} if listed.groups is None else of_parts(listed.groups),
