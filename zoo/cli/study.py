@@ -444,7 +444,7 @@ def report_command(
             fail_if_refused(work.refused)
 
 
-TRAINED_ON = ("device", "precision", "fast", "engine", "executor", "executor_sets", "jobs", "keep_state")
+TRAINED_ON = ("device", "precision", "fast", "engine", "data_in", "executor", "executor_sets", "jobs", "keep_state")
 
 
 def _work(plugins: Plugins, options: dict[str, Any], *, create: bool = True) -> StudyWork | PooledWork:

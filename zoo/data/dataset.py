@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 import numpy as np
@@ -60,6 +60,8 @@ class Dataset:
         names: of each part the name of each image's file, where images are files.
         leaks: those of the notes that say that images stand in two parts.
         groups: of each part the group of each image, where groups are kept together.
+        images_in: "device", or "memory" where images stay in the cache's files and are copied batch by batch; labels
+            are on the device.
     """
 
     name: str
@@ -74,6 +76,12 @@ class Dataset:
     names: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     leaks: tuple[str, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    images_in: Literal["device", "memory"] = "device"
+
+    @property
+    def bytes(self) -> int:
+        """How much room its images take."""
+        return sum(split.images.numel() for split in self.parts.values())
 
     @property
     def parts(self) -> dict[str, Split]:
@@ -86,6 +94,21 @@ class Dataset:
         """(channels, height, width) of every image."""
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
+
+    def put(self, device: str, images_in: Literal["device", "memory"]) -> Dataset:
+        """Return it with labels, and images if they are to be there, on a device."""
+
+        def on_it(split: Split) -> Split:
+            images = split.images.to(device) if images_in == "device" else split.images
+            return Split(images, split.labels.to(device))
+
+        return attrs.evolve(
+            self,
+            train=on_it(self.train),
+            test=on_it(self.test),
+            validation=None if self.validation is None else on_it(self.validation),
+            images_in=images_in,
+        )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(split)} {part}" for part, split in self.parts.items())
