@@ -279,7 +279,7 @@ def _moment(seconds: float, form: str) -> str:
 def remove_command(names: tuple[str, ...], everything: bool, dry_run: bool, yes: bool) -> None:
     """Remove data sets from the cache: what was downloaded and what was decoded. Your own files stay.
 
-    `folder` stands for every `folder:PATH`, and so do `npz`, `csv` and `parquet`.
+    `folder` stands for every `folder:PATH`, and so do `npz`, `csv`, `parquet` and others.
 
     \b
     Examples:

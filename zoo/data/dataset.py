@@ -16,6 +16,7 @@ from zoo.data import duplicates, images, listed, names, prepare, resizing, room,
 from zoo.data.cache import DAMAGED, cached, entry_folder
 from zoo.data.options import Options
 from zoo.data.prepare import LEAK, Prepared
+from zoo.data.sizes import MUCH_LARGER
 from zoo.data.sources import Images, Labels, Source, decode, kind_of, source
 from zoo.errors import DataError, lacks_memory, text_of
 from zoo.registry import Registry
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 _AS_IT_IS = Options()
 _READING = (prepare, resizing, images, listed, names, splits, duplicates, room)
 """What decides, beside a source's own code, what an entry of the cache holds."""
-_MUCH = 5
-"""How many times larger than another a class is that this is said of."""
 _DAMAGED = "its copy in the cache was damaged, and was decoded anew"
 
 
@@ -218,7 +217,7 @@ def _unequal(prepared: Prepared) -> list[str]:
     """Say by how much classes differ in size, where it is much."""
     sizes = np.bincount(prepared.parts["train"][1], minlength=len(prepared.classes))
     least, most = int(sizes.argmin()), int(sizes.argmax())
-    if sizes[most] < _MUCH * sizes[least]:
+    if sizes[most] < MUCH_LARGER * sizes[least]:
         return []
     return [
         f"classes have from {sizes[least]:,} ({prepared.classes[least]!r}) to {sizes[most]:,} "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import attrs
 import numpy as np
@@ -16,6 +18,7 @@ from zoo.errors import DataError
 
 PARTS = {"train": "train", "test": "test", **dict.fromkeys(("val", "valid", "validation", "dev"), "validation")}
 """The part that each word means."""
+_WORD = re.compile(r"[a-z]+")
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +52,20 @@ def part_of(word: str, where: str) -> str:
     if part is None:
         raise DataError(f"{where}: {word!r} is no part; it must be train, test or validation")
     return part
+
+
+def part_of_file(file: Path, root: Path) -> str:
+    """Return the part of a file of many images: that which its name begins with, or its folder's, or else train.
+
+    Args:
+        file: such as train-00000-of-00002.parquet.
+        root: where the data set is: the file itself, or a folder.
+    """
+    for text in (file.name, *(folder.name for folder in file.relative_to(root.parent).parents)):
+        word = _WORD.match(text.lower())
+        if word and word[0] in PARTS:
+            return PARTS[word[0]]
+    return "train"
 
 
 def arrays_of(
