@@ -66,6 +66,7 @@ setup(
             "pytorch-optimizer>=4.1",
             "ray>=2.60",
         ],
+        "hf": ["huggingface_hub>=0.34"],
         # For the plugins of their own under plugins/, and their tests.
         "outside": [
             "alembic>=1.13",

@@ -14,7 +14,8 @@ from zoo.errors import ZooError
 from zoo.settings import KEYS, read
 
 TAKES = (
-    "It takes plugins, block, ledger, data, epochs, seeds, device, precision, fast, engine, executor, jobs, keep_state."
+    "It takes plugins, block, ledger, data, epochs, seeds, device, precision, fast, engine, data_in, executor, jobs, "
+    "keep_state."
 )
 
 

@@ -22,6 +22,9 @@ DEFAULT = "default"
 """Where a value comes from that nobody has stated."""
 
 PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16", "half")
+DATA_IN = ("auto", "device", "memory")
+DATA_IN_HERE = "_ZOO_DATA_IN"
+"""The environment variable by which a process, and those that it starts, know which of them holds."""
 ENGINES = ("auto", "sequential", "captured", "compiled")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _OF_SPECS = ("base", "set", "network", "training", "evaluation", "changes", "design")
@@ -146,6 +149,7 @@ KEYS = (
     Key("precision", "auto", _one_of(PRECISIONS), "of runs"),
     Key("fast", False, _flag, "let cuDNN take any kernels"),
     Key("engine", "auto", _one_of(ENGINES), "how steps are made"),
+    Key("data_in", "auto", _one_of(DATA_IN), "where images are while networks are trained on them"),
     Key("executor", None, _executor, "where runs are trained", "what suits their number"),
     Key("jobs", None, _count, "how many runs at once", "as many as pay"),
     Key("keep_state", False, _flag, "keep the final state of runs"),

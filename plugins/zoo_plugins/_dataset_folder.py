@@ -179,7 +179,8 @@ class Folder(OwnFiles):
             for name, files in sorted(found[part].images.items()):
                 if not files:
                     every = "train and in test" if len(folders) > 1 else "the folder"
-                    raise DataError(f"{Path(folder, name)} holds no image; every class needs one in {every}")
+                    inside = _below(found[part], os.path.join(folder, name))
+                    raise DataError(f"{Path(folder, name)} holds no image; every class needs one in {every}{inside}")
         classes = found["train"].images.keys()
         for part in [part for part in folders if part != "train"]:
             for name in sorted(found[part].images.keys() - classes):
@@ -245,6 +246,14 @@ def _in_turns(files: list[_ImageFile]) -> list[_ImageFile]:
 
 def _files_below(folder: str) -> list[str]:
     return [os.path.join(place, name) for place, _, names in os.walk(folder) for name in names]
+
+
+def _below(part: _Found, folder: str) -> str:
+    """Say what lies in folders below that of a class."""
+    files = [path for path in part.below if path.startswith(os.path.join(folder, ""))]
+    if not files:
+        return ""
+    return f", and what lies in folders below it is not read ({len(files)} files, such as {min(files)}): move it up"
 
 
 def _left_out(found: Sequence[_Found], elsewhere: Sequence[str], parts: Sequence[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from zoo.data import Arrays, ImageFile, OwnFiles, files_fingerprint
-from zoo.data.listed import PARTS, Listed, arrays_of
+from zoo.data.listed import Listed, arrays_of, part_of_file
 from zoo.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _BATCH = 256
-_WORD = re.compile(r"[a-z]+")
 
 
 @attrs.frozen
@@ -58,7 +56,7 @@ class Parquet(OwnFiles):
     @property
     def has_validation(self) -> bool:
         """Whether a file is of the validation part."""
-        return any(self._part(file) == "validation" for file in self._files())
+        return any(part_of_file(file, Path(self.path)) == "validation" for file in self._files())
 
     def fingerprint(self) -> str:
         """Return a digest of the files' paths, sizes and times."""
@@ -90,7 +88,7 @@ class Parquet(OwnFiles):
                 table = opened.read(columns=wanted)
             labels += table.column(columns.label).to_pylist()
             groups += [str(group) for group in table.column(group_by).to_pylist()] if group_by else []
-            parts += [self._part(file)] * table.num_rows
+            parts += [part_of_file(file, Path(self.path))] * table.num_rows
             names += [f"{self._name(file)} row {row}" for row in range(table.num_rows)]
         listed = Listed(
             labels=_named(labels, columns, names),
@@ -108,13 +106,6 @@ class Parquet(OwnFiles):
 
     def _name(self, file: Path) -> str:
         return str(file.relative_to(self.path)) if Path(self.path).is_dir() else file.name
-
-    def _part(self, file: Path) -> str:
-        for text in (file.stem, *(folder.name for folder in file.relative_to(Path(self.path).parent).parents)):
-            word = _WORD.match(text.lower())
-            if word and word[0] in PARTS:
-                return PARTS[word[0]]
-        return "train"
 
     def _images(self, files: list[Path], column: str) -> Iterator[ImageFile]:
         for file in files:

@@ -23,6 +23,8 @@ def zoo_register_datasets(register: Register) -> None:
     register("npz", npz)
     register("csv", csv)
     register("parquet", parquet)
+    register("hf", hf)
+    register("wds", wds)
 
 
 def digits() -> Source:
@@ -115,3 +117,17 @@ def parquet(*, path: str = "") -> Source:
     from zoo_plugins._dataset_parquet import Parquet
 
     return Parquet(path)
+
+
+def hf(*, path: str = "") -> Source:
+    """A data set of Hugging Face's hub, downloaded as Parquet files: `hf:OWNER/NAME`, `hf:OWNER/NAME/CONFIG`."""
+    from zoo_plugins._dataset_hf import HuggingFace
+
+    return HuggingFace(path)
+
+
+def wds(*, path: str = "") -> Source:
+    """Tar files of images with .cls or .json beside them, as WebDataset has them: `wds:PATH`."""
+    from zoo_plugins._dataset_webdataset import WebDataset
+
+    return WebDataset(path)

@@ -197,7 +197,7 @@ def test_a_process_that_was_faster_wins(fake: FakeSource, registry: Registry, ca
     assert len(entries(cache)) == 1
 
 
-def test_a_killed_process_leaves_no_entry_and_its_rest_is_removed_later(
+def test_what_a_killed_process_leaves_is_removed_at_once_and_what_is_in_use_is_not(
     fake: FakeSource, registry: Registry, cache: Path
 ) -> None:
     code = (
@@ -208,10 +208,21 @@ def test_a_killed_process_leaves_no_entry_and_its_rest_is_removed_later(
     with subprocess.Popen([sys.executable, "-c", code, str(cache / "datasets")], stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
+        (rest,) = entries(cache)
+        load("fake", registry)
+        assert rest.exists(), "its owner lives"
         process.send_signal(signal.SIGKILL)
-    (rest,) = entries(cache)
+    load("fake", registry, Options(resize=3))
+    assert not rest.exists()
+
+
+def test_scratch_of_an_earlier_version_which_has_no_lock_is_removed_after_a_day(
+    fake: FakeSource, registry: Registry, cache: Path
+) -> None:
+    rest = cache / "datasets" / ".new-0"
+    rest.mkdir(parents=True)
     load("fake", registry)
-    assert rest.exists(), "it may be in use by another process"
+    assert rest.exists(), "it may be in use"
     two_days_ago = time.time() - 2 * 24 * 3600
     os.utime(rest, (two_days_ago, two_days_ago))
     load("fake", registry, Options(resize=3))

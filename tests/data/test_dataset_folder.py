@@ -95,6 +95,18 @@ def test_what_lies_elsewhere_is_said_with_its_count(images: Path, registry: Regi
     )
 
 
+def test_a_class_whose_images_lie_in_folders_below_it_is_refused_with_what_to_do(
+    images: Path, registry: Registry
+) -> None:
+    for number, file in enumerate(sorted((images / "train/cat").glob("*.png"))):
+        (images / f"train/cat/session{number}").mkdir()
+        file.rename(images / f"train/cat/session{number}" / file.name)
+    assert refusal(images, registry) == (
+        f"{images}/train/cat holds no image; every class needs one in train and in test, and what lies in folders "
+        f"below it is not read (3 files, such as {images}/train/cat/session0/0.png): move it up"
+    )
+
+
 def test_a_validation_folder_is_used_and_said(images: Path, registry: Registry) -> None:
     for index in range(4):
         folder = images / "val" / ("cat", "ant")[index % 2]

@@ -77,7 +77,7 @@ def test_a_table_without_parts_is_split_by_a_column(tmp_path: Path, registry: Re
 def test_a_group_in_two_parts_of_a_table_is_said(tmp_path: Path, registry: Registry) -> None:
     rows = [row.rpartition(",")[0] + ",p0" for row in ROWS]
     notes = load(table(tmp_path, rows), registry, Options(group_by="patient")).notes
-    assert "leak: 1 groups stand in train and in test, such as p0" in notes
+    assert "leak: 1 group stands in train and in test, such as p0" in notes
 
 
 @pytest.mark.parametrize(

@@ -479,3 +479,12 @@ def test_lines_end_at_spaces_only() -> None:
     assert " ".join(line.strip() for line in lines) == text
     assert lines[0] == "  give --from-ledger, or"
     assert lines[1].startswith("    /a/very"), "what is continued stands further in"
+
+
+def test_classes_of_very_different_sizes_are_told_below_the_table() -> None:
+    told = (
+        "classes have from 2 to 10 test images, and recall is macro: each counts the same; `zoo data show` lists them"
+    )
+    assert told in render([run(confusion=((10, 0), (1, 1)))])
+    assert "test images" not in render([run(confusion=((9, 0), (1, 1)))])
+    assert "test images" not in render([run(confusion=((10, 0), (1, 1)))], format_="csv")

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     "--data",
     metavar="DATASET",
     shell_complete=complete_dataset,
-    help="Train all on this data set: a name, folder:PATH or npz:PATH.",
+    help="Train all on this data set: a name, or your own images as folder:PATH, npz:PATH, csv:PATH, parquet:PATH, "
+    "wds:PATH or hf:OWNER/NAME; zoo data list has all.",
 )
 @click.option(
     "--set",

@@ -16,7 +16,7 @@ from zoo.errors import WORK_FAILED, ZooError
 from zoo.lab.arguments import read_duration, shard
 from zoo.report import layout
 from zoo.report.text import counted
-from zoo.settings import ENGINES, PRECISIONS
+from zoo.settings import DATA_IN, ENGINES, PRECISIONS
 from zoo.spec.length import read_epochs
 
 if TYPE_CHECKING:
@@ -77,6 +77,12 @@ def training_options(command: Command) -> Command:
             type=click.Choice(ENGINES),
             help="How steps are made: sequential; captured, which replays recorded ones on NVIDIA GPUs and is what "
             "auto takes there; or compiled, by torch.compile.  [default: auto]",
+        ),
+        click.option(
+            "--data-in",
+            type=click.Choice(DATA_IN),
+            help="Where images are: on the device, or in memory, from which batches are read ahead and copied; auto is "
+            "the device, unless they take more than half of its free memory.  [default: auto]",
         ),
         click.option("--keep-state/--no-keep-state", default=None,
                      help="Keep the final state of each run, so that it can be gone on with for more --epochs."),

@@ -17,6 +17,7 @@ from zoo.cli import shown_data
 from zoo.cli.asking import may_remove
 from zoo.cli.common import Group, default_ledger, ledger_option, say
 from zoo.cli.completion import complete_dataset
+from zoo.cli.decoding import decoding_shown
 from zoo.cli.main import Plugins
 from zoo.errors import DataError
 from zoo.report import layout
@@ -109,7 +110,8 @@ def get_command(plugins: Plugins, names: tuple[str, ...], sets: tuple[str, ...])
             with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
                 task = progress.add_task(without_controls(wanted.title), total=None)
                 wanted.get(lambda done, total, task=task: progress.update(task, completed=done, total=total or None))  # type: ignore[misc]
-        data = read(name, registry, options)
+        with decoding_shown():
+            data = read(name, registry, options)
         sizes, notes = {part: len(labels) for part, (_, labels) in data.parts.items()}, (*data.notes, *data.leaks)
         if "test" in sizes or options.test:
             loaded = load(name, registry, options)
@@ -164,7 +166,8 @@ def show_command(plugins: Plugins, name: str, sets: tuple[str, ...], sheet: Path
 
     registry = plugins.registry()
     options = _options(name, sets, registry)
-    data = read(name, registry, options)
+    with decoding_shown():
+        data = read(name, registry, options)
     if "test" in data.parts or options.test:
         data = split(data, options, source(name, registry).title)
     same = exact(data.parts)
@@ -276,7 +279,7 @@ def _moment(seconds: float, form: str) -> str:
 def remove_command(names: tuple[str, ...], everything: bool, dry_run: bool, yes: bool) -> None:
     """Remove data sets from the cache: what was downloaded and what was decoded. Your own files stay.
 
-    `folder` stands for every `folder:PATH`, and so do `npz`, `csv` and `parquet`.
+    `folder` stands for every `folder:PATH`, and so do `npz`, `csv`, `parquet` and others.
 
     \b
     Examples:

@@ -330,8 +330,10 @@ class Plugins:
     def lab(self, *, executor: str | None = None, executor_sets: tuple[str, ...] = (), **arguments: Any) -> Any:
         """Load the plugins and return the lab of the command; the other arguments are those of `zoo.Lab`."""
         from zoo.cli.common import executor_choice, say
+        from zoo.cli.decoding import decoding_shown
         from zoo.lab.lab import Lab
 
+        click.get_current_context().with_resource(decoding_shown())
         registry = self.registry()
         choice = executor_choice(executor, executor_sets, registry, self.settings["executor"])
         return Lab(registry=registry, executor=choice, say=say, project=self.settings, **arguments)

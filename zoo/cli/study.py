@@ -130,7 +130,7 @@ def _described_by(command: Command) -> Command:
         click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", shell_complete=complete_variant,
                      help="Set a value in the base."),
         click.option("--data", multiple=True, metavar="DATASET", shell_complete=complete_dataset,
-                     help="Train on this data set: a name, folder:PATH or npz:PATH; given several times, on each."),
+                     help="Train on this data set: a name, or one with a path, such as folder:PATH; repeatable."),
         click.option("--epochs", type=Epochs(), help="Train this many epochs, such as 20 or 9.9."),
         click.option("--change", "changes", multiple=True, metavar="NAME:PATH=VALUE",
                      help="Add a change; several values (5,7) make a choice among levels, and several --change of one "
@@ -444,7 +444,7 @@ def report_command(
             fail_if_refused(work.refused)
 
 
-TRAINED_ON = ("device", "precision", "fast", "engine", "executor", "executor_sets", "jobs", "keep_state")
+TRAINED_ON = ("device", "precision", "fast", "engine", "data_in", "executor", "executor_sets", "jobs", "keep_state")
 
 
 def _work(plugins: Plugins, options: dict[str, Any], *, create: bool = True) -> StudyWork | PooledWork:

@@ -25,7 +25,7 @@ ROUNDS = 200
     "--data",
     metavar="DATASET",
     shell_complete=complete_dataset,
-    help="Time all on this data set: a name, folder:PATH or npz:PATH.",
+    help="Time all on this data set: a name, or one with a path, such as folder:PATH; zoo data list has all.",
 )
 @click.option(
     "--set",

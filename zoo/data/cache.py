@@ -8,34 +8,24 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from uuid import uuid4
 
 import attrs
 import numpy as np
-import platformdirs
 
+from zoo.data.folders import UNFINISHED, cache_dir, scratch, unfinished, unusable
 from zoo.data.prepare import Prepared, content_digest
+from zoo.data.room import room_in
 from zoo.errors import DataError, near_misses
 
-CACHE_VARIABLE = "ZOO_CACHE"
 _INDEX = "entry.json"
 _ABOUT = "images.json"
 DAMAGED = "damaged.txt"
 """The file of an entry that lists what was left out because it cannot be read."""
-_SCRATCH = ".new-"
-_LEFT_OVER_AFTER = 24 * 3600.0
 _ENTRY = re.compile(r"(?P<variant>.+)-[0-9a-f]{32}(?:-.+)?")
 """The name of an entry's folder: a data set's variant, a digest, and perhaps the share held out for validation."""
-
-
-def cache_dir() -> Path:
-    """Return the cache: ZOO_CACHE where it is set, else the user's cache folder. It may not exist yet."""
-    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("zoo")).expanduser().absolute()
 
 
 def data_dir() -> Path:
@@ -45,7 +35,8 @@ def data_dir() -> Path:
 
 def size_on_disk(variant: str) -> int:
     """Return how many bytes a data set's variant takes in the cache: what was downloaded, and what was decoded."""
-    return sum(_bytes(folder) for folder in [data_dir() / variant, *_entries().glob(f"{variant}-*")])
+    decoded = [*_entries().glob(f"{variant}-*"), *_entries().glob(f"{UNFINISHED}{variant}-*")]
+    return sum(_bytes(folder) for folder in [data_dir() / variant, *decoded])
 
 
 @attrs.frozen
@@ -55,7 +46,7 @@ class Holding:
     Attributes:
         path: the folder.
         dataset: the data set as it was named, such as "folder:/x/y"; only "folder" where that is not known.
-        content: "downloaded" or "decoded".
+        content: "downloaded", "decoded", or "unfinished": what was decoded when a process was stopped.
         bytes: how much room it takes.
         last_used: in seconds since 1970; None where that is not known.
         digest: that of the images, as runs have it; None for a download.
@@ -78,6 +69,7 @@ def holdings() -> list[Holding]:
     return [
         *(Holding(folder, folder.name, "downloaded", _bytes(folder), None, None) for folder in _folders(data_dir())),
         *sorted((_holding(folder) for folder in _folders(_entries())), key=lambda held: (held.dataset, held.path)),
+        *(_unfinished(folder) for folder in sorted(_entries().glob(f"{UNFINISHED}*"))),
     ]
 
 
@@ -113,11 +105,16 @@ def discard(holding: Holding) -> None:
 def _folders(parent: Path) -> list[Path]:
     if not parent.is_dir():
         return []
-    return sorted(folder for folder in parent.iterdir() if folder.is_dir() and not folder.name.startswith(_SCRATCH))
+    return sorted(folder for folder in parent.iterdir() if folder.is_dir() and not folder.name.startswith("."))
 
 
 def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _unfinished(folder: Path) -> Holding:
+    match = _ENTRY.fullmatch(folder.name.removeprefix(UNFINISHED))
+    return Holding(folder, match["variant"] if match else folder.name, "unfinished", _bytes(folder), None, None)
 
 
 def _holding(folder: Path) -> Holding:
@@ -136,34 +133,13 @@ def _holding(folder: Path) -> Holding:
     return damaged
 
 
-@contextmanager
-def scratch(parent: Path) -> Iterator[Path]:
-    """Yield a new folder in `parent`, which is made if need be; what is left of it is removed at the end.
-
-    Raises:
-        DataError: it cannot be written; this holds for every OSError of the body, too.
-    """
-    folder = parent / (_SCRATCH + uuid4().hex)
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(parent)
-        folder.mkdir()
-        yield folder
-    except OSError as error:
-        raise _unusable("write to", parent, error, "Make room there, or set") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _unusable(how: str, folder: Path, error: OSError, remedy: str) -> DataError:
-    why = f"{error.strerror or error}. {remedy} {CACHE_VARIABLE} to another folder."
-    return DataError(f"cannot {how} the cache folder {folder}: {why}")
-
-
 def cached(key: str, make: Callable[[], Prepared], *, name: str) -> Prepared:
     """Return the entry under `key`, memory-mapped; where there is none, or a damaged one, `make` it first.
 
     `name` is the data set's, for `holdings`. That an entry was damaged is told by `was_damaged`.
+
+    While it is made, arrays of images are files, so that they may be more than fits into memory, and what a process has
+    decoded that was stopped is gone on with.
 
     The maps are copy-on-write: writing to the arrays changes neither the files nor what other processes see.
 
@@ -174,15 +150,18 @@ def cached(key: str, make: Callable[[], Prepared], *, name: str) -> Prepared:
     try:
         folder.exists()
     except OSError as error:  # as where its name is too long
-        raise _unusable("read", folder.parent, error, "Set") from error
+        raise unusable("read", folder.parent, error, "Set") from error
     found = _read(folder)
     if found is not None:
         with suppress(OSError):  # another user's cache
             os.utime(folder / _INDEX)
         return found
     was_damaged = folder.exists()
-    made = make()
-    with scratch(folder.parent) as new:
+    with ExitStack() as working:
+        so_far = working.enter_context(unfinished(folder.parent, key))
+        with room_in(so_far or working.enter_context(scratch(folder.parent))):
+            made = make()
+        new = working.enter_context(scratch(folder.parent))
         complete = new / "complete"
         complete.mkdir()
         _write(made, complete, name)
@@ -191,7 +170,7 @@ def cached(key: str, make: Callable[[], Prepared], *, name: str) -> Prepared:
             if folder.exists() and _read(folder) is None:
                 folder.rename(new / "damaged")
             complete.rename(folder)
-    return attrs.evolve(_read(folder) or made, was_damaged=was_damaged)
+        return attrs.evolve(_read(folder) or made, was_damaged=was_damaged)
 
 
 def entry_folder(key: str) -> Path:
@@ -290,11 +269,3 @@ def _is_whole(folder: Path, found: Prepared) -> bool:
             return False
         _whole.add(seen)
     return True
-
-
-def _remove_leftovers(parent: Path) -> None:
-    """Remove scratch folders that killed processes left, once they are too old to be in use."""
-    for folder in parent.glob(_SCRATCH + "*"):
-        with suppress(FileNotFoundError):
-            if time.time() - folder.stat().st_mtime > _LEFT_OVER_AFTER:
-                shutil.rmtree(folder, ignore_errors=True)

@@ -7,15 +7,16 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 import numpy as np
 
-from zoo.data import duplicates, images, listed, names, prepare, resizing, splits
+from zoo.data import duplicates, images, listed, names, prepare, resizing, room, splits
 from zoo.data.cache import DAMAGED, cached, entry_folder
 from zoo.data.options import Options
 from zoo.data.prepare import LEAK, Prepared
+from zoo.data.sizes import MUCH_LARGER
 from zoo.data.sources import Images, Labels, Source, decode, kind_of, source
 from zoo.errors import DataError, lacks_memory, text_of
 from zoo.registry import Registry
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
     import torch
 
 _AS_IT_IS = Options()
-_READING = (prepare, resizing, images, listed, names, splits, duplicates)
+_READING = (prepare, resizing, images, listed, names, splits, duplicates, room)
 """What decides, beside a source's own code, what an entry of the cache holds."""
-_MUCH = 5
-"""How many times larger than another a class is that this is said of."""
 _DAMAGED = "its copy in the cache was damaged, and was decoded anew"
 
 
@@ -60,6 +59,8 @@ class Dataset:
         names: of each part the name of each image's file, where images are files.
         leaks: those of the notes that say that images stand in two parts.
         groups: of each part the group of each image, where groups are kept together.
+        images_in: "device", or "memory" where images stay in the cache's files and are copied batch by batch; labels
+            are on the device.
     """
 
     name: str
@@ -74,6 +75,12 @@ class Dataset:
     names: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     leaks: tuple[str, ...] = ()
     groups: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    images_in: Literal["device", "memory"] = "device"
+
+    @property
+    def bytes(self) -> int:
+        """How much room its images take."""
+        return sum(split.images.numel() for split in self.parts.values())
 
     @property
     def parts(self) -> dict[str, Split]:
@@ -86,6 +93,21 @@ class Dataset:
         """(channels, height, width) of every image."""
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
+
+    def put(self, device: str, images_in: Literal["device", "memory"]) -> Dataset:
+        """Return it with labels, and images if they are to be there, on a device."""
+
+        def on_it(split: Split) -> Split:
+            images = split.images.to(device) if images_in == "device" else split.images
+            return Split(images, split.labels.to(device))
+
+        return attrs.evolve(
+            self,
+            train=on_it(self.train),
+            test=on_it(self.test),
+            validation=None if self.validation is None else on_it(self.validation),
+            images_in=images_in,
+        )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(split)} {part}" for part, split in self.parts.items())
@@ -195,7 +217,7 @@ def _unequal(prepared: Prepared) -> list[str]:
     """Say by how much classes differ in size, where it is much."""
     sizes = np.bincount(prepared.parts["train"][1], minlength=len(prepared.classes))
     least, most = int(sizes.argmin()), int(sizes.argmax())
-    if sizes[most] < _MUCH * sizes[least]:
+    if sizes[most] < MUCH_LARGER * sizes[least]:
         return []
     return [
         f"classes have from {sizes[least]:,} ({prepared.classes[least]!r}) to {sizes[most]:,} "

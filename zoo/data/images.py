@@ -17,6 +17,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data import room
 from zoo.data.resizing import Fit, resized
 from zoo.errors import DataError, setting
 
@@ -96,11 +97,7 @@ def decode_files(
         DataError: a file cannot be read, or has more than 8 bits for a grey pixel, or images differ in size and
             `resize` is not given, or all are damaged; names the file.
     """
-    images: NDArray[np.uint8] | None = None
-    first = ""
-    kept = np.ones(count, bool)
-    damaged: dict[int, str] = {}
-    facts: Counter[str] = Counter()
+    so_far = room.Decoding.of(count)
 
     # Not in the threads, which do not know whether a command or Python is answered.
     remedy = setting("data.resize", 32)
@@ -111,36 +108,53 @@ def decode_files(
         except _DamagedError as error:
             if not skip_damaged:
                 raise
-            damaged[index] = str(error)
+            so_far.damaged[index] = str(error)
             return set()
-        assert images is not None
-        if pixels.shape != images.shape[1:]:
+        assert so_far.images is not None
+        if pixels.shape != so_far.images.shape[1:]:
             raise DataError(
-                f"images differ in size: {first} is {_size(images)} pixels, {file.name} is {_size(pixels)}; "
-                f"`{remedy}` brings all to 32x32"
+                f"images differ in size: {so_far.first} is {_size(so_far.images)} pixels, {file.name} is "
+                f"{_size(pixels)}; `{remedy}` brings all to 32x32"
             )
-        images[index] = pixels
+        so_far.images[index] = pixels
         return found
 
-    with quiet(), ThreadPoolExecutor() as pool:
-        for start, batch in _batches(files):
-            if images is None:
-                shape, first = _first_shape(batch, resize, fit, skip_damaged)
-                images = None if shape is None else np.empty((count, *shape), np.uint8)
-            if images is None:  # none of the batch can be read
-                damaged |= {start + index: _why_damaged(file) for index, file in enumerate(batch)}
-                continue
-            indices = range(start, start + len(batch))
-            facts.update(fact for found in pool.map(decode, indices, batch) for fact in found)
+    try:
+        with quiet(), ThreadPoolExecutor() as pool:
+            for start, batch in _batches(files):
+                if start < so_far.done:
+                    continue
+                if so_far.images is None:
+                    shape, first = _first_shape(batch, resize, fit, skip_damaged)
+                    if shape is not None:
+                        so_far.begin(shape, first)
+                indices = range(start, start + len(batch))
+                if so_far.images is None:  # none of the batch can be read
+                    so_far.damaged |= zip(indices, map(_why_damaged, batch), strict=True)
+                else:
+                    facts = Counter(fact for found in pool.map(decode, indices, batch) for fact in found)
+                    so_far.facts += facts
+                so_far.advance(start + len(batch))
+    except BaseException as error:
+        if not isinstance(error, Exception):  # the process is stopped
+            so_far.save()
+        raise
+    return _decoded(so_far)
+
+
+def _decoded(so_far: room.Decoding) -> Decoded:
+    """Return what all files were decoded to, without those that are damaged, in grey if all are."""
+    images, damaged, facts = so_far.images, so_far.damaged, so_far.facts
     if images is None:
-        raise DataError(f"none of the {count} images can be read: {damaged[0] if damaged else 'there is none'}")
+        raise DataError(f"none of the {so_far.count} images can be read: {damaged[0] if damaged else 'there is none'}")
+    kept = np.ones(so_far.count, bool)
     kept[list(damaged)] = False
-    images = images if kept.all() else images[kept]
+    number = int(kept.sum())
     # All three channels of a grey image are equal.
-    grey = facts[GREY] == len(images)
-    notes = tuple(f"{fact}: {number}" for fact, number in sorted(facts.items()) if fact != GREY or not grey)
+    grey = facts[GREY] == number
+    notes = tuple(f"{fact}: {many}" for fact, many in sorted(facts.items()) if fact != GREY or not grey)
     why = tuple(damaged[index] for index in sorted(damaged))
-    return Decoded(np.ascontiguousarray(images[:, :1]) if grey else images, kept, why, notes)
+    return Decoded(room.taken(images, np.flatnonzero(kept), channels=1 if grey else None), kept, why, notes)
 
 
 @contextmanager

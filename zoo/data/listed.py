@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import attrs
 import numpy as np
 
+from zoo.data import room
 from zoo.data.images import ImageFile, decode_files
 from zoo.data.names import one_spelling, spelling_notes
 from zoo.data.resizing import Fit
@@ -15,6 +18,7 @@ from zoo.errors import DataError
 
 PARTS = {"train": "train", "test": "test", **dict.fromkeys(("val", "valid", "validation", "dev"), "validation")}
 """The part that each word means."""
+_WORD = re.compile(r"[a-z]+")
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +54,20 @@ def part_of(word: str, where: str) -> str:
     return part
 
 
+def part_of_file(file: Path, root: Path) -> str:
+    """Return the part of a file of many images: that which its name begins with, or its folder's, or else train.
+
+    Args:
+        file: such as train-00000-of-00002.parquet.
+        root: where the data set is: the file itself, or a folder.
+    """
+    for text in (file.name, *(folder.name for folder in file.relative_to(root.parent).parents)):
+        word = _WORD.match(text.lower())
+        if word and word[0] in PARTS:
+            return PARTS[word[0]]
+    return "train"
+
+
 def arrays_of(
     listed: Listed, files: Iterable[ImageFile], *, resize: int | None, fit: Fit, skip_damaged: bool
 ) -> Arrays:
@@ -74,13 +92,13 @@ def arrays_of(
 
     validation = there.get("validation")
     return Arrays(
-        decoded.images[places["train"]],
+        room.taken(decoded.images, places["train"]),
         labels[places["train"]],
-        decoded.images[places["test"]],
+        room.taken(decoded.images, places["test"]),
         labels[places["test"]],
         classes,
         (*decoded.notes, *listed.notes, *spelling_notes(spelled.values())),
-        validation_images=None if validation is None else decoded.images[validation],
+        validation_images=None if validation is None else room.taken(decoded.images, validation),
         validation_labels=None if validation is None else labels[validation],
         names=of_parts(listed.names),
         groups={} if listed.groups is None else of_parts(listed.groups),

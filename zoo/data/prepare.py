@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import attrs
 import numpy as np
 
+from zoo.data import room
 from zoo.data.names import one_spelling
 from zoo.data.resizing import Fit, resized
 from zoo.data.sources import Arrays, Images, Labels
@@ -76,7 +77,7 @@ def prepare(arrays: Arrays, title: str, resize: int | None, fit: Fit = "stretch"
             )
     resized_parts = {
         part: (
-            np.require(images if resize is None else resized(images, resize, fit), requirements=("C", "W")),
+            np.require(images if resize is None else _resized(images, resize, fit), requirements=("C", "W")),
             labels.astype("<i8"),
         )
         for part, (images, labels) in parts.items()
@@ -91,6 +92,15 @@ def prepare(arrays: Arrays, title: str, resize: int | None, fit: Fit = "stretch"
         groups=arrays.groups,
         damaged=arrays.damaged,
     )
+
+
+def _resized(images: Images, side: int, fit: Fit) -> Images:
+    if images.shape[2:] == (side, side):
+        return images
+    result = room.empty((*images.shape[:2], side, side))
+    for part in room.chunks(images, len(images)):
+        result[part] = resized(images[part], side, fit)
+    return result
 
 
 def _parts(arrays: Arrays) -> dict[str, tuple[Images, Labels]]:

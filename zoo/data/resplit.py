@@ -50,5 +50,5 @@ def _part(split: Split, chosen: np.ndarray[tuple[int, ...], np.dtype[np.bool_]])
     import torch
 
     indices: Indices = np.flatnonzero(chosen)
-    places = torch.from_numpy(indices).to(split.labels.device)
-    return Split(split.images.index_select(0, places), split.labels.index_select(0, places))
+    places = torch.from_numpy(indices)
+    return Split(*(each.index_select(0, places.to(each.device)) for each in (split.images, split.labels)))

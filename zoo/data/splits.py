@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data import room
 from zoo.data.options import Options, fold_count
 from zoo.data.prepare import LEAK, Prepared, content_digest
 from zoo.data.sources import Labels
@@ -243,7 +244,8 @@ def _grouped(prepared: Prepared, groups: str, title: str) -> Prepared:
     for part in ("test", "validation"):
         both = sorted(found.get(part, set()) & found["train"])
         if both:
-            notes.append(f"{LEAK}{len(both)} groups stand in train and in {part}, such as {both[0]}")
+            what = "1 group stands" if len(both) == 1 else f"{len(both)} groups stand"
+            notes.append(f"{LEAK}{what} in train and in {part}, such as {both[0]}")
     return attrs.evolve(prepared, notes=(*prepared.notes, *notes))
 
 
@@ -274,7 +276,7 @@ def _from_names(names: Mapping[str, tuple[str, ...]], pattern: str, title: str) 
 def _divided(prepared: Prepared, indices: Mapping[str, Indices], notes: list[str], share: float) -> Prepared:
     """Return data whose parts are some of the training images each, and the other parts as they are."""
     images, labels = prepared.parts["train"]
-    made = {part: (images[chosen], labels[chosen]) for part, chosen in indices.items()}
+    made = {part: (room.taken(images, chosen), labels[chosen]) for part, chosen in indices.items()}
     parts = {part: made.get(part) or prepared.parts[part] for part in _ORDER if part in made or part in prepared.parts}
 
     def also(known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

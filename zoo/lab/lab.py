@@ -22,7 +22,7 @@ from zoo.ledger import Ledger, on_network_file_system
 from zoo.registry import Registry, default_registry
 from zoo.registry.options import Choice
 from zoo.report.text import counted
-from zoo.settings import Project, Settings
+from zoo.settings import DATA_IN, DATA_IN_HERE, Project, Settings
 from zoo.settings import read as read_settings
 from zoo.spec import Spec
 from zoo.spec.changes import Selection, joined, overridden, select_changed
@@ -65,6 +65,9 @@ class Lab:
             runs are of another precision then, such as "fp32+fast".
         engine: how steps are made: "sequential", "captured" (NVIDIA GPUs), "compiled" (by torch.compile), or "auto",
             which is "captured" where it can be and "sequential" elsewhere.
+        data_in: where images are: "device"; "memory", from which batches are read ahead and copied; or "auto", the
+            device unless they take more than half of its free memory. It holds for the process, until another lab is
+            made.
         executor: where runs are trained: the name of a registered executor, or a mapping with `name` and its options.
             When left out: `here`, or several at once where that pays.
         jobs: how many runs at once; on a CPU one for each core, where that pays, when left out. A script that leaves it
@@ -90,6 +93,7 @@ class Lab:
         precision: Arithmetic | Literal["auto"] | None = None,
         fast: bool | None = None,
         engine: Wanted | None = None,
+        data_in: Literal["auto", "device", "memory"] | None = None,
         executor: str | Mapping[str, Any] | None = None,
         jobs: int | None = None,
         keep_state: bool | None = None,
@@ -119,6 +123,7 @@ class Lab:
         wanted = told["keep_state"] if keep_state is None else keep_state
         self._keep_state = arguments.instance(wanted, bool, "keep_state", "True or False")
         self.engine: Wanted = engine or told["engine"]
+        self._put_data_in(data_in or told["data_in"])
         self._device, self._precision = str(device or told["device"]), precision or told["precision"]
         self._fast = arguments.instance(told["fast"] if fast is None else fast, bool, "fast", "True or False")
         chosen = told["executor"] if executor is None else executor
@@ -132,6 +137,13 @@ class Lab:
         self._told_of_network = False
         with told.blamed(device=device, precision=precision, fast=fast, engine=engine, jobs=jobs):
             self._check_machine()
+
+    @staticmethod
+    def _put_data_in(where: str) -> None:
+        """Say for this process, and those that it starts, where images are."""
+        if where not in DATA_IN:
+            raise ZooError(f"{option('data_in', where)}: expected one of {', '.join(DATA_IN)}")
+        os.environ[DATA_IN_HERE] = where
 
     def __repr__(self) -> str:
         return f"Lab({str(self.path)!r}, device={self._device!r}, jobs={self.jobs!r})"

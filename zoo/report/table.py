@@ -17,6 +17,7 @@ import attrs
 from tabulate import tabulate, tabulate_formats
 
 from zoo.data.names import shown_names
+from zoo.data.sizes import MUCH_LARGER
 from zoo.errors import ZooError, near_misses, option
 from zoo.report import layout, markup
 from zoo.report.labels import IN_COLUMNS, distinct
@@ -354,6 +355,7 @@ def render(
             width,
             told_apart=alike[str(heading)] == 1,
             unlike_times=unlike([run for run in groups[heading] if run.status == "finished"], TIMES),
+            sizes=_unequal_classes(groups[heading]),
         )
         for heading, table in tables
     )
@@ -403,6 +405,18 @@ def title(heading: Heading, table: Sequence[Row], *, told_apart: bool = True) ->
     ]
 
 
+def _unequal_classes(runs: Sequence[Run]) -> str:
+    """Say how many test images classes have, where that differs much; "" elsewhere."""
+    evaluated = [record.evaluations["test"] for run in runs for record in run.epochs if "test" in record.evaluations]
+    sizes = [sum(of_class) for of_class in evaluated[-1].confusion] if evaluated else []
+    if not sizes or max(sizes) < MUCH_LARGER * min(sizes):
+        return ""
+    return (
+        f"classes have from {min(sizes):,} to {max(sizes):,} test images, and recall is macro: each counts the same; "
+        "`zoo data show` lists them"
+    )
+
+
 _MEASURES = {
     "final": "macro, after the last epoch",
     "best": "macro, after the epoch that was best on the validation part",
@@ -420,12 +434,15 @@ def _section(
     *,
     told_apart: bool,
     unlike_times: str,
+    sizes: str,
 ) -> str:
     names = [name for name, column in COLUMNS.items() if not column.optional or any(map(column.cell, table))]
     # What is the same for all rows is in the title.
     names = [name for name in names if name not in ("epochs", "measure") or len({getattr(r, name) for r in table}) > 1]
     cells = {COLUMNS[name].title: [COLUMNS[name].cell(row) for row in table] for name in names}
     above, below = title(heading, table, told_apart=told_apart), []
+    if sizes:
+        below.append(sizes)
     if any(row.stale for row in table):
         below.append("stale: the source of its variants is no longer what it was; `zoo benchmark` trains it anew")
     if any(row.same_as for row in table):

@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 import torch
 
-from zoo.data.cache import CACHE_VARIABLE
+from zoo.data.folders import CACHE_VARIABLE
 from zoo.errors import SpecError, ZooError
 from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Started

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import attrs
@@ -16,6 +16,7 @@ from zoo.spec import Spec
 from zoo.spec.length import Length
 from zoo.train import metrics, streams
 from zoo.train.bound import prediction
+from zoo.train.feeding import fed
 from zoo.train.precision import Precision, autocast, dtype, memory_format
 from zoo.train.run import EpochRecord, Evaluation
 from zoo.train.state import overlaps_itself
@@ -25,6 +26,8 @@ EVALUATION_BATCH = {"cpu": 128, "cuda": 2000, "mps": 500}
 
 On a CPU few stay in its cache: 128 take 0.086 ms each in the study's default network, 1,000 take 0.10 ms each.
 """
+_COUNTED_AT_ONCE = 2**26
+"""Pixels, of each of which the count takes some bytes."""
 _PARTS = {"train": "training images", "test": "test images", "validation": "validation images"}
 
 
@@ -54,7 +57,7 @@ class Evaluating:
         self._format = memory_format(precision, self.device)
         self.length = _length(spec, len(dataset.train.labels))
         self.depends_on_length = False
-        self._mean, self._std = (v.to(self._dtype) for v in pixel_statistics(spec, dataset.train.images))
+        self._mean, self._std = (v.to(self.device, self._dtype) for v in pixel_statistics(spec, dataset.train.images))
         self._given = self._dtype
         self.prediction = prediction(spec, registry)
         self._validation: dict[int, float] = {}
@@ -201,7 +204,8 @@ class Evaluating:
     def _predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the predicted class of each of the uint8 images, and how many have logits that are finite."""
         self.network.eval()
-        batches = torch.split(images, EVALUATION_BATCH[self.device.type])
+        size = EVALUATION_BATCH[self.device.type]
+        batches = self._taken(images, (slice(start, start + size) for start in range(0, len(images), size)))
         classes = []
         finite = torch.zeros((), dtype=torch.int64, device=self.device)
         for batch in batches:
@@ -210,9 +214,16 @@ class Evaluating:
             finite += logits.isfinite().all(1).sum()
         return torch.cat(classes), finite
 
+    def _taken(self, images: Tensor, wanted: Iterable[Tensor | slice]) -> Iterator[Tensor]:
+        """Yield `images[one]` for each of what is wanted, on the device."""
+        if self.dataset.images_in == "memory":
+            return fed(images, wanted, self.device)
+        return (images[one] for one in wanted)
+
     def _pixels(self, images: Tensor) -> Tensor:
         """Return uint8 images as numbers in [0, 1], in the memory format that convolutions are fastest in."""
-        return images.to(self._dtype, memory_format=self._format).div_(255)
+        # First to the device: as numbers they are four times as large.
+        return images.to(self.device).to(self._dtype, memory_format=self._format).div_(255)
 
     def _logits(self, pixels: Tensor) -> Tensor:
         with autocast(self.precision, self.device):
@@ -281,7 +292,9 @@ def pixel_statistics(spec: Spec, images: Tensor) -> tuple[Tensor, Tensor]:
     mean, std = (torch.full((channels,), v) if isinstance(v, float) else None for v in (spec.data.mean, spec.data.std))
     if mean is None or std is None:
         # From counts of each of the 256 values: exact, and without a float copy of the images.
-        counts = torch.stack([torch.bincount(images[:, c].flatten().int(), minlength=256) for c in range(channels)])
+        counts = torch.zeros(channels, 256, dtype=torch.int64, device=images.device)
+        for some in torch.split(images, max(1, _COUNTED_AT_ONCE // images[0].numel())):
+            counts += torch.stack([torch.bincount(some[:, c].flatten().int(), minlength=256) for c in range(channels)])
         # On the CPU, for mps has no float64.
         weights = counts.cpu().double() / counts.cpu().sum(1, keepdim=True)
         values = torch.arange(256, dtype=torch.float64) / 255

@@ -30,6 +30,7 @@ from zoo.train.evaluating import DivergedError
 from zoo.train.kept import go_on, why_useless
 from zoo.train.machine import make_deterministic, on_device, provenance
 from zoo.train.places import checkpoint_file, kept_file
+from zoo.train.placing import DataIn, data_wanted, placed
 from zoo.train.precision import set_policy
 from zoo.train.run import EpochRecord, Precision, Run, RunKey
 from zoo.train.state import UnsavableError
@@ -304,11 +305,14 @@ def _explain(error: BaseException, spec: Spec, registry: Registry) -> str:
 def dataset(spec: Spec, registry: Registry, device: str) -> Dataset:
     """Return the data set that a spec names, on the device; the last few of each device stay loaded.
 
+    Its images stay in the cache's files where they would take too much of the device's memory, or where the lab
+    says so.
+
     Raises:
         DataError: it is not at hand or cannot be read.
     """
     with _loading:
-        return _datasets_on(device)(spec.data.dataset, Options.of(spec.data), registry)
+        return _datasets_on(device, data_wanted())(spec.data.dataset, Options.of(spec.data), registry)
 
 
 _loading = threading.Lock()
@@ -316,10 +320,10 @@ _loading = threading.Lock()
 
 
 @cache
-def _datasets_on(device: str) -> Callable[[str, Options, Registry], Dataset]:
+def _datasets_on(device: str, wanted: DataIn) -> Callable[[str, Options, Registry], Dataset]:
     @lru_cache(maxsize=4)
     def loaded(name: str, options: Options, registry: Registry) -> Dataset:
-        return load(name, registry, options, device=device)
+        return placed(load(name, registry, options), device, wanted)
 
     return loaded
 

@@ -140,7 +140,7 @@ class Training(Evaluating):
             return
         images = self.dataset.train.images
         drawn = torch.randperm(len(images), generator=streams.generator("cpu", self.seed, "preparation"))
-        chosen = images[drawn[: shown(images)].to(self.device)]
+        chosen = images[drawn[: shown(images)].to(images.device)]
         with streams.seeded(self.seed, "preparation", device=self.device):
             prepare(self.network, self._normalized(self._pixels(chosen)), self.spec.name, filling)
 
@@ -414,10 +414,15 @@ class Training(Evaluating):
         images, labels = self.dataset.train.images, self.dataset.train.labels
         if not self.spec.training.shuffle and self.spec.training.repeats == 1:
             order = torch.arange(count, device=self.device)
-            yield from zip(*(torch.split(each[:count], size) for each in (images, labels, order)), strict=True)
+            ranges = (slice(start, min(start + size, count)) for start in range(0, count, size))
+            others = (torch.split(each[:count], size) for each in (labels, order))
+            yield from zip(self._taken(images, ranges), *others, strict=True)
             return
-        for chosen in torch.split(self._order_of(epoch)[:count].to(self.device), size):
-            yield images[chosen], labels[chosen], chosen
+        order = self._order_of(epoch)[:count]
+        places = torch.split(order.to(images.device), size)
+        chosen = torch.split(order.to(self.device), size)
+        for taken, one in zip(self._taken(images, places), chosen, strict=True):
+            yield taken, labels[one], one
 
     def _order_of(self, epoch: int) -> Tensor:
         """Return the positions of an epoch's images in their order, on the CPU, each as often as it is shown."""

@@ -28,6 +28,7 @@ from zoo.spec import Spec, structure
 from zoo.train.engines.choice import Wanted
 from zoo.train.execute import CHECKPOINT_VARIABLE, execute
 from zoo.train.machine import make_deterministic, provenance
+from zoo.train.placing import placed
 from zoo.train.run import EpochRecord, Run
 
 _DATASETS = 4
@@ -147,7 +148,8 @@ class Trainer:
                 prepared = _received(import_ray().get(images[0]), run, spec)
             if len(self._datasets) == _DATASETS:
                 del self._datasets[next(iter(self._datasets))]
-            self._datasets[digest] = on_device(prepared, run.dataset, run.dataset, self._setup.kind)
+            loaded = on_device(prepared, run.dataset, run.dataset, "cpu")
+            self._datasets[digest] = placed(loaded, self._setup.kind, "auto")
         return self._datasets[digest]
 
 

@@ -94,7 +94,7 @@ def decide(wanted: Wanted, spec: Spec, key: RunKey, dataset: Dataset, *, device:
     if wanted == "sequential" or (wanted == "auto" and not device.startswith("cuda")):
         return Decision("sequential")
     engine: Engine = "captured" if wanted == "auto" else wanted
-    why_not = _why_unfit(engine, key, device)
+    why_not = _why_unfit(engine, key, dataset, device)
     try:
         if not why_not:
             with streams.exclusive:  # so that of several runs of one network at once, the first finds out
@@ -111,10 +111,12 @@ def no_memory(engine: Engine) -> str:
     return f"the device's memory does not suffice to {_CHECKED[engine].does[0]} its steps"
 
 
-def _why_unfit(engine: Engine, key: RunKey, device: str) -> str:
+def _why_unfit(engine: Engine, key: RunKey, dataset: Dataset, device: str) -> str:
     """Return why an engine is for no spec here, or ""; not remembered, for a compiler may be installed."""
     if engine == "compiled":
         return why_no_compiler(device)
+    if dataset.images_in == "memory":
+        return "its images stay in memory, and recorded steps read them from the device"
     if arithmetic(key.precision) == "fp16":
         return "in fp16 each step looks at its gradients before it is made, which cannot be recorded"
     return ""
