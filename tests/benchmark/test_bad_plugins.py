@@ -159,6 +159,7 @@ def zoo_register_specs(register):
 @example("return None", ("data.dataset", "images"), "return None", "return '1'", "pass")
 @example("return 3", ("training.schedule", "made"), "raise Wordless()", "return 3", "raise Odd()")
 @example("return None", ("data.dataset", "images"), "return None", "raise MemoryError()", "pass")
+@example("raise BrokenPipeError()", ("data.dataset", "made"), "return None", "return '1'", "pass")
 def test_a_bad_plugin_costs_only_what_uses_it(
     bad: str, place: tuple[str, str], missing: str, fingerprint: str, specs: str
 ) -> None:

@@ -16,7 +16,7 @@ def test_a_path_after_a_colon_becomes_the_option(registry: Registry) -> None:
     assert source("folder:/a:b", registry).title == "folder:/a:b"
     assert source("npz:~/x.npz", registry).title == "npz:" + str(Path.home() / "x.npz")
     with_path = {name for name, variant in registry.variants("dataset").items() if takes_path(variant)}
-    assert with_path == {"folder", "npz", "csv", "parquet"}
+    assert with_path == {"folder", "npz", "csv", "parquet", "hf", "wds"}
 
 
 @pytest.mark.parametrize(

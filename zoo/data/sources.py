@@ -136,7 +136,7 @@ def source(name: str, registry: Registry) -> Source:
         UnknownNameError: no data set is registered under that name.
         DataError: the data set needs a path, or takes none.
         PluginError: its factory raised. What the source's own methods raise is a PluginError, too, but for a
-            `ZooError`, an OSError and a lack of memory; so is a result of another type.
+            `ZooError`, an OSError of what reads files and a lack of memory; so is a result of another type.
     """
     variant_name, colon, path = name.partition(":")
     try:
@@ -280,15 +280,20 @@ def _check_types(arrays: Arrays) -> None:
             raise TypeError(f"{name} must be a tuple of str, got {value!r:.80}")
 
 
+_READS = ("decode", "fingerprint")
+"""What opens a data set's files."""
+
+
 @contextmanager
 def _blaming(variant: Variant, what: str) -> Iterator[None]:
     try:
         yield
-    except (ZooError, OSError):
+    except ZooError:
         raise
     except BaseException as error:  # a plugin may also call sys.exit
-        # What decoded images lack is told by who loads them; all else is small, and a lack of memory the plugin's own.
-        if is_interruption(error) or (what == "decode" and lacks_memory(error)):
+        # What files and decoded images lack is told by who loads them; all else is the plugin's own.
+        is_files = isinstance(error, OSError) and what in _READS
+        if is_interruption(error) or is_files or (what == "decode" and lacks_memory(error)):
             raise
         raise PluginError(
             f"data set {variant.name}: plugin {variant.plugin}: its {what} raised {described(error)}"

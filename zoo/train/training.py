@@ -67,7 +67,7 @@ class Training(Evaluating):
         start = time.perf_counter()
         super().__init__(spec, seed, dataset, device=device, registry=registry, precision=precision)
         self.depends_on_length = spec.training.minutes is not None
-        self._taken: list[float] = []
+        self._epoch_seconds: list[float] = []
         """Seconds that the steps of each epoch took."""
         dataset = self.dataset
         # What building draws beyond the layers' own streams (dropout that is always on does) is no one else's.
@@ -245,7 +245,7 @@ class Training(Evaluating):
             trained = time.perf_counter()
             if not math.isfinite(loss):
                 raise DivergedError(f"diverged at epoch {epoch}: the training loss is {loss}")
-            self._took([*self._taken, taken[epoch - 1] if epoch <= len(taken) else trained - start])
+            self._took([*self._epoch_seconds, taken[epoch - 1] if epoch <= len(taken) else trained - start])
             if self.is_due(epoch):
                 self._require_finite(epoch)
             evaluations = self.evaluate(epoch) if self.is_due(epoch) else {}
@@ -253,7 +253,7 @@ class Training(Evaluating):
 
     def _took(self, seconds: list[float]) -> None:
         """Note how long the steps of the epochs behind took, by which a run of so many minutes ends."""
-        self._taken = seconds
+        self._epoch_seconds = seconds
         if self.spec.training.minutes is not None:
             self.length = self._within(seconds)
             self._freezing = self._groups.freezing(self.network, self.length.steps)
