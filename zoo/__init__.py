@@ -35,6 +35,7 @@ from zoo.registry.options import (
     PositiveInt,
     Probability,
 )
+from zoo.registry.promises import changes_channels
 from zoo.spec import Spec, chosen
 from zoo.spec.resolve import resolve
 
@@ -103,6 +104,7 @@ __all__ = [
     "ZooError",
     "__version__",
     "build",
+    "changes_channels",
     "chosen",
     "default_registry",
     "execute",

@@ -21,6 +21,18 @@ class LpPool2d(nn.LPPool2d):
         return super().forward(x.abs())
 
 
+class Concatenated(nn.Module):
+    """The channels that several layers make of one input, side by side."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, channels, height, width) to smaller maps of more channels."""
+        return torch.cat([layer(x) for layer in self.layers], 1)
+
+
 class Blur(nn.Module):
     """A binomial filter on each channel with reflected borders, evaluated at every stride-th place."""
 

@@ -1,10 +1,10 @@
-"""Elementwise activations."""
+"""Activations: elementwise ones, and gates."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from zoo import Float, NonNegativeFloat, PositiveFloat, Register, hookimpl
+from zoo import Float, NonNegativeFloat, PositiveFloat, Register, changes_channels, hookimpl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,6 +39,7 @@ def zoo_register_activations(register: Register) -> None:
     register("softsign", softsign)
     register("softshrink", softshrink)
     register("hardshrink", hardshrink)
+    register("glu", glu)
     register("none", identity)
 
 
@@ -280,6 +281,26 @@ def hardshrink(*, strength: NonNegativeFloat = 0.5) -> nn.Module:
     from torch import nn
 
     return nn.Hardshrink(strength)
+
+
+@changes_channels
+def glu(shape: Shape) -> nn.Module:
+    """Gated linear unit: the first half of the channels times the sigmoid of the second; it halves their number.
+
+    In the classifier these are units.
+
+    Raises:
+        ValueError: the number of channels is odd.
+
+    Paper: Dauphin, Fan, Auli and Grangier, 2017, Language modeling with gated convolutional networks
+    (arXiv:1612.08083).
+    """
+    from torch import nn
+
+    if shape[0] % 2:
+        what = "channels" if len(shape) == 3 else "units"
+        raise ValueError(f"a gated linear unit needs an even number of {what}, of which one half gates the other")
+    return nn.GLU(1)
 
 
 def identity() -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated
 
-from zoo import Constraint, NonNegativeInt, PositiveInt, Register, hookimpl
+from zoo import Constraint, NonNegativeInt, PositiveInt, Register, changes_channels, hookimpl
 from zoo_plugins._windows import require_fit
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def zoo_register_poolings(register: Register) -> None:
     """Register the poolings."""
     register("max", maximum)
     register("average", average)
+    register("concat", concat)
     register("lp", lp)
     register("blur", blur)
     register("strided_convolution", strided_convolution)
@@ -57,6 +58,25 @@ def average(
     _require_half(padding, size)
     require_fit(shape, size, (padding, padding))
     return nn.AvgPool2d(size, stride, padding)
+
+
+@changes_channels
+def concat(
+    shape: Shape, *, size: PositiveInt = 2, stride: PositiveInt | None = None, padding: NonNegativeInt = 0
+) -> nn.Module:
+    """Concatenated pooling: the channels of max pooling, then those of average pooling; it doubles their number.
+
+    As AdaptiveConcatPool2d of fastai, whose window is the whole map.
+
+    Raises:
+        ValueError: the window is larger than the padded map, or the padding than half the window.
+
+    Paper: Howard and Ruder, 2018, Universal language model fine-tuning for text classification (arXiv:1801.06146),
+    there over the states of a sequence.
+    """
+    from zoo_plugins._poolings import Concatenated
+
+    return Concatenated(*(kind(shape, size=size, stride=stride, padding=padding) for kind in (maximum, average)))
 
 
 def lp(shape: Shape, *, power: Power = 2.0, size: PositiveInt = 2, stride: PositiveInt | None = None) -> nn.Module:

@@ -163,7 +163,7 @@ class _Builder:
         ):
             module = made(what, variant, choice.values(), shape=shape, **self.standing, **supplied)
             after = self.note(module, str(choice), shape, path)
-            check_contract(choice.kind, shape, after, supplied.get("filters"))
+            check_contract(variant, shape, after, supplied.get("filters"))
             return module, after
 
     def linear(self, shape: Shape, units: int, path: str, output: Output | None = None) -> tuple[nn.Module, Shape]:

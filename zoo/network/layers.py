@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from zoo import torch_settings
 from zoo.errors import BuildError, PluginError, ZooError, described, is_interruption, lacks_memory, text_of
 from zoo.registry import Plugin, Variant
+from zoo.registry.hookspecs import KINDS
 
 if TYPE_CHECKING:
     from zoo.network.initializing import Filling
@@ -180,11 +181,16 @@ def trainable(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def check_contract(kind: str, before: Shape, after: Shape, filters: int | None) -> None:
-    """Refuse a part whose output is not of the shape that its kind promises (see `zoo.registry.hookspecs`)."""
+def check_contract(variant: Variant, before: Shape, after: Shape, filters: int | None) -> None:
+    """Refuse a part whose output is not of the shape that its kind, or its factory, promises."""
+    kind = variant.kind
     expected = {"filter": (filters, *after[1:]), "pooling": (before[0], *after[1:])}.get(kind, before)
+    promise = {"filter": f"give {filters} channels", "pooling": "keep the channels"}.get(kind, "keep the shape")
+    if variant.changes_channels:
+        expected, promise = (after[0], *expected[1:]), "keep height and width"
+    elif KINDS[kind].may_change_channels and after[1:] == expected[1:]:
+        promise += "; where other channels are meant, mark its factory with zoo.changes_channels"
     if after != expected:
-        promise = {"filter": f"give {filters} channels", "pooling": "keep the channels"}.get(kind, "keep the shape")
         raise ValueError(f"it makes {sizes(after)} of {sizes(before)}, and a {kind} must {promise}")
 
 

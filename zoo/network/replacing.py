@@ -464,9 +464,13 @@ class _Surgery:
         with blaming(at, variant.plugin, shape), streams.seeded(self.seed, "initialization", place.path):
             layer = made(at, variant, {**choice.values(), **options}, **given)
             computed, _ = probe(layer, shape)
-            check_contract(place.kind, shape, computed, filters)
-            if place.kind in ("filter", "pooling") and computed != after:
-                raise ValueError(f"it makes {sizes(computed)} of {sizes(shape)}, and {place.path} made {sizes(after)}")
+            check_contract(variant, shape, computed, filters)
+            expected = after if place.kind in ("filter", "pooling") else shape
+            if computed != expected:
+                raise ValueError(
+                    f"it makes {sizes(computed)} of {sizes(shape)}, and {place.path} made {sizes(expected)}, for which "
+                    "the layers after it are made"
+                )
             layer.train()
         as_maps = (place.last and len(before) > 1) or shape != before
         new = describe(layer.eval()) + (f", given {sizes(before)} as {sizes(shape)}" if as_maps else "")

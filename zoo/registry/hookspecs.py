@@ -98,16 +98,26 @@ class VariantKind:
     in_specs: bool = True
     """Whether specs choose variants of it."""
     asked: tuple[str, ...] = ()
+    may_change_channels: bool = False
+    """Whether a factory may say that its layers do so (`changes_channels`), where the kind keeps the channels."""
 
 
 _KINDS = [
-    VariantKind("activation", "zoo_register_activations", ("shape",), "nonlinearity after a filter or a dense layer"),
+    VariantKind(
+        "activation",
+        "zoo_register_activations",
+        ("shape",),
+        "nonlinearity after a filter or a dense layer",
+        may_change_channels=True,
+    ),
     VariantKind("normalization", "zoo_register_normalizations", ("shape",), "rescaling of activations"),
     VariantKind("dropout", "zoo_register_dropouts", ("shape",), "random removal during training"),
     VariantKind(
         "filter", "zoo_register_filters", ("shape", "filters"), "convolution from `shape` to `filters` channels"
     ),
-    VariantKind("pooling", "zoo_register_poolings", ("shape",), "reduction of the spatial size"),
+    VariantKind(
+        "pooling", "zoo_register_poolings", ("shape",), "reduction of the spatial size", may_change_channels=True
+    ),
     VariantKind("block", "zoo_register_blocks", ("shape", "parts"), "how the parts of a feature block are connected"),
     VariantKind("architecture", "zoo_register_architectures", ("input_shape", "classes", "load"), "a whole network"),
     VariantKind("initializer", "zoo_register_initializers", ("weight",), "starting values of a weight, set in place"),
@@ -152,7 +162,10 @@ REPLACED = ("activation", "normalization", "dropout", "filter", "pooling")
 
 @hookspec
 def zoo_register_activations(register: Register) -> None:
-    """Register activations: `factory(shape, **options) -> nn.Module`, which keeps the shape."""
+    """Register activations: `factory(shape, **options) -> nn.Module`, which keeps the shape.
+
+    One marked with `zoo.changes_channels` may give another number of channels, or of units in the classifier.
+    """
 
 
 @hookspec
@@ -181,7 +194,10 @@ def zoo_register_filters(register: Register) -> None:
 
 @hookspec
 def zoo_register_poolings(register: Register) -> None:
-    """Register poolings: `factory(shape, **options) -> nn.Module`, which keeps the number of channels."""
+    """Register poolings: `factory(shape, **options) -> nn.Module`, which keeps the number of channels.
+
+    One marked with `zoo.changes_channels` may give another.
+    """
 
 
 @hookspec

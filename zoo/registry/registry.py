@@ -30,6 +30,7 @@ from zoo.errors import PluginError, UnknownNameError, ZooError, described, is_in
 from zoo.registry import hookspecs, loaded
 from zoo.registry.hookspecs import KINDS
 from zoo.registry.options import Choice, kinds_in, options_class
+from zoo.registry.promises import may_change_channels
 
 ENTRY_POINT_GROUP = "zoo"
 BLOCK_VARIABLE = "ZOO_BLOCK"
@@ -94,6 +95,11 @@ class Variant:
         paragraphs = (inspect.getdoc(self.factory) or "").split("\n\n")
         papers = (text for text in paragraphs if text.startswith("Paper:"))
         return " ".join(next(papers, "").removeprefix("Paper:").split())
+
+    @property
+    def changes_channels(self) -> bool:
+        """Whether its layers may give another number of channels than they are given."""
+        return may_change_channels(self.factory)
 
     def make(self, options: Mapping[str, Any], **supplied: Any) -> Any:
         """Call the factory with what it asks for of `supplied` and with the options.
@@ -480,6 +486,9 @@ def _register_for(plugin: Plugin, kind: str, registry: Registry) -> hookspecs.Re
         _check_kinds(f"{kind} {name!r}", cls)
         if weights is not None and kind != "architecture":
             raise PluginError(f"{kind} {name!r}: only an architecture has weights")
+        if may_change_channels(factory) and not KINDS[kind].may_change_channels:
+            kinds = " or ".join(other.name for other in KINDS.values() if other.may_change_channels)
+            raise PluginError(f"{kind} {name!r}: it is marked with zoo.changes_channels, which is for {kinds} only")
         variants[name] = Variant(kind, name, factory, cls, given, plugin, registry, weights)
 
     return register

@@ -6,7 +6,7 @@ import torch
 
 from zoo.errors import text_of
 from zoo.testing.check import FailedError, Passed, SkippedError, raised, require
-from zoo.testing.subject import LayerSubject, applied, is_refusal, mode, same, same_but_rounding
+from zoo.testing.subject import Case, LayerSubject, applied, is_refusal, mode, same, same_but_rounding
 
 
 def builds(layer: LayerSubject) -> Passed | None:
@@ -29,13 +29,16 @@ def builds(layer: LayerSubject) -> Passed | None:
 
 
 def output_shape(layer: LayerSubject) -> None:
-    """The output has the shape that its kind promises, for a single image too.
+    """The output has the shape that its kind promises, for a single image too, and in training that of evaluation.
 
     Why: the next layer is built for that shape.
 
     Mend: activations, normalizations and dropouts keep the shape; a filter gives (batch, filters, height, width), a
-    pooling keeps batch and channels; nothing of the map may be used up.
+    pooling keeps batch and channels; nothing of the map may be used up. An activation or a pooling that is meant to
+    give other channels, a number that depends on shape and options only, is marked with `zoo.changes_channels`.
     """
+    changes = layer.variant.changes_channels
+    channels: dict[Case, int] = {}
     for case, training in layer.runs:
         module = case.build(training=training)
         for count in (4,) if training else (4, 1):
@@ -45,12 +48,17 @@ def output_shape(layer: LayerSubject) -> None:
             if layer.kind == "filter":
                 require(y.dim() == 4 and y.shape[:2] == (count, case.filters), found)
             elif layer.kind == "pooling":
-                require(y.dim() == 4 and y.shape[:2] == x.shape[:2], found)
+                require(y.dim() == 4 and len(y) == count and (changes or y.shape[1] == x.shape[1]), found)
             elif layer.kind == "block":
                 require(y.dim() == 4 and len(y) == count, found)
+            elif changes:
+                require(y.dim() == x.dim() and len(y) == count and y.shape[2:] == x.shape[2:], found)
             else:
                 require(y.shape == x.shape, found)
             require(y.numel() > 0, found)
+            require(
+                y.shape[1] == channels.setdefault(case, y.shape[1]), f"{found}, and {channels[case]} channels before"
+            )
 
 
 def evaluation_deterministic(layer: LayerSubject) -> None:
