@@ -205,6 +205,12 @@ def lower(shape):
     return Part((slice(None), slice(None), slice(shape[1] // 2)))
 
 
+@zoo.changes_channels
+def same():
+    '''One that may change them, and does not.'''
+    return nn.Tanh()
+
+
 class Marked(nn.Module):
     '''A class that says so.'''
 
@@ -226,7 +232,7 @@ def zoo_register_blocks(register):
 
 @zoo.hookimpl
 def zoo_register_activations(register):
-    for factory in (plain, lower, Marked, Heir):
+    for factory in (plain, lower, same, Marked, Heir):
         register(factory.__name__.lower(), factory)
 
 
@@ -320,6 +326,12 @@ def test_in_an_architecture_they_are_refused(
     with pytest.raises(BuildError) as caught:
         built(spec, registry)
     assert text in str(caught.value)
+
+
+def test_in_an_architecture_one_that_fits_its_place_is_put_there(extended: Registry) -> None:
+    network = {"architecture": {"name": "cifar_resnet", "depth": 8}, "replace": {"activation": "same"}}
+    spec = structure({"network": network, "training": {"epochs": 1}, "data": {"dataset": "digits"}}, "x", extended)
+    assert {done.new for done in built(spec, extended).replaced} == {"Tanh()"}
 
 
 # Change proof, capacity.
