@@ -21,16 +21,16 @@ class LpPool2d(nn.LPPool2d):
         return super().forward(x.abs())
 
 
-class Concatenated(nn.Module):
-    """The channels that several layers make of one input, side by side."""
+class ConcatPool2d(nn.Module):
+    """What two poolings make of one input, side by side."""
 
-    def __init__(self, *layers: nn.Module) -> None:
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
+        self.first, self.second = first, second
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, channels, height, width) to smaller maps of more channels."""
-        return torch.cat([layer(x) for layer in self.layers], 1)
+        """Map (batch, channels, height, width) to smaller maps of twice the channels."""
+        return torch.cat([self.first(x), self.second(x)], 1)
 
 
 class Blur(nn.Module):

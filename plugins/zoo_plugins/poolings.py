@@ -74,9 +74,10 @@ def concat(
     Paper: Howard and Ruder, 2018, Universal language model fine-tuning for text classification (arXiv:1801.06146),
     there over the states of a sequence.
     """
-    from zoo_plugins._poolings import Concatenated
+    from zoo_plugins._poolings import ConcatPool2d
 
-    return Concatenated(*(kind(shape, size=size, stride=stride, padding=padding) for kind in (maximum, average)))
+    first = maximum(shape, size=size, stride=stride, padding=padding)
+    return ConcatPool2d(first, average(shape, size=size, stride=stride, padding=padding))
 
 
 def lp(shape: Shape, *, power: Power = 2.0, size: PositiveInt = 2, stride: PositiveInt | None = None) -> nn.Module:

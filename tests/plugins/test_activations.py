@@ -83,7 +83,7 @@ FORMULAS = {
     ),
     "none": (NOTHING, lambda x: x),
 }
-TESTED_APART = {"prelu", "rrelu"}
+TESTED_APART = {"prelu", "rrelu", "glu"}
 
 
 def test_every_activation_is_compared_with_a_formula():
@@ -150,6 +150,20 @@ def test_rrelu_refuses_an_empty_range():
 def test_hardtanh_refuses_an_empty_range():
     with pytest.raises(ValueError, match=r"^minimum = 2\.0 must be below maximum = 1\.0$"):
         activations.hardtanh(minimum=2.0, maximum=1.0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(arrays(np.float64, st.sampled_from([(2, 4, 2, 3), (2, 4)]), elements=numbers))
+def test_glu_gates_the_first_half_of_the_channels_by_the_second(x):
+    actual = activations.glu(x.shape[1:])(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(actual, x[:, :2] * expit(x[:, 2:]), rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize(("shape", "what"), [((3, 4, 4), "channels"), ((3,), "units")])
+def test_glu_refuses_an_odd_number(shape, what):
+    message = f"^a gated linear unit needs an even number of {what}, of which one half gates the other$"
+    with pytest.raises(ValueError, match=message):
+        activations.glu(shape)
 
 
 def test_none_is_left_out_by_the_builder():

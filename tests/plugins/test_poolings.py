@@ -52,6 +52,16 @@ def test_average_takes_the_mean_of_each_window(x, size, stride, padding):
 
 
 @settings(deadline=None, max_examples=60)
+@given(batches, st.integers(1, 4), strides, st.integers(0, 2))
+def test_concat_has_the_largest_values_and_then_the_means(x, size, stride, padding):
+    assume(padding <= size // 2 and size <= min(x.shape[2:]) + 2 * padding)
+    module = poolings.concat(x.shape[1:], size=size, stride=stride, padding=padding)
+    largest = windows(x, size, stride, padding, fill=-np.inf).max((4, 5))
+    means = windows(x, size, stride, padding).mean((4, 5))
+    np.testing.assert_allclose(applied(module, x), np.concatenate([largest, means], 1), atol=1e-12)
+
+
+@settings(deadline=None, max_examples=60)
 @given(batches, st.integers(1, 4), strides, st.floats(1, 5))
 def test_lp_takes_the_norm_of_each_window(x, size, stride, power):
     assume(size <= min(x.shape[2:]))
@@ -107,19 +117,21 @@ def test_global_average_is_the_mean_of_each_channel(x):
     np.testing.assert_allclose(applied(poolings.global_average(), x), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("factory", [poolings.maximum, poolings.average, poolings.lp, poolings.strided_convolution])
+@pytest.mark.parametrize(
+    "factory", [poolings.maximum, poolings.average, poolings.concat, poolings.lp, poolings.strided_convolution]
+)
 def test_a_window_larger_than_the_map_is_refused(factory):
     with pytest.raises(ValueError, match=r"^its window of 3x3 is larger than its map of 2x4$"):
         factory((3, 2, 4), size=3)
 
 
-@pytest.mark.parametrize("factory", [poolings.maximum, poolings.average, poolings.strided_convolution])
+@pytest.mark.parametrize("factory", [poolings.maximum, poolings.average, poolings.concat, poolings.strided_convolution])
 def test_padding_counts_when_a_window_is_fitted(factory):
     with pytest.raises(ValueError, match=r"^its window of 5x5 is larger than its map of 2x4 padded to 4x6$"):
         factory((3, 2, 4), size=5, padding=1)
 
 
-@pytest.mark.parametrize("factory", [poolings.maximum, poolings.average])
+@pytest.mark.parametrize("factory", [poolings.maximum, poolings.average, poolings.concat])
 def test_padding_of_more_than_half_a_window_is_refused(factory):
     message = "^padding = 2 is more than half of size = 3: a window could hold nothing else$"
     with pytest.raises(ValueError, match=message):

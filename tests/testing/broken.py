@@ -201,6 +201,24 @@ class HalfTheChannels(nn.Module):
         return x[:, :-1]
 
 
+@breaks("activation", "output_shape")
+@zoo.changes_channels
+class HalfTheWidth(nn.Module):
+    """Loses the last column, where it says that it changes the channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[..., :-1]
+
+
+@breaks("activation", "output_shape", "engines")
+@zoo.changes_channels
+class FewerInTraining(nn.Module):
+    """Loses the last channel in training only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :-1] if self.training else x
+
+
 @breaks("activation", "dtypes")
 class AtLeastFloat32(nn.Module):
     """Gives float32 for bfloat16."""

@@ -191,7 +191,8 @@ def check_contract(variant: Variant, before: Shape, after: Shape, filters: int |
     elif KINDS[kind].may_change_channels and after[1:] == expected[1:]:
         promise += "; where other channels are meant, mark its factory with zoo.changes_channels"
     if after != expected:
-        raise ValueError(f"it makes {sizes(after)} of {sizes(before)}, and a {kind} must {promise}")
+        article = "an" if kind == "activation" else "a"
+        raise ValueError(f"it makes {sizes(after)} of {sizes(before)}, and {article} {kind} must {promise}")
 
 
 def probe(module: nn.Module, shape: Shape) -> tuple[Shape, int]:
