@@ -219,7 +219,7 @@ def test_every_schedule_gets_the_progress_after_the_warm_up(registry, train, mon
     for name in (name for name, variant in registry.variants("schedule").items() if "progress" in variant.given):
         training = train({"training.warmup": 0.2, "training.schedule": name})
         choice = training.spec.training.schedule
-        expected = [registry.make(choice, progress=step / 8) * 0.1 for step in range(8)]
+        expected = [registry.make(choice, progress=step / 8, steps=8) * 0.1 for step in range(8)]
         assert rates_of(training, monkeypatch)[2:] == pytest.approx(expected), name
 
 
