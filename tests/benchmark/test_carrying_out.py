@@ -327,7 +327,7 @@ def test_what_a_plugin_raises_like_ctrl_c_costs_its_run_only_in_a_worker(registr
 
 @pytest.mark.skipif(os.name != "posix", reason="looks for processes")
 def test_what_interrupts_the_parent_ends_the_workers(registry, benchmark, tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.benchmark.probing.LONGEST", 1.0)  # seconds; it hangs while it is tried out, too
+    monkeypatch.setattr("zoo.benchmark.probing.LONGEST", 5.0)  # seconds; it hangs while it is tried out, too
     folder = tmp_path / "pids"
     folder.mkdir()
     specs = [small(registry, "hanging", activation("hangs", folder=str(folder))), small(registry, "plain")]

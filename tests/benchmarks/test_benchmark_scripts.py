@@ -343,7 +343,7 @@ def test_gpu_names_what_a_run_raised():
         raise ZooError("no such network")
 
     with pytest.raises(ZooError, match="no such network"):
-        gpu._side_by_side([fails, fails], "cpu", 1, 1)
+        gpu._side_by_side([fails, fails], "cpu", "fp32", 1, 1)
 
 
 def test_executors(tmp_path):

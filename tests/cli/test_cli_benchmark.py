@@ -117,7 +117,7 @@ def test_no_pattern_means_all_whose_data_is_at_hand(zoo: Zoo, registry: Registry
     waiting = len(registry.specs) - len(planned)
     (line,) = [line for line in result.stderr.splitlines() if "wait" in line]
     assert line == (
-        f"{waiting} specs wait for the data set cifar10 (cifar/resnet20, cifar/resnet32, cifar/resnet44, ...): "
+        f"{waiting} specs wait for the data set cifar10 (speed/airbench94, cifar/resnet20, cifar/resnet32, ...): "
         "zoo data get cifar10"
     )
 

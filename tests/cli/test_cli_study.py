@@ -29,6 +29,9 @@ def test_list_names_all_registered(zoo: Zoo) -> None:
     assert names == {
         "activations", "dropouts", "normalizations", "poolings",
         "eq2425", "eq2425-corrected", "eq2425-factorial", "eq2425-stepwise", "starter-factorial",
+        "gallery/activations", "gallery/dropouts", "gallery/filters", "gallery/normalizations", "gallery/optimizers",
+        "gallery/poolings", "gallery/activations-photographs", "gallery/filters-photographs",
+        "gallery/normalizations-photographs",
     }  # fmt: skip
     assert "starter-factorial" in zoo("study", "list").stdout
 

@@ -73,7 +73,7 @@ def test_every_initializer_fills_in_place_without_a_gradient(variant):
     for shape in [(6, 4), (6, 4, 3, 3)]:
         weight = torch.nn.Parameter(torch.zeros(shape))
         choice = read_choice("initializer", variant.name, "test", default_registry())
-        given = {"module": torch.nn.Module(), "name": "filter.weight", "role": "filter"}
+        given = {"module": torch.nn.Module(), "name": "filter.weight", "role": "filter", "images": None}
         variant.make(choice.values(), weight=weight, **given)
         assert weight.shape == shape
         assert weight.is_leaf, f"{variant.name}: filling must not be recorded for the gradient"

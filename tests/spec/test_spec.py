@@ -258,7 +258,11 @@ def test_a_wrong_value_in_the_network(registry: Registry, network: dict[str, Any
         ("data", {"dataset": "digits", "std": 0}, 'data.std: expected a positive number or one of "train", got 0'),
         ("data", {"dataset": "digits", "resize": 0}, "data.resize: expected a positive int, got 0"),
         ("data", {"dataset": "digits", "validation": 1.0}, "data.validation: expected a number from 0 up to"),
-        ("evaluation", {"measure": "last"}, 'evaluation.measure: expected one of "final", "eq2425", got "last"'),
+        (
+            "evaluation",
+            {"measure": "last"},
+            'evaluation.measure: expected one of "final", "last_quarter", "eq2425", got "last"',
+        ),
         ("reference", {"source": "a", "test_recall": "0.5"}, "reference"),
     ],
 )  # fmt: skip

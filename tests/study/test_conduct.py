@@ -340,9 +340,9 @@ def test_deviation_is_pooled_over_what_the_ledger_holds(registry: Registry) -> N
     runs: dict[str, dict[int, Run]] = {}
     for run in trainer(specs, range(6)):
         runs.setdefault(run.key.spec, {})[run.key.seed] = run
-    found = deviation(study, runs, study.base.identity)
+    found = deviation(study, runs, registry)
     assert found == pytest.approx(0.01 * np.sqrt(2), rel=0.5)
-    assert deviation(study, {}, study.base.identity) is None
+    assert deviation(study, {}, registry) is None
 
 
 def test_an_unfinished_study_says_so_and_does_not_look_at_the_test_images(registry: Registry, digits: Dataset) -> None:

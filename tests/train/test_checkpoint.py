@@ -104,6 +104,8 @@ def test_an_interrupted_run_with_any_variant_ends_like_an_undisturbed_one(tmp_pa
     sets = {"training.epochs": 3, "training.shuffle": True, "network.features.0.filters": 8, place: name}
     if name == "plateau":
         sets["data.validation"] = 0.3
+    if name == "jensen_shannon":
+        sets["training.augmentation"] = [{"name": "augmix", "views": 3}]
     undisturbed, records, trained, ended = interrupted(sets, tmp_path, monkeypatch)
     assert ended.status == "finished", ended.reason
     assert "checkpoint" not in ended.provenance

@@ -76,7 +76,7 @@ def build(
     \b
     Examples:
       zoo gallery build -o gallery
-      zoo --plugin serf.py gallery build --ledger lab.sqlite --ledger cluster.sqlite -o gallery
+      zoo --plugin serf.py gallery build --ledger lab.sqlite -o gallery
     """
     registry = plugins.registry()
     from zoo.gallery.build import Sources, build

@@ -291,8 +291,8 @@ def _blaming(variant: Variant, what: str) -> Iterator[None]:
     except ZooError:
         raise
     except BaseException as error:  # a plugin may also call sys.exit
-        # What files and decoded images lack is told by who loads them; all else is the plugin's own.
-        is_files = isinstance(error, OSError) and what in _READS
+        # What is wrong with files, and what decoded images lack, is told by who loads them; the rest is the plugin's.
+        is_files = isinstance(error, OSError) and (what in _READS or error.filename is not None)
         if is_interruption(error) or is_files or (what == "decode" and lacks_memory(error)):
             raise
         raise PluginError(
