@@ -14,7 +14,8 @@ import attrs
 from zoo.errors import ZooError
 from zoo.gallery import checked, published
 from zoo.gallery.effects import fields
-from zoo.gallery.pages import Gallery, pages
+from zoo.gallery.gallery import Gallery
+from zoo.gallery.pages import pages
 from zoo.gallery.site import html
 from zoo.ledger import Ledger
 from zoo.registry import Registry

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from zoo.errors import ZooError
 from zoo.gallery import functions
-from zoo.gallery.checked import Checked
+from zoo.gallery.beside import published_page
 from zoo.gallery.effects import Arm, Field, place_text
-from zoo.gallery.published import Published, agreement
+from zoo.gallery.gallery import Gallery, page_of
+from zoo.gallery.myst import FIGURES, SORTABLE, contents, csv_text, fence, figures, joined, link, table
 from zoo.gallery.repeating import command
-from zoo.registry import Registry, Variant
+from zoo.registry import Variant
 from zoo.registry.hookspecs import KINDS, VariantKind
 from zoo.report import plots
 from zoo.report.details import finished
@@ -31,12 +27,10 @@ from zoo.report.runs_page import cost_plots, curve_plot
 from zoo.report.text import counted, difference, duration, probability, quantity, seed_span, with_interval
 from zoo.report.verdict import Judged, about
 from zoo.spec import describe_type, unstructure
-from zoo.spec.resolve import resolve
 from zoo.statistics.intervals import mean_interval
 from zoo.statistics.pooling import win_rates
 from zoo.statistics.verdicts import LEVEL
 from zoo.study.measure import learned_recall, measured
-from zoo.train.run import Run
 
 VERDICTS = ("helps", "hurts", "no practical difference", "undecided")
 _IN_WORDS = {
@@ -45,49 +39,19 @@ _IN_WORDS = {
     "no practical difference": "make no practical difference",
     "undecided": "are undecided",
 }
-_SORTABLE, _FIGURES = "zoo-sortable", "zoo-figures"
 _MOST_RATES = 8
 _MOST_CURVES = 2
-
-
-@attrs.frozen(kw_only=True)
-class Gallery:
-    """What pages are made of.
-
-    Attributes:
-        title: of the front page.
-        registry: whose variants have a page.
-        runs: ended ones, of all ledgers.
-        fields: all that was compared.
-        checked: what the conformance suite said, by kind and name.
-        published: figures of publications.
-    """
-
-    title: str
-    registry: Registry
-    runs: Sequence[Run]
-    fields: Sequence[Field]
-    checked: Mapping[tuple[str, str], Checked]
-    published: Sequence[Published]
-
-    def of_kind(self, kind: str) -> list[Field]:
-        """Return the comparisons of a kind's variants."""
-        return [field for field in self.fields if field.kind == kind]
 
 
 def pages(gallery: Gallery) -> dict[str, str]:
     """Return the text of every file by its path: Markdown, and tables as CSV."""
     kinds = [kind for kind in KINDS.values() if gallery.registry.variants(kind.name)]
-    found = {"index.md": _front(gallery, kinds), "published.md": _published(gallery)}
+    found = {"index.md": _front(gallery, kinds), "published.md": published_page(gallery)}
     for kind in kinds:
         found |= _kind(gallery, kind)
         for variant in gallery.registry.variants(kind.name).values():
-            found[f"{_page(kind.name, variant.name)}.md"] = _variant(gallery, variant)
+            found[f"{page_of(kind.name, variant.name)}.md"] = _variant(gallery, variant)
     return found
-
-
-def _page(kind: str, variant: str) -> str:
-    return f"{kind}/{file_name(variant)}"
 
 
 def _front(gallery: Gallery, kinds: Sequence[VariantKind]) -> str:
@@ -114,14 +78,14 @@ def _front(gallery: Gallery, kinds: Sequence[VariantKind]) -> str:
         "for, and what it was measured to do: seed by seed against the usual variant of its kind, in the same network, "
         "with all else equal.",
         _claims(verdicts, len(gallery.fields)),
-        _table(rows, "What was measured"),
+        table(rows, "What was measured"),
         "A variant may be in several tables: one for each network and data set. What was not measured is said not to "
         "be; what could not be decided with these seeds is undecided.",
         "[Published beside measured](published.md) holds figures of publications against these.",
         *_provenance([run for field in gallery.fields for run in field.runs]),
-        _contents(["published", *(f"{kind.name}/index" for kind in kinds)]),
+        contents(["published", *(f"{kind.name}/index" for kind in kinds)]),
     ]
-    return _joined(lines)
+    return joined(lines)
 
 
 def _claims(verdicts: Mapping[str, int], tables: int) -> str:
@@ -152,18 +116,18 @@ def _kind(gallery: Gallery, kind: VariantKind) -> dict[str, str]:
     for number, field in enumerate(own, 1):
         drawn[f"differences {number}"] = _differences(field, number)
         drawn[f"cost {number}"] = _costs(field, number)
-        found[f"{kind.name}/table-{number}.csv"] = _csv(_records(field))
-        found[f"{kind.name}/wins-{number}.csv"] = _csv(_wins(field))
+        found[f"{kind.name}/table-{number}.csv"] = csv_text(_records(field))
+        found[f"{kind.name}/wins-{number}.csv"] = csv_text(_wins(field))
     shown = pictures(drawn)
     lines = [f"# {kind.name}", f"{kind.purpose[0].upper()}{kind.purpose[1:]}."]
     for number, field in enumerate(own, 1):
         lines += [
             f"## In {markdown(field.base.name)}, on {markdown(str(field.heading))}",
             _said(field),
-            _table(_rows(gallery, field), f"Each against {field.base.label}", _SORTABLE, _FIGURES),
+            table(_rows(gallery, field), f"Each against {field.base.label}", SORTABLE, FIGURES),
             f"{about(field.verdicts)}. {{download}}`CSV <table-{number}.csv>`",
-            *_figures(shown.get(f"differences {number}", [])),
-            *_figures(shown.get(f"cost {number}", [])),
+            *figures(shown.get(f"differences {number}", [])),
+            *figures(shown.get(f"cost {number}", [])),
             *_win_lines(field, number),
             *_provenance(field.runs),
         ]
@@ -171,15 +135,15 @@ def _kind(gallery: Gallery, kind: VariantKind) -> dict[str, str]:
         lines.append("None of these was measured.")
     rows = [
         {
-            "variant": _link(variant.name, file_name(variant.name)),
+            "variant": link(variant.name, file_name(variant.name)),
             "what it is": markdown(variant.description),
             "measured": markdown(_summary(own, variant.name)),
         }
         for variant in variants.values()
     ]
-    lines += ["## All variants", _table(rows, f"Every {kind.name} that is registered", _SORTABLE)]
-    lines.append(_contents(map(file_name, variants)))
-    found[f"{kind.name}/index.md"] = _joined(lines)
+    lines += ["## All variants", table(rows, f"Every {kind.name} that is registered", SORTABLE)]
+    lines.append(contents(map(file_name, variants)))
+    found[f"{kind.name}/index.md"] = joined(lines)
     return found
 
 
@@ -217,7 +181,7 @@ def _row(gallery: Gallery, field: Field, arm: Arm, found: Judged | None) -> dict
     known = arm.variant in gallery.registry.variants(field.kind)
     told = _measured(field, arm, found)
     return {
-        "variant": _link(arm.label, file_name(arm.variant)) if known else markdown(arm.label),
+        "variant": link(arm.label, file_name(arm.variant)) if known else markdown(arm.label),
         "verdict": "usual" if found is None else told["verdict"],
         **{name: markdown(told[name]) for name in ("difference", "p", "recall", "time", "parameters", "FLOPs", "runs")},
         "where": "" if found is None else code(place_text(arm)),
@@ -304,7 +268,7 @@ def _win_lines(field: Field, number: int) -> list[str]:
     ]
     some = f" Shown: the best {len(best)} of {len(means)}." if len(best) < len(means) else ""
     return [
-        _table(rows, "How often the row is better than the column, with the same seed", _FIGURES),
+        table(rows, "How often the row is better than the column, with the same seed", FIGURES),
         f"In percent of seeds, a tie as half, with the 95% interval over seeds; these intervals are not corrected, and "
         f"claim nothing.{some} {{download}}`All pairs as CSV <wins-{number}.csv>`",
     ]
@@ -364,7 +328,7 @@ def _variant(gallery: Gallery, variant: Variant) -> str:
         *paper,
         f"A variant of the kind [{variant.kind}](index.md), from {code(variant.plugin.name)} "
         f"({markdown(variant.plugin.distribution or 'a file')}).",
-        *_figures(shown.get("function", [])),
+        *figures(shown.get("function", [])),
         "## Options",
         _options(variant),
         "## What it was measured to do",
@@ -372,14 +336,14 @@ def _variant(gallery: Gallery, variant: Variant) -> str:
         "## What it is checked for",
         *_checks(gallery, variant),
     ]
-    return _joined(lines)
+    return joined(lines)
 
 
 def _options(variant: Variant) -> str:
     fields = attrs.fields(variant.options)
     if not fields:
         return "It has none."
-    return _table(
+    return table(
         [
             {
                 "option": code(field.name),
@@ -413,9 +377,9 @@ def _effects(gallery: Gallery, variant: Variant, own: Sequence[Field], shown: Ma
         ]
         lines += [
             f"### In {markdown(field.base.name)}, on {markdown(str(field.heading))}",
-            _table(rows, f"Against {field.base.label}", _FIGURES),
+            table(rows, f"Against {field.base.label}", FIGURES),
             f"{about(field.verdicts)}.",
-            *_figures(shown.get(f"curves {number}", [])),
+            *figures(shown.get(f"curves {number}", [])),
             *_command(gallery, field, [arm for arm, _ in found]),
             *_provenance(field.runs),
         ]
@@ -433,7 +397,7 @@ def _command(gallery: Gallery, field: Field, arms: Sequence[Arm]) -> list[str]:
     texts = [text for arm in arms if (text := command(field, arm, gallery.registry))]
     if not texts:
         return ["No short command trains it as it was: its spec, or what it was trained with, is another by now."]
-    return ["To train it and its base as they were:", _fence("text", "\n".join(dict.fromkeys(texts)))]
+    return ["To train it and its base as they were:", fence("text", "\n".join(dict.fromkeys(texts)))]
 
 
 def _curves(field: Field, variant: str) -> Plot:
@@ -455,91 +419,7 @@ def _checks(gallery: Gallery, variant: Variant) -> list[str]:
     if found is None:
         return [f"Its checks are not part of this gallery: {code(f'zoo check {name}')} makes them."]
     rows = [{"check": code(check), "": markdown(told)} for check, told in found.told.items()]
-    return [f"{code(f'zoo check {name}')}: {found}.", *([_table(rows, "What was found besides")] if rows else [])]
-
-
-def _published(gallery: Gallery) -> str:
-    lines = [
-        "# Published beside measured",
-        "What publications report of variants, beside the verdicts of this gallery. Their networks and data are "
-        "others, and most report one run: that a verdict agrees says that the direction is the same here.",
-    ]
-    counts: Counter[str] = Counter()
-    for one in gallery.published:
-        rows = [row for variant in one.values if variant != one.against for row in _beside(gallery, one, variant)]
-        counts.update(row["here"] for row in rows)
-        lines += [
-            f"## {markdown(one.kind)}: {markdown(one.source)}",
-            f"{markdown(one.setting)}. {_source(one)}{markdown(one.against)} has {one.values[one.against]:.4f}; "
-            f"differences in {markdown(one.figure)} are to that.",
-            _table(rows, f"{one.kind}, {one.source}", _SORTABLE, _FIGURES),
-        ]
-    lines += _references(gallery)
-    if not gallery.published:
-        lines.insert(2, "No figures of variants were given: `--published FILE.toml` states some.")
-    elif counts:
-        lines.insert(2, "Of these, " + ", ".join(f"{number}: {text}" for text, number in counts.most_common()) + ".")
-    return _joined(lines)
-
-
-def _source(one: Published) -> str:
-    return f"[Source]({one.url}). " if one.url else ""
-
-
-def _references(gallery: Gallery) -> list[str]:
-    """Return what publications report of whole networks, beside the runs of these that there are."""
-    rows = []
-    for name in gallery.registry.specs:
-        try:
-            spec = resolve(name, registry=gallery.registry)
-        except ZooError:  # of a plugin that failed, which has been said
-            continue
-        if spec.reference is None:
-            continue
-        runs = finished([run for run in gallery.runs if run.key.spec == spec.identity])
-        told = {
-            "spec": code(name),
-            "source": markdown(spec.reference.source),
-            "published, train": _recall(spec.reference.train_recall),
-            "published, test": _recall(spec.reference.test_recall),
-        }
-        for part in ("train", "test"):
-            own = mean_interval([measured(run, part) for run in runs]) if runs else (math.nan, None)
-            told[f"measured, {part}"] = with_interval(*own) or "not measured"
-        rows.append(told)
-    if not rows:
-        return []
-    return [
-        "## Whole networks",
-        "Recalls that publications report of networks that are registered here as specs.",
-        _table(rows, "Recalls of whole networks", _SORTABLE),
-    ]
-
-
-def _recall(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
-def _beside(gallery: Gallery, one: Published, variant: str) -> list[dict[str, str]]:
-    """Return a row for each measurement of a variant against the same other one; one that says that there is none."""
-    known = variant in gallery.registry.variants(one.kind)
-    shown = {
-        "variant": _link(variant, _page(one.kind, variant)) if known else markdown(variant),
-        "published": f"{one.difference(variant):+.4f}",
-    }
-    found = [
-        {
-            **shown,
-            "measured": difference(judged.comparison.difference, judged.comparison.low, judged.comparison.high),
-            "here": agreement(one.difference(variant), judged.comparison),
-            "in": f"{markdown(field.base.name)} on {markdown(field.heading.dataset)}",
-        }
-        for field in gallery.of_kind(one.kind)
-        if field.base.variant == one.against
-        for arm, judged in field.of(variant)
-        if not arm.options and not judged.unlike
-    ]
-    return found or [{**shown, "measured": "", "here": "not measured", "in": ""}]
+    return [f"{code(f'zoo check {name}')}: {found}.", *([table(rows, "What was found besides")] if rows else [])]
 
 
 def _provenance(runs: Sequence[Any]) -> list[str]:
@@ -561,51 +441,3 @@ def _provenance(runs: Sequence[Any]) -> list[str]:
         "torch": found.get("torch", ""),
     }
     return ["; ".join(f"{name}: {markdown(text)}" for name, text in told.items() if text) + "."]
-
-
-def _figures(shown: Iterable[Any]) -> list[str]:
-    return [
-        _fence(
-            "{raw} html",
-            f'<figure class="zoo-plot">\n{_one_block(picture.svg)}\n'
-            f"<figcaption>{escape(picture.caption)}</figcaption>\n</figure>",
-        )
-        for picture in shown
-    ]
-
-
-def _one_block(svg: str) -> str:
-    return re.sub(r"\n\s*\n", "\n", svg)
-
-
-def _fence(language: str, content: str) -> str:
-    return f"````{language}\n{content}\n````"
-
-
-def _link(text: str, page: str) -> str:
-    return f"[{markdown(text)}]({page}.md)"
-
-
-def _table(rows: Sequence[Mapping[str, str]], title: str, *classes: str) -> str:
-    """Return a table; its classes say whether it can be sorted and filtered, and whether it holds mostly figures."""
-    columns = [name for name in rows[0] if name == "" or any(row[name] for row in rows)]
-    lines = [columns, ["---"] * len(columns), *([row[name] for name in columns] for row in rows)]
-    text = "\n".join("| " + " | ".join(cell.replace("\n", " ") for cell in line) + " |" for line in lines)
-    option = f":class: {' '.join(classes)}\n" if classes else ""
-    return f"```{{table}} {markdown(title)}\n{option}\n{text}\n```"
-
-
-def _contents(names: Iterable[str]) -> str:
-    return "\n".join(["```{toctree}", ":hidden:", "", *names, "```"])
-
-
-def _csv(records: Sequence[Mapping[str, Any]]) -> str:
-    file = io.StringIO()
-    writer = csv.DictWriter(file, fieldnames=list(records[0]) if records else ["arm"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: "" if value is None else value for key, value in record.items()} for record in records)
-    return file.getvalue()
-
-
-def _joined(lines: Iterable[str]) -> str:
-    return "\n\n".join(line for line in lines if line) + "\n"

@@ -7,18 +7,14 @@ a compiled update in place has been wrong without a word in torch 2.11.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo.data import Dataset
 from zoo.errors import described
-from zoo.registry import Registry
-from zoo.spec import Spec
 from zoo.train import streams
-from zoo.train.precision import Precision
 from zoo.train.training import Training
 
 _OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {
@@ -34,27 +30,17 @@ class CompiledTraining(Training):
     whatever torch raises.
     """
 
-    def __init__(
-        self,
-        spec: Spec,
-        seed: int,
-        dataset: Dataset,
-        *,
-        device: str,
-        registry: Registry,
-        precision: Precision = "fp32",
-    ) -> None:
-        super().__init__(spec, seed, dataset, device=device, registry=registry, precision=precision)
+    @cached_property
+    def _compiled(self) -> Callable[[Tensor], Tensor]:
         with streams.exclusive:
             # torch keeps what it compiled by class, and after some networks of one class compiles no more.
             torch.compiler.reset()
-        self._compiled = torch.compile(self.network, dynamic=False, options=_OPTIONS)
+        return torch.compile(self.network, dynamic=False, options=_OPTIONS)
 
     def _passed(self, given: Tensor) -> Tensor:
         if not self.network.training:
             return super()._passed(given)
-        logits: Tensor = self._compiled(given)
-        return logits
+        return self._compiled(given)
 
 
 @lru_cache
