@@ -202,3 +202,20 @@ def test_a_study_that_is_loaded_may_be_over_several(bases: list[str], tmp_path: 
     found = loaded.run(seeds=1, ledger=tmp_path / "zoo.sqlite", device="cpu", jobs=1)
     assert isinstance(found, PooledFindings)
     assert found.result.seeds == 1
+
+
+def test_a_variant_that_nobody_named_and_that_does_not_fit_is_left_out_and_not_counted(
+    bases: list[str], tmp_path: Path
+) -> None:
+    lab = zoo.Lab(tmp_path / "zoo.sqlite", jobs=1, registry=REGISTRY, say=lambda line: None)
+    place = "network.classifier.0.dropout"
+    changes = {"dropout": {"every": "dropout", "path": place}}
+    left_out = "Left out: small[dropout=drop_block]: network.classifier[0].dropout"
+    others = len(REGISTRY.variants("dropout")) - 1  # the base's own is no change, but the base itself
+    with lab.open_study({"base": bases[0], "changes": changes}, seeds=2) as work:
+        plan = work.plan()
+    assert (plan.combinations, plan.runs, plan.claims) == (others, 2 * others, others - 1)
+    assert any(line.startswith(left_out) for line in plan.lines), plan.lines
+    with lab.open_study({"bases": bases, "changes": changes}, seeds=2) as work:
+        lines = work.plan().lines
+    assert [line for line in lines if line.startswith(left_out)], lines

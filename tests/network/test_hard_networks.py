@@ -90,6 +90,11 @@ class Network(nn.Module):
             self.act.register_forward_hook(lambda module, given, made: 2 * made)
         if how == "indices":
             self.inner, self.back = nn.MaxPool2d(2, return_indices=True), nn.MaxUnpool2d(2)
+        if how.startswith("tied"):
+            self.inner = nn.ModuleList([nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)])
+            self.inner[1].weight = self.inner[0].weight
+        if how.startswith("used twice"):
+            self.inner = nn.Conv2d(8, 8, 3, padding=1)
         if how == "slope":
             self.slope = nn.Parameter(torch.tensor([0.1]))
         self.fc = nn.Linear(8, classes)
@@ -104,6 +109,10 @@ class Network(nn.Module):
             x = self.inner(x) if self.how == "shared block" else x
         if self.how == "shared sizes":
             x = self.inner(F.max_pool2d(self.inner(x), 2))
+        if self.how == "tied":
+            x = self.inner[1](self.inner[0](x))
+        if self.how.startswith("used twice"):
+            x = self.inner(x[..., ::2] if self.how.endswith("sizes") else x).mean() + self.inner(x)
         if self.how == "list":
             x = self.inner[0](self.inner[0](x) - 0.5)
         if self.how.startswith("encoder"):
@@ -171,6 +180,17 @@ def test_every_place_is_found(extended: Registry, how: str, replace: dict[str, A
     assert [f"{done.path}: {done.what}" for done in built(extended, how, **replace).replaced] == places
 
 
+def test_uses_that_share_weights_go_on_sharing_them(extended: Registry) -> None:
+    made = built(extended, "used twice", **{"inner": {"filter": "conv"}})
+    assert [(done.path, done.variant) for done in made.replaced] == [("conv", "own"), ("inner", "conv")]
+    assert made.parameters == built(extended, "used twice").parameters
+
+
+def test_ties_of_layers_that_stay_are_no_matter(extended: Registry) -> None:
+    made = built(extended, "tied", activation="mish")
+    assert made.network.inner[0].weight is made.network.inner[1].weight
+
+
 def test_functions_that_are_left_are_counted(extended: Registry) -> None:
     made = built(extended, "apart", **{"inner.*": {"activation": "mish"}})
     places = [(done.path, done.what, done.variant, done.uses) for done in made.replaced]
@@ -218,6 +238,13 @@ WITHIN = "within another operation, such as attention or a function of TorchScri
             {},
             "inner is a module of TorchScript, in which layers cannot be seen; use the module that",
         ),
+        (
+            "tied",
+            {"filter": "conv"},
+            "filter: conv: inner.0, inner.1 share weights, and layers in their places would have weights of their own; "
+            'leave them with replace."inner.0".filter = "own"',
+        ),
+        ("used twice in sizes", {"filter": "conv"}, "conv at inner: it is one layer for inputs of several sizes"),
         ("slope", {"activation": "mish"}, "mish: the network itself calls prelu in a way that cannot be rewritten"),
         ("normalized", {"normalization": "group"}, "group: inner computes an activation too, which cannot be parted"),
         ("hooked", {"activation": "mish"}, "mish: act has hooks or a parametrization of its own"),

@@ -138,7 +138,7 @@ class StudyWork:
             raise BuildError("\n".join(plan.unfit.values()))
         tuning = self._plan_tuning(range(self._most) if self.is_auto else numbers)
         found = study_plan(
-            self.study,
+            self.study.without(plan.unfit, self._lab.registry),
             numbers,
             plan,
             dataset=images,
@@ -189,9 +189,10 @@ class StudyWork:
         Raises:
             SpecError: not even two do.
         """
+        study = self.study.without(self.unfit, self._lab.registry)
 
         def needed(count: int) -> float:
-            return seconds_with(self.study, found.plan, seeds[:count], found.tuning)
+            return seconds_with(study, found.plan, seeds[:count], found.tuning)
 
         least = needed(2)
         if least <= budget:

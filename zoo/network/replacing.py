@@ -155,6 +155,7 @@ class _Surgery:
 
     def operate(self) -> Iterator[Replaced]:
         """Put the variants in their places."""
+        self._require_untied()
         self._part_names()
         self._open_transformers()
         found = self._look()
@@ -197,6 +198,23 @@ class _Surgery:
             if id(module) in seen and any(self.known[kind].holds(module) for kind in self.wanted):
                 self._set(path, copy.deepcopy(module))
             seen.add(id(module))
+
+    def _require_untied(self) -> None:
+        """Refuse filters that share weights under several names: others in their places would not."""
+        if "filter" not in self.wanted:
+            return
+        owners: dict[int, list[tuple[str, nn.Module]]] = {}
+        for path, module in self.network.named_modules(remove_duplicate=False):
+            for tensor in module.parameters(recurse=False):
+                owners.setdefault(id(tensor), []).append((path, module))
+        for sharing in (sharing for sharing in owners.values() if len(sharing) > 1):
+            for path, module in sharing:
+                if self.known["filter"].holds(module) and self.wanted["filter"].choice(path):
+                    raise BuildError(
+                        f"{self.wanted['filter'].what(path)}: {_named(path for path, _ in sharing)} share weights, and "
+                        "layers in their places would have weights of their own; leave them with "
+                        f'replace.{_quoted(path)}.filter = "own"'
+                    )
 
     def _open_transformers(self) -> None:
         """Let torch's layers of a transformer's encoder be what is called, and hold their activation as a module.
@@ -278,8 +296,10 @@ class _Surgery:
         for place in found.places.values():
             owner = _caller(place, found)
             name = place.path[len(owner) :].lstrip(".").replace(".", "_")
-            # A module that is called several times itself stays one, with all that is in it.
-            if len(place.inputs) > max(1, found.begun[owner]) and self._concerns(place.kind, owner, [name]):
+            # A module that is called several times itself stays one, with all that is in it; so does a filter, whose
+            # uses share its weights.
+            several = place.kind != "filter" and len(place.inputs) > max(1, found.begun[owner])
+            if several and self._concerns(place.kind, owner, [name]):
                 owners.setdefault(owner, []).append(place.path)
         return owners
 

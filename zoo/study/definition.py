@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
@@ -179,6 +179,15 @@ class Study:
                 raise SpecError(f"study {self.name!r}: {where}: {error}") from None
         labels = [self._label(f, index) for f, index in zip(self.factors, cell, strict=True) if index]
         return attrs.evolve(spec, name=changed_name(self.base.name, labels), reference=None)
+
+    def without(self, specs: Collection[str], registry: Registry) -> Study:
+        """Return the untuned study without the levels that alone make specs of these names; itself if none is left."""
+        cells = iter(self.single_changes())
+        factors = []
+        for factor in self.factors:
+            levels = tuple(level for level in factor.levels if self._changed(next(cells), registry).name not in specs)
+            factors += [attrs.evolve(factor, levels=levels)] if levels else []
+        return attrs.evolve(self, factors=tuple(factors), settings={}) if factors else self
 
     @property
     def wildcards(self) -> frozenset[str]:

@@ -158,7 +158,7 @@ def study_plan(
     Args:
         study: what is asked.
         seeds: with which.
-        plan: of the combinations that `first_specs` returns, with these seeds.
+        plan: of the combinations that `first_specs` returns, with these seeds; all of them can be trained.
         dataset: that the base is trained on.
         registry: where variants are looked up.
         ledger: whose runs suggest how much differences scatter.

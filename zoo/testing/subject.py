@@ -31,6 +31,8 @@ _FURTHER_MAPS: tuple[Shape, ...] = ((64, 8, 8), (3, 32, 32), (96, 14, 14), (3, 6
 """Where none of those fits: channels for heads and groups, maps for windows and for whole networks."""
 _FURTHER_UNITS: tuple[Shape, ...] = ((64,), (96,), (512,))
 _FURTHER_FILTERS = (16, 64, 96, 256, 512, 768, 1024, 2048)
+_IMAGES: tuple[Shape, ...] = ((3, 32, 32), (1, 8, 8), (3, 64, 64), (3, 96, 96), (3, 224, 224))
+"""Sizes of image of which an architecture takes one."""
 _ROUNDING = 1e-5
 """Of the largest number: a hundred times what a number of float32 is rounded by."""
 _IN_CLASSIFIER = ("activation", "normalization", "dropout")
@@ -113,6 +115,71 @@ class VariantSubject:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
+
+
+@attrs.frozen(slots=False)
+class ArchitectureSubject(VariantSubject):
+    """A variant whose factory makes a whole network."""
+
+    @cached_property
+    def tried(self) -> Mapping[Shape, Exception | None]:
+        """What building and running it raised for images of several sizes, up to the first that it takes.
+
+        Raises:
+            FailedError: it makes no network.
+        """
+        found: dict[Shape, Exception | None] = {}
+        for shape in _IMAGES:
+            found[shape] = self._tried_at(shape)
+            if found[shape] is None:
+                break
+        return found
+
+    def _tried_at(self, shape: Shape) -> Exception | None:
+        try:
+            network = self.network(shape)
+            with torch.no_grad():
+                applied(network.eval(), self.images(shape))
+        except (SkippedError, FailedError):
+            raise
+        except Exception as error:
+            return error
+        return None
+
+    @property
+    def accepted(self) -> Shape:
+        """The first size of image that it takes.
+
+        Raises:
+            SkippedError: it takes none.
+        """
+        for shape, error in self.tried.items():
+            if error is None:
+                return shape
+        raise SkippedError("it could be built and run for no images; see builds")
+
+    @property
+    def image_shape(self) -> Shape:
+        """The shape of the images that it is trained on: small ones where it takes them."""
+        small = super().image_shape
+        return small if self._tried_at(small) is None else self.accepted
+
+    def network(self, shape: Shape) -> nn.Module:
+        """Build it for images of a shape.
+
+        Raises:
+            FailedError: it made something else.
+        """
+        with streams.seeded(0, "check"):
+            made = self.make(input_shape=shape, classes=CLASSES, load=None)
+        if not isinstance(made, nn.Module):
+            raise FailedError(f"its factory returned {made!r}, which is no torch.nn.Module")
+        return made
+
+    @staticmethod
+    def images(shape: Shape) -> Tensor:
+        """Return two random images."""
+        return torch.randn(2, *shape, generator=torch.Generator().manual_seed(1))
 
 
 @attrs.frozen(slots=False)
@@ -299,6 +366,8 @@ def variant_subject(variant: Variant, registry: Registry) -> VariantSubject:
     """Return a variant as what is checked."""
     if variant.kind == "executor":
         return ExecutorSubject(variant, registry)
+    if variant.kind == "architecture":
+        return ArchitectureSubject(variant, registry)
     return (LayerSubject if variant.kind in LAYERS else VariantSubject)(variant, registry)
 
 

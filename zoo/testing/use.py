@@ -54,7 +54,7 @@ def engines(subject: VariantSubject) -> str:
     try:
         why_not = gate(spec, _images(device, subject), device=device, registry=subject.registry)
     except BuildError as error:
-        if subject.kind in (*LAYERS, "architecture", "augmentation"):  # which may refuse small images
+        if subject.kind in (*LAYERS, "architecture", "augmentation"):  # which may refuse such images
             raise SkippedError(f"no network was built with it: {error}") from error
         raise FailedError(str(error)) from error
     if not why_not and cases:

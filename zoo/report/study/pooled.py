@@ -363,6 +363,7 @@ def plan_lines(
         ),
         f"Time: about {rough_duration(seconds)}. Nothing is chosen, so that there is no confirmation on test.",
         *dict.fromkeys(f"Note: {note}." for plan in found.values() for note in plan.plan.notes),
+        *dict.fromkeys(f"Left out: {reason}" for plan in found.values() for reason in plan.plan.unfit.values()),
         *(f"Not done: {why}" for why in refused),
     ]
     return [*lines, *_within_reach(study, found, seeds)]
