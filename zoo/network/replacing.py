@@ -21,9 +21,10 @@ from torch.nn.utils.parametrize import is_parametrized
 from zoo.errors import BuildError, described
 from zoo.network.layers import Replaced, Shape, alike, blaming, check_contract, describe, made, probe, sizes
 from zoo.network.places import MODE, Call, Found, Known, Place, copied, find
+from zoo.network.taking_over import taken_over
 from zoo.registry import Registry
 from zoo.registry.options import Choice
-from zoo.spec import Spec, unstructure
+from zoo.spec import Spec
 from zoo.spec.fields import EVERYWHERE, OWN
 from zoo.train import streams
 
@@ -479,7 +480,7 @@ class _Surgery:
             shape = (before[-1], *(before[:-1] if len(before) == 3 else _as_map(before[:-1])))
         elif len(before) == 2:
             shape = (before[0], *_as_map(before[1:]))
-        options, filters = _taken_over(choice, place.module, at)
+        options, filters = taken_over(choice, place.module, at)
         given = {"shape": shape, "filters": filters, "index": index, "count": count}
         with blaming(at, variant.plugin, shape), streams.seeded(self.seed, "initialization", place.path):
             layer = made(at, variant, {**choice.values(), **options}, **given)
@@ -515,65 +516,6 @@ def _close(old: Tensor | None, new: Tensor | None) -> bool:
     if old is None or new is None:
         return old is new
     return torch.allclose(old, new, 0, _ROUNDING * float(old.abs().max()), equal_nan=True)
-
-
-def _taken_over(choice: Choice, own: nn.Module, at: str) -> tuple[dict[str, Any], int | None]:
-    """Return the options that a filter or a pooling takes over from the layer in whose place it stands.
-
-    Raises:
-        BuildError: the variant has no such option, or no value for it, or the spec states another.
-    """
-    if choice.kind == "filter":
-        names = {"kernel_size": "size", "stride": "stride", "dilation": "dilation"}
-        values = {option: _square(getattr(own, name), option, at) for name, option in names.items()}
-        values["padding"] = _padding(own, values["size"], values["dilation"], at)
-        values |= {"groups": own.groups, "bias": own.bias is not None}
-        usual = {"stride": 1, "padding": "valid", "dilation": 1, "groups": 1}
-    elif choice.kind == "pooling":
-        names = {"kernel_size": "size", "stride": "stride", "padding": "padding"}
-        values = {option: _square(getattr(own, name), option, at) for name, option in names.items()}
-        usual = {"padding": 0}
-    else:
-        return {}, None
-    taken = choice.values()
-    lacking = [name for name, value in values.items() if name not in taken and usual.get(name, value) != value]
-    if lacking:
-        raise BuildError(f"{at}: it has no option {lacking[0]!r}, which is {values[lacking[0]]} here")
-    kept = {name: value for name, value in values.items() if name in taken}
-    defaults = {field.name: field.default for field in attrs.fields(type(choice.options))}
-    for name, value in kept.items():
-        stated = unstructure(taken[name])
-        if stated not in (value, unstructure(defaults[name])):
-            raise BuildError(
-                f"{at}: it takes over {name} = {value} from the layer in whose place it stands, and the spec states "
-                f"{name} = {stated}: leave that out"
-            )
-    return kept, getattr(own, "out_channels", None)
-
-
-def _padding(own: Any, size: int, dilation: int, at: str) -> str:
-    """Return how a variant must pad to make maps of the size that a convolution makes.
-
-    Raises:
-        BuildError: no variant pads so.
-    """
-    if own.padding_mode != "zeros":
-        raise BuildError(f"{at}: its padding is of the mode {own.padding_mode!r}, and a variant pads with zeros")
-    if own.padding == "valid":
-        return "valid"
-    around = dilation * (size - 1)
-    padding = around / 2 if own.padding == "same" else _square(own.padding, "padding", at)
-    if padding and (2 * padding != around or around % 2):
-        raise BuildError(f'{at}: its padding of {padding:g} for a size of {size} is neither "same" nor "valid"')
-    return "same" if padding else "valid"
-
-
-def _square(value: Any, option: str, at: str) -> Any:
-    if isinstance(value, tuple):
-        if len(set(value)) > 1:
-            raise BuildError(f"{at}: its {option} of {sizes(value)} is not square")
-        return value[0]
-    return value
 
 
 def _caller(place: Place, found: Found) -> str:
