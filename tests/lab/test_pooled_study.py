@@ -216,6 +216,9 @@ def test_a_variant_that_nobody_named_and_that_does_not_fit_is_left_out_and_not_c
         plan = work.plan()
     assert (plan.combinations, plan.runs, plan.claims) == (others, 2 * others, others - 1)
     assert any(line.startswith(left_out) for line in plan.lines), plan.lines
-    with lab.open_study({"bases": bases, "changes": changes}, seeds=2) as work:
+    with lab.open_study({"bases": bases[:2], "changes": changes}, seeds=2) as work:
         lines = work.plan().lines
+        found = work.run().result
     assert [line for line in lines if line.startswith(left_out)], lines
+    assert len(found.claims) == others - 1
+    assert "dropout=drop_block" not in {claim.change for claim in found.claims}

@@ -173,12 +173,13 @@ def _claims(study: PooledStudy, results: Sequence[tuple[Place, StudyResult]], le
 
 
 def _by_seed(result: StudyResult) -> dict[str, tuple[list[float], float]]:
-    """Return each claim's differences, seed by seed, and what an image changes in them."""
+    """Return each claim's differences, seed by seed, and what an image changes in them; none of what was left out."""
     import pandas as pd
 
     part = result.study.design.select
     step = image_step((run for arm in result.arms for run in arm.runs), part)
     learned = {arm.name: _learned(arm, part) for arm in result.arms}
+    left_out = {arm.name for arm in result.arms if not arm.runs}
     if not result.effects:
         return {
             claim.change: (
@@ -186,6 +187,7 @@ def _by_seed(result: StudyResult) -> dict[str, tuple[list[float], float]]:
                 step,
             )
             for claim in result.claims
+            if claim.treatment not in left_out
             for theirs in [learned[claim.control]]
         }
     factors = {factor.name: [level.name for level in factor.levels] for factor in result.study.factors}
