@@ -829,6 +829,18 @@ def draws_for_nothing(average, weights):
         mean.lerp_(own, 0.5)
 
 
+@breaks("augmentation")
+def two_views(images, *, views: zoo.PositiveInt = 2):
+    """Gives two views where nothing is said of it."""
+    return images if views == 1 else torch.stack([images, *(images.flip(3) for _ in range(views - 1))])
+
+
+@breaks("prediction")
+def mean_probability(forward, images):
+    """The logarithm of the mean probability of two views."""
+    return ((forward(images).softmax(1) + forward(images.flip(3)).softmax(1)) / 2).log()
+
+
 @breaks("prediction", "predicts_each_image")
 def twice(forward, images):
     """Adds the logits of two views, and does not take their mean."""

@@ -364,11 +364,13 @@ def soft_labels(subject: VariantSubject) -> str | None:
 def predicts_each_image(subject: VariantSubject) -> None:
     """A prediction makes logits (batch, classes), of each image the same in a batch as alone.
 
-    Where the network has the same logits for whatever it is shown, these are the logits.
+    Where the network has the same logits for whatever it is shown, these are the logits, up to a number that is added
+    to all of an image's.
 
     Why: recall would depend on the batch size, and the same network would be exported as another.
 
-    Mend: average the logits of the views with weights that sum to 1; take nothing over the batch.
+    Mend: average the logits of the views, or their probabilities, with weights that sum to 1; take nothing over the
+    batch.
     """
     given = supplied("prediction")
     images = given["images"]
@@ -379,7 +381,9 @@ def predicts_each_image(subject: VariantSubject) -> None:
     same(logits, alone, "in a batch and alone")
     steady = torch.arange(1.0, 1 + CLASSES)
     made = subject.make(**{**given, "forward": lambda x: steady.expand(len(x), -1)})
-    same(made, steady.expand(len(images), -1), "of a network that always says the same")
+    # Logarithms of mean probabilities are logits too.
+    expected = steady.expand(len(images), -1).log_softmax(1)
+    same(made.log_softmax(1), expected, "of a network that always says the same")
 
 
 def averages_in_place(subject: VariantSubject) -> None:
@@ -413,18 +417,19 @@ def averages_in_place(subject: VariantSubject) -> None:
 def form_kept(subject: VariantSubject) -> None:
     """An augmentation keeps shape and type of its images, and pixels from 0 to 1; of labels, shares that sum to 1.
 
-    One that asks for `labels` returns a pair of images and labels.
+    One that asks for `labels` returns a pair of images and labels; one with an option `views` is tried with one view.
 
     Why: the network is built for that shape, and pixels are normalized afterwards.
 
     Mend: clamp to [0, 1] what a change of contrast or noise may lead out of it.
     """
     accepted = 0
+    single = subject.options(views=1) if VIEWS in attrs.fields_dict(subject.variant.options) else None
     for shape in _IMAGES:
         given = for_augmentation(shape, torch.Generator().manual_seed(0))
         images = given["images"]
         try:
-            changed = subject.make(**given)
+            changed = subject.make(single, **given)
         except ValueError:  # its defaults may be too large for small images
             continue
         accepted += 1
