@@ -11,7 +11,7 @@ import random
 import threading
 from itertools import chain
 from queue import SimpleQueue
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import attrs
 import numpy as np
@@ -613,6 +613,12 @@ def shakes_gradients(parameters):
 def rate_of_another_name(parameters, *, rate: zoo.PositiveFloat = 0.1):
     """Calls its learning rate something else."""
     return optim.SGD(parameters, lr=rate)
+
+
+@breaks("optimizer")
+def of_another(parameters, make, *, inner: Annotated[zoo.Choice, zoo.Kind("optimizer")] = zoo.chosen("sgd")):
+    """Another optimizer, with that one's learning rate."""
+    return make(inner)
 
 
 @breaks("optimizer", "groups_kept")

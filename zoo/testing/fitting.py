@@ -11,6 +11,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from zoo.registry.options import Choice
 from zoo.testing.check import SkippedError, raised, require
 from zoo.testing.gradients import require_gradient
 from zoo.testing.randomness import foreign_untouched
@@ -122,19 +123,31 @@ def _result(subject: VariantSubject, *, seed: int) -> list[Tensor]:
 def learning_rate(subject: VariantSubject) -> None:
     """An optimizer has the option `learning_rate`, to which the "lr" of each of its groups is in proportion.
 
+    One that chooses another optimizer may leave it to that.
+
     Why: the schedule sets `group["lr"]` in every step, and studies vary `training.optimizer.learning_rate`.
 
     Mend: `def mine(parameters, *, learning_rate: zoo.PositiveFloat = 0.01)`, and pass it on as `lr`.
     """
-    require("learning_rate" in attrs.fields_dict(subject.variant.options), "there is no such option")
     found = []
     for rate in (0.125, 0.25):
-        optimizer = subject.make(subject.options(learning_rate=rate), **supplied("optimizer"))
+        optimizer = subject.make(_with_rate(subject, rate), **supplied("optimizer"))
         require(isinstance(optimizer, torch.optim.Optimizer), f"the factory returned {optimizer!r}")
         found.append([group.get("lr") for group in optimizer.param_groups])
     rates = f'with learning_rate = 0.125 the groups have "lr" {found[0]}, and with 0.25 they have {found[1]}'
     require(all(isinstance(rate, float) and rate > 0 for rate in found[0]), rates)
     require([2 * rate for rate in found[0]] == found[1], rates)
+
+
+def _with_rate(subject: VariantSubject, rate: float) -> dict[str, Any]:
+    """Return the options of an optimizer with a learning rate, or those of one that it chooses."""
+    if "learning_rate" in attrs.fields_dict(subject.variant.options):
+        return subject.options(learning_rate=rate)
+    chosen = [(name, value) for name, value in subject.options().items() if isinstance(value, Choice)]
+    inner = [(name, value.name) for name, value in chosen if value.kind == "optimizer"]
+    require(bool(inner), "there is no such option")
+    name, default = inner[0]
+    return subject.options(**{name: {"name": default, "learning_rate": rate}})
 
 
 def lowers_loss(subject: VariantSubject) -> None:
