@@ -188,6 +188,8 @@ def test_defaults_of_specs_give_way_to_all_that_is_stated() -> None:
     }  # fmt: skip
     assert told.sets({"training.epochs": 5, "dataset": "digits"}) == {"training.epochs": 5, "dataset": "digits"}
     assert told.sets({}, ["epochs"]) == {"data.dataset": "cifar10"}
+    assert told.sets({}, ["training.steps"]) == {"data.dataset": "cifar10"}
+    assert told.sets({"steps": 9}) == {"data.dataset": "cifar10", "steps": 9}
 
 
 def test_the_lists_are_those_of_the_program() -> None:

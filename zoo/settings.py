@@ -157,6 +157,8 @@ KEYS = (
 _BY_NAME = {key.name: key for key in KEYS}
 _MEANS = {"epochs": "training.epochs", "data": "data.dataset"}
 """The values of a spec that a key is the default of."""
+_INSTEAD = {"training.epochs": "training.steps"}
+"""The values that stand in place of those."""
 
 
 @attrs.frozen
@@ -222,10 +224,14 @@ class Settings:
             others: further paths of which something is said.
         """
         said = (*stated, *others)
+
+        def is_said(path: str) -> bool:
+            return any(path == one or path.endswith(f".{one}") for one in said)
+
         defaults = {
             path: self[name]
             for name, path in _MEANS.items()
-            if self[name] is not None and not any(path == one or path.endswith(f".{one}") for one in said)
+            if self[name] is not None and not is_said(path) and not is_said(_INSTEAD.get(path, path))
         }
         return {**defaults, **stated}
 

@@ -96,7 +96,9 @@ def _balanced_shares(logits: Tensor, labels: Tensor, class_sizes: Tensor | None,
 
     if class_sizes is None:
         raise ValueError("class weights need the sizes of the classes")
-    weighted = labels * (class_sizes.sum() / (len(class_sizes) * class_sizes))
+    weights = class_sizes.sum() / (len(class_sizes) * class_sizes)
+    # A class without images has no share, and nothing times an infinite weight would be no number.
+    weighted = labels * weights.masked_fill(class_sizes == 0, 0)
     of_each = weighted.sum(1)
     shares = weighted / of_each[:, None]
     return (F.cross_entropy(logits, shares, label_smoothing=label_smoothing, reduction="none") * of_each).mean()

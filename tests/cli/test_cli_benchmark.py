@@ -185,6 +185,8 @@ FILES = {
         (["--set", "learning_rate=fast"], 'learning_rate: expected a positive number, got "fast"'),
         (["--set", "loss=mse", "--set", "loss=hinge"], "loss is set twice"),
         (["--set", "training.epochs=3", "--epochs", "3"], "training.epochs is set twice"),
+        (["--set", "steps=3", "--epochs", "3"], "training.epochs and steps both say how long training is; leave out"),
+        (["--vary", "training.steps=3,4", "--epochs", "3"], "training.epochs and training.steps both say how long"),
         (["--vary", "activation"], "expected path=a,b,... after --vary, got 'activation'; for example --vary activat"),
         (["--vary", "activation="], "expected path=a,b,... after --vary, got 'activation='"),
         (["--vary", "=relu"], "expected path=a,b,... after --vary, got '=relu'"),

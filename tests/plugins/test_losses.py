@@ -144,3 +144,11 @@ def test_balanced_shares_are_linear_too(smoothing):
     torch.testing.assert_close(mixed, 0.3 * of(labels) + 0.7 * of(labels.roll(1)))
     with pytest.raises(ValueError, match="class weights need the sizes of the classes"):
         cross_entropy(logits, shares[labels], class_weights="balanced")
+
+
+def test_a_class_without_images_has_no_part_in_balanced_shares():
+    logits, labels, sizes = torch.randn(4, 3), torch.tensor([0, 1, 0, 1]), torch.tensor([6.0, 3.0, 0.0])
+    options = {"class_weights": "balanced", "label_smoothing": 0.1}
+    expected = cross_entropy(logits, labels, sizes, **options)
+    assert expected.isfinite()
+    torch.testing.assert_close(cross_entropy(logits, torch.eye(3)[labels], sizes, **options), expected)

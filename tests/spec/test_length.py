@@ -46,12 +46,20 @@ def test_steps_and_epochs_of_95_images(stated, steps, epochs, last):
     epochs=st.floats(0.01, 5),
 )
 def test_all_steps_are_in_an_epoch(images, batch, accumulate, epochs):
+    accumulate = min(accumulate, -(-images // batch))
     length = Length.of(training(epochs=epochs, batch_size=batch, accumulate=accumulate), images)
     parts = range(1, length.epochs + 1)
     assert sum(length.steps_of(epoch) for epoch in parts) == length.steps
     assert sum(length.images_of(epoch) for epoch in parts) == length.images_in_all
     assert all(length.steps_of(epoch) == length.steps_per_epoch for epoch in parts[:-1])
     assert 0 < length.images_of(length.epochs) <= images
+
+
+def test_a_step_takes_no_more_batches_than_an_epoch_has():
+    assert Length.of(training(epochs=1, accumulate=10), 95).steps == 1
+    message = "accumulate = 11 batches make a step, and an epoch of 95 images has 10 of 10; accumulate at most these"
+    with pytest.raises(ValueError, match=message):
+        Length.of(training(epochs=1, accumulate=11), 95)
 
 
 @pytest.mark.parametrize(

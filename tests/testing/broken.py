@@ -11,7 +11,7 @@ import random
 import threading
 from itertools import chain
 from queue import SimpleQueue
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import attrs
 import numpy as np
@@ -615,6 +615,12 @@ def rate_of_another_name(parameters, *, rate: zoo.PositiveFloat = 0.1):
     return optim.SGD(parameters, lr=rate)
 
 
+@breaks("optimizer")
+def of_another(parameters, make, *, inner: Annotated[zoo.Choice, zoo.Kind("optimizer")] = zoo.chosen("sgd")):
+    """Another optimizer, with that one's learning rate."""
+    return make(inner)
+
+
 @breaks("optimizer", "groups_kept")
 def one_group(parameters, *, learning_rate: zoo.PositiveFloat = 0.1):
     """Descend, with all parameters in one group."""
@@ -827,6 +833,18 @@ def draws_for_nothing(average, weights):
     torch.rand(())
     for mean, own in zip(average, weights, strict=True):
         mean.lerp_(own, 0.5)
+
+
+@breaks("augmentation")
+def two_views(images, *, views: zoo.PositiveInt = 2):
+    """Gives two views where nothing is said of it."""
+    return images if views == 1 else torch.stack([images, *(images.flip(3) for _ in range(views - 1))])
+
+
+@breaks("prediction")
+def mean_probability(forward, images):
+    """The logarithm of the mean probability of two views."""
+    return ((forward(images).softmax(1) + forward(images.flip(3)).softmax(1)) / 2).log()
 
 
 @breaks("prediction", "predicts_each_image")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 
 import attrs
@@ -12,6 +13,7 @@ from tape import TapedTraining
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn, update_bn
 
+from zoo.errors import BuildError
 from zoo.registry import Registry
 from zoo.registry.source import source_digest
 from zoo.train import execute as execution
@@ -116,6 +118,30 @@ def test_swa_is_torchs_with_statistics_of_the_training_images():
     right = (predicted == found.dataset.test.labels).sum().item()
     confusion = records[-1].evaluations["test"].confusion
     assert sum(confusion[index][index] for index in range(len(confusion))) == right, "it is the average that counts"
+
+
+@pytest.mark.parametrize("sets", [{"training.epochs": 2.2}, {"training.epochs": 2, "training.batch_size": 1}], ids=str)
+def test_statistics_are_those_of_a_whole_epoch(sets):
+    """Also where the last epoch is a part of one, and where all batches are of one image."""
+    wanted = small(REGISTRY, sets=SETS | {"training.averaging": {"name": "swa", "start": 0.4}} | sets)
+    found = Training(wanted, 0, dataset(wanted, REGISTRY, "cpu"), device="cpu", registry=REGISTRY, precision="float64")
+    list(found.epochs())
+    found.conclude()
+    averaged = copy.deepcopy(found.network)
+    batches = torch.split(found._shuffled(found.length.epochs), wanted.training.batch_size)
+    update_bn([found.dataset.train.images[chosen].double() / 255 - 0.5 for chosen in batches], averaged)
+    assert_near(tensors(found.network), tensors(averaged))
+
+
+def test_an_average_that_never_begins_is_an_error():
+    training = made("lookahead", period=1000)
+    with pytest.raises(BuildError) as error:
+        list(training.epochs())
+    steps = training.length.steps
+    assert str(error.value) == (
+        f"small: training.averaging: lookahead(period=1000) has not changed the average in the {steps} steps of the "
+        "run, so that what was evaluated are the starting weights: let it average earlier, or train for longer"
+    )
 
 
 def test_lookahead_is_a_loop_by_hand():

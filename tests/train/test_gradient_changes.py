@@ -229,8 +229,14 @@ def test_what_is_evaluated_is_what_the_optimizer_evaluates(recipes):
             r"^small: training\.optimizer: test_curved differentiates gradients again, which training\.gradient and "
             r"training\.clip_norm would change; leave those out$",
         ),
+        (
+            {"training.optimizer": "test_averaged", "training.averaging": "ema"},
+            BuildError,
+            r"^small: training\.averaging: ema averages the weights that are trained, and test_averaged has a mean of "
+            r"its own that is evaluated: leave out training\.averaging, or take another optimizer$",
+        ),
     ],
-    ids=["silent", "differentiated"],
+    ids=["silent", "differentiated", "averaged twice"],
 )
 def test_optimizers_that_cannot_be_used_are_errors(recipes, sets, error, message):
     with pytest.raises(error, match=message):

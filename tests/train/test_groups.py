@@ -10,7 +10,7 @@ import torch
 from loops_by_hand import DATA, REGISTRY, assert_by_hand, fixed, make, sgd, weights
 from small_runs import figures, small
 
-from zoo.errors import BuildError
+from zoo.errors import BuildError, SpecError
 from zoo.network.builder import build
 from zoo.network.roles import roles
 from zoo.registry.source import plugins_used
@@ -140,6 +140,14 @@ def test_groups_that_make_no_sense_are_errors(groups, message):
     with pytest.raises(BuildError) as error:
         make(with_groups(*groups))
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(("until", "after"), [(0.8, 0.2), (8, 8)])
+def test_a_group_that_would_never_be_trained_is_an_error(until, after):
+    with pytest.raises(
+        SpecError, match=f"frozen_until = {until} and frozen_after = {after} leave no step in which its"
+    ):
+        small(REGISTRY, sets=with_groups({"at": "output.*", "frozen_until": until, "frozen_after": after}))
 
 
 def test_a_weight_decay_that_there_is_not_cannot_be_scaled():

@@ -154,6 +154,21 @@ def test_the_ledger_holds_a_run_that_ended_early_with_the_recall_of_the_best_epo
             "such as data.validation = 0.2",
         ),
         (
+            {"data.validation": 0.3, "evaluation.stop": {"patience": 2}, "evaluation.every": 0},
+            "small: evaluation.stop goes by recalls on the way, and evaluation.every = 0 evaluates the last epoch "
+            "only: set evaluation.every, such as evaluation.every = 1",
+        ),
+        (
+            {"data.validation": 0.3, "training.schedule": "plateau", "evaluation.every": 0},
+            "small: training.schedule: plateau goes by recalls on the way, and evaluation.every = 0 evaluates the last "
+            "epoch only: set evaluation.every, such as evaluation.every = 1",
+        ),
+        (
+            {"training.groups": [{"at": "output.*", "schedule": "plateau"}]},
+            "small: training.groups[0].schedule: plateau goes by the recall on validation images, and there are none; "
+            "hold some out with data.validation",
+        ),
+        (
             {"data.validation": 0.3, "evaluation.keep": "best", "evaluation.measure": "eq2425"},
             "small: evaluation.keep = best takes recall from one epoch, and evaluation.measure = eq2425 from all of "
             "them; set one of the two otherwise",

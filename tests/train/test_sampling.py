@@ -26,6 +26,12 @@ def flat(batches):
     return [image for batch in batches for image in batch]
 
 
+def repeated(order, repeats, size=6):
+    """Return an epoch's images: in each batch all that are its own, and then all of them again."""
+    once = [order[start : start + size // repeats] for start in range(0, len(order), size // repeats)]
+    return flat(images * repeats for images in once)
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("repeats", [1, 2, 3, 6])
 def test_each_image_is_shown_so_often_in_one_batch(repeats, shuffle):
@@ -33,10 +39,15 @@ def test_each_image_is_shown_so_often_in_one_batch(repeats, shuffle):
     training = make(sets)
     batches = shown(training)
     order = make(sets | {"training.repeats": 1})._order_of(1).tolist() if shuffle else list(range(23))
-    assert flat(batches) == [image for image in order for _ in range(repeats)]
+    assert flat(batches) == repeated(order, repeats)
     assert {batch.count(image) for batch in batches for image in batch} == {repeats}
     assert [len(batch) for batch in batches[:-1]] == [6] * (len(batches) - 1)
     assert len(batches) == training.length.steps_per_epoch == -(-23 * repeats // 6)
+
+
+def test_no_copy_of_an_image_follows_another():
+    for batch in shown(make(REPEATED))[:-1]:  # of the last batch one image may be left
+        assert all(one != before for one, before in zip(batch, [batch[-1], *batch[:-1]], strict=True))
 
 
 def test_copies_of_an_image_that_is_drawn_twice_are_shown_together():
@@ -63,7 +74,7 @@ def by_hand(training, size):
     for epoch in range(1, training.length.epochs + 1):
         generator = streams.generator("cpu", 0, "augmentation", epoch)
         order = torch.randperm(23, generator=streams.generator("cpu", 0, "order", epoch)).tolist()
-        copies = [image for image in order for _ in range(training.spec.training.repeats)]
+        copies = repeated(order, training.spec.training.repeats)
         if training.spec.training.drop_last:
             copies = copies[: len(copies) // size * size]
         for start in range(0, len(copies), size):

@@ -28,6 +28,7 @@ _IN_TITLE = (
 )
 """What the title of a table says, so that a spec's name need not."""
 _IN_REFERENCE = ("training.epochs", "data.dataset")
+_LENGTHS = ("training.epochs", "training.steps")
 
 
 @attrs.frozen(kw_only=True)
@@ -77,6 +78,7 @@ def select_changed(
     for path in variations:
         if path in sets:
             raise SpecError(f"{path} is both set and varied; do one of the two")
+    _require_one_length((*sets, *variations))
     originals, broken = select(names or ["*"], registry=registry)
     if against is not None:
         first = _reference(against, originals if names else (), registry)
@@ -160,7 +162,7 @@ def joined(
     """Return the values to set by path, with those that have a name of their own.
 
     Raises:
-        SpecError: a path is set twice.
+        SpecError: a path is set twice, or both of two that exclude each other.
     """
     stated = list(sets.items() if isinstance(sets, Mapping) else sets)
     pairs = [("training.epochs", epochs), ("data.dataset", data)]
@@ -169,4 +171,12 @@ def joined(
         if path in found:
             raise SpecError(f"{path} is set twice")
         found[path] = value
+    _require_one_length(found)
     return found
+
+
+def _require_one_length(paths: Iterable[str]) -> None:
+    """Refuse two lengths of training, of which the later would silently take the place of the other."""
+    both = [path for path in paths if any(f".{length}".endswith(f".{path}") for length in _LENGTHS)]
+    if len(both) > 1:
+        raise SpecError(f"{' and '.join(both)} both say how long training is; leave out one of them")

@@ -222,6 +222,14 @@ class ParameterGroup:
     frozen_until: PositiveInt | Probability | None = None
     frozen_after: PositiveInt | Probability | None = None
 
+    def __attrs_post_init__(self) -> None:
+        until, after = self.frozen_until, self.frozen_after
+        if until is not None and after is not None and type(until) is type(after) and until >= after:
+            raise ValueError(
+                f"frozen_until = {until} and frozen_after = {after} leave no step in which its parameters are trained; "
+                "leave out one of the two, or let the first be smaller"
+            )
+
 
 @attrs.frozen(kw_only=True)
 class TrainingSpec:

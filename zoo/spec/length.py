@@ -32,13 +32,19 @@ class Length:
         """Return the length that a spec states. Of a part of an epoch as many steps are made as it takes.
 
         Raises:
-            ValueError: of an epoch nothing is left.
+            ValueError: of an epoch nothing is left, or a step takes more batches than it has.
         """
         images, of_step, steps = images * training.repeats, training.images_per_step, training.steps
         if training.drop_last:
             if images < of_step:
                 raise ValueError(f"drop_last leaves nothing of an epoch of {images} images: a step takes {of_step}")
             images -= images % of_step
+        batches = -(-images // training.batch_size)
+        if training.accumulate > max(1, batches):
+            raise ValueError(
+                f"accumulate = {training.accumulate} batches make a step, and an epoch of {images} images has "
+                f"{batches} of {training.batch_size}; accumulate at most these"
+            )
         if steps is None:
             # The decimal number that was written: 9.9 epochs of 10 steps are 99 of them.
             epochs = Fraction(repr(training.epochs))

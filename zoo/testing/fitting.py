@@ -11,6 +11,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from zoo.registry.options import Choice
 from zoo.testing.check import SkippedError, raised, require
 from zoo.testing.gradients import require_gradient
 from zoo.testing.randomness import foreign_untouched
@@ -122,19 +123,31 @@ def _result(subject: VariantSubject, *, seed: int) -> list[Tensor]:
 def learning_rate(subject: VariantSubject) -> None:
     """An optimizer has the option `learning_rate`, to which the "lr" of each of its groups is in proportion.
 
+    One that chooses another optimizer may leave it to that.
+
     Why: the schedule sets `group["lr"]` in every step, and studies vary `training.optimizer.learning_rate`.
 
     Mend: `def mine(parameters, *, learning_rate: zoo.PositiveFloat = 0.01)`, and pass it on as `lr`.
     """
-    require("learning_rate" in attrs.fields_dict(subject.variant.options), "there is no such option")
     found = []
     for rate in (0.125, 0.25):
-        optimizer = subject.make(subject.options(learning_rate=rate), **supplied("optimizer"))
+        optimizer = subject.make(_with_rate(subject, rate), **supplied("optimizer"))
         require(isinstance(optimizer, torch.optim.Optimizer), f"the factory returned {optimizer!r}")
         found.append([group.get("lr") for group in optimizer.param_groups])
     rates = f'with learning_rate = 0.125 the groups have "lr" {found[0]}, and with 0.25 they have {found[1]}'
     require(all(isinstance(rate, float) and rate > 0 for rate in found[0]), rates)
     require([2 * rate for rate in found[0]] == found[1], rates)
+
+
+def _with_rate(subject: VariantSubject, rate: float) -> dict[str, Any]:
+    """Return the options of an optimizer with a learning rate, or those of one that it chooses."""
+    if "learning_rate" in attrs.fields_dict(subject.variant.options):
+        return subject.options(learning_rate=rate)
+    chosen = [(name, value) for name, value in subject.options().items() if isinstance(value, Choice)]
+    inner = [(name, value.name) for name, value in chosen if value.kind == "optimizer"]
+    require(bool(inner), "there is no such option")
+    name, default = inner[0]
+    return subject.options(**{name: {"name": default, "learning_rate": rate}})
 
 
 def lowers_loss(subject: VariantSubject) -> None:
@@ -364,11 +377,13 @@ def soft_labels(subject: VariantSubject) -> str | None:
 def predicts_each_image(subject: VariantSubject) -> None:
     """A prediction makes logits (batch, classes), of each image the same in a batch as alone.
 
-    Where the network has the same logits for whatever it is shown, these are the logits.
+    Where the network has the same logits for whatever it is shown, these are the logits, up to a number that is added
+    to all of an image's.
 
     Why: recall would depend on the batch size, and the same network would be exported as another.
 
-    Mend: average the logits of the views with weights that sum to 1; take nothing over the batch.
+    Mend: average the logits of the views, or their probabilities, with weights that sum to 1; take nothing over the
+    batch.
     """
     given = supplied("prediction")
     images = given["images"]
@@ -379,7 +394,9 @@ def predicts_each_image(subject: VariantSubject) -> None:
     same(logits, alone, "in a batch and alone")
     steady = torch.arange(1.0, 1 + CLASSES)
     made = subject.make(**{**given, "forward": lambda x: steady.expand(len(x), -1)})
-    same(made, steady.expand(len(images), -1), "of a network that always says the same")
+    # Logarithms of mean probabilities are logits too.
+    expected = steady.expand(len(images), -1).log_softmax(1)
+    same(made.log_softmax(1), expected, "of a network that always says the same")
 
 
 def averages_in_place(subject: VariantSubject) -> None:
@@ -413,18 +430,19 @@ def averages_in_place(subject: VariantSubject) -> None:
 def form_kept(subject: VariantSubject) -> None:
     """An augmentation keeps shape and type of its images, and pixels from 0 to 1; of labels, shares that sum to 1.
 
-    One that asks for `labels` returns a pair of images and labels.
+    One that asks for `labels` returns a pair of images and labels; one with an option `views` is tried with one view.
 
     Why: the network is built for that shape, and pixels are normalized afterwards.
 
     Mend: clamp to [0, 1] what a change of contrast or noise may lead out of it.
     """
     accepted = 0
+    single = subject.options(views=1) if VIEWS in attrs.fields_dict(subject.variant.options) else None
     for shape in _IMAGES:
         given = for_augmentation(shape, torch.Generator().manual_seed(0))
         images = given["images"]
         try:
-            changed = subject.make(**given)
+            changed = subject.make(single, **given)
         except ValueError:  # its defaults may be too large for small images
             continue
         accepted += 1

@@ -100,7 +100,14 @@ class VariantSubject:
             SkippedError: the variant's defaults are not valid, or what the network needs besides is not registered.
         """
         needs_views = self.kind == "loss" and VIEWS in self.variant.given
-        return self._structured(_network_tree(self.kind, self.name, needs_views=needs_views))
+        gives_views = self.kind == "augmentation" and self._default(VIEWS) not in (None, 1)
+        tree = _network_tree(self.kind, self.name, needs_views=needs_views, gives_views=gives_views)
+        return self._structured(tree)
+
+    def _default(self, option: str) -> Any:
+        """Return the default of an option; None where there is no such option."""
+        field = attrs.fields_dict(self.variant.options).get(option)
+        return None if field is None else field.default
 
     @property
     def image_shape(self) -> Shape:
@@ -492,6 +499,7 @@ def _network_tree(
     case: Case | None = None,
     *,
     needs_views: bool = False,
+    gives_views: bool = False,
 ) -> dict[str, Any]:
     """Return, as plain data, a spec of one block with the variant in it; a layer is there at the case's shape."""
     choice = {"name": name, **(options or {})}
@@ -513,6 +521,8 @@ def _network_tree(
     elif kind != "prediction":
         if needs_views:
             training["augmentation"] = [{"name": "augmix", "views": 3}]
+        if gives_views:
+            training["loss"] = "jensen_shannon"
         training[kind] = [choice] if kind in ("augmentation", "gradient") else choice
     evaluation = {kind: choice} if kind == "prediction" else {}
     return {"network": network, "training": training, "data": {"dataset": "check"}, "evaluation": evaluation}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,6 +39,7 @@ class Average:
         self.tensors: Mapping[str, Tensor] = {name: _wide(t).detach().clone() for name, t in averaged.items()}
         self._weights = list(averaged.values())
         device = next((tensor.device for tensor in self._own.values()), torch.device("cpu"))
+        self._begun = _sums(averaged.values())
         self._behind = torch.zeros((), dtype=torch.int64, device=device)
         self._given = {
             "average": list(self.tensors.values()),
@@ -63,6 +64,11 @@ class Average:
             if changed is not own:
                 own.copy_(changed)
 
+    def is_idle(self) -> bool:
+        """Whether the weights have changed since they were built, and the average has not."""
+        average, weights = _sums(self.tensors.values()), _sums(self._weights)
+        return torch.equal(average, self._begun) and not torch.equal(weights, self._begun)
+
     @torch.no_grad()
     def put(self) -> None:
         """Put the average into the network."""
@@ -85,6 +91,12 @@ class Average:
 def _wide(tensor: Tensor) -> Tensor:
     """Return float16 as float32: an average moves by less than float16 can tell."""
     return tensor.float() if tensor.dtype == torch.float16 else tensor
+
+
+def _sums(tensors: Iterable[Tensor]) -> Tensor:
+    """Return a number of each tensor that changes with it."""
+    sums = [_wide(tensor).detach().sum() for tensor in tensors]
+    return torch.stack(sums) if sums else torch.zeros(0)
 
 
 def _can_be_averaged(tensor: Tensor) -> bool:

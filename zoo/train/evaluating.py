@@ -76,7 +76,7 @@ class Evaluating:
         self._infinite_from_the_start = frozenset(_not_finite(dict(self.network.named_buffers())))
 
     def _require_validation(self) -> None:
-        """Refuse what needs images that are held out, where there are none, and two measures that exclude each other.
+        """Refuse what goes by images that are held out, where none are or none are looked at, and measures that clash.
 
         Raises:
             BuildError: names the field.
@@ -84,15 +84,29 @@ class Evaluating:
         evaluation = self.spec.evaluation
         needing = {"keep = best": evaluation.keep == "best", "stop": evaluation.stop is not None}
         needing["target"] = evaluation.target is not None
-        for field in (field for field, needs in needing.items() if needs and self.dataset.validation is None):
-            raise BuildError(
-                f"{self.spec.name}: evaluation.{field} goes by recall on images that are held out, and none are: set "
-                "data.validation, such as data.validation = 0.2"
-            )
+        for field in (field for field, needs in needing.items() if needs):
+            if self.dataset.validation is None:
+                raise BuildError(
+                    f"{self.spec.name}: evaluation.{field} goes by recall on images that are held out, and none are: "
+                    "set data.validation, such as data.validation = 0.2"
+                )
+            self._require_evaluations(f"{self.spec.name}: evaluation.{field}")
         if evaluation.keep == "best" and evaluation.measure != "final":
             raise BuildError(
                 f"{self.spec.name}: evaluation.keep = best takes recall from one epoch, and evaluation.measure = "
                 f"{evaluation.measure} from all of them; set one of the two otherwise"
+            )
+
+    def _require_evaluations(self, what: str) -> None:
+        """Refuse what goes by the recalls of several epochs, where only the last one is evaluated.
+
+        Raises:
+            BuildError: names it.
+        """
+        if self.spec.evaluation.every == 0:
+            raise BuildError(
+                f"{what} goes by recalls on the way, and evaluation.every = 0 evaluates the last epoch only: set "
+                "evaluation.every, such as evaluation.every = 1"
             )
 
     @contextmanager

@@ -33,7 +33,7 @@ class Groups:
     """
 
     def __init__(self, spec: Spec, network: nn.Module, registry: Registry) -> None:
-        self._name, self._stated = spec.name, spec.training.groups
+        self._name, self._stated, self._common = spec.name, spec.training.groups, spec.training.schedule
         named = dict(network.named_parameters())
         self.given: Sequence[Tensor] | Sequence[dict[str, list[Tensor]]] = list(named.values())
         self._of = {id(parameter): frozenset[int]() for parameter in named.values()}
@@ -97,6 +97,11 @@ class Groups:
             next((own for index in self._groups_of(part["params"]) if (own := self._stated[index].schedule)), None)
             for part in optimizer.param_groups
         ]
+
+    def place_of(self, schedule: Choice) -> str:
+        """Return where a spec states a schedule, for messages."""
+        own = (index for index, group in enumerate(self._stated) if group.schedule == schedule)
+        return "training.schedule" if schedule == self._common else f"training.groups[{next(own)}].schedule"
 
     def _groups_of(self, parameters: Sequence[Tensor]) -> list[int]:
         found = {self._of[id(parameter)] for parameter in parameters if id(parameter) in self._of}

@@ -16,11 +16,15 @@ def asks_for_closure(optimizer: Optimizer) -> bool:
     return closure is not None and closure.default is closure.empty
 
 
+def has_modes(optimizer: Optimizer) -> bool:
+    """Whether an optimizer has both `train()` and `eval()`: its parameters are others in training than after it."""
+    return all(callable(getattr(optimizer, mode, None)) for mode in ("train", "eval"))
+
+
 def set_mode(optimizer: Optimizer, *, training: bool) -> None:
-    """Call `train()` or `eval()` of an optimizer that has both: its parameters are others in training, then."""
-    train, evaluate = getattr(optimizer, "train", None), getattr(optimizer, "eval", None)
-    if callable(train) and callable(evaluate):
-        (train if training else evaluate)()
+    """Call `train()` or `eval()` of an optimizer that has modes."""
+    if has_modes(optimizer):
+        getattr(optimizer, "train" if training else "eval")()
 
 
 def backward(loss: Tensor, parameters: Sequence[Tensor], *, create_graph: bool = False) -> None:

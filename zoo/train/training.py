@@ -28,7 +28,7 @@ from zoo.train.averaging import STATISTICS, Average
 from zoo.train.bound import Bound, one_line
 from zoo.train.evaluating import DivergedError, Evaluating
 from zoo.train.groups import Groups
-from zoo.train.optimizing import asks_for_closure, backward, set_mode
+from zoo.train.optimizing import asks_for_closure, backward, has_modes, set_mode
 from zoo.train.precision import Precision, arithmetic, autocast
 from zoo.train.run import EpochRecord
 from zoo.train.scaling import LossScaling
@@ -92,7 +92,7 @@ class Training(Evaluating):
         self._groups, self._freezing = groups, groups.freezing(self.network, self.length.steps)
         schedules = [choice or spec.training.schedule for choice in groups.schedules(self.optimizer)]
         distinct = list(dict.fromkeys(schedules))
-        self._schedules = [Bound(spec, "training.schedule", choice, registry) for choice in distinct]
+        self._schedules = [Bound(spec, groups.place_of(choice), choice, registry) for choice in distinct]
         self._schedule_of = [distinct.index(choice) for choice in schedules]
         for schedule in (schedule for schedule in self._schedules if schedule.asks("validation")):
             if dataset.validation is None:
@@ -100,6 +100,7 @@ class Training(Evaluating):
                     f"{schedule.what} goes by the recall on validation images, and there are none; hold some out with "
                     "data.validation"
                 )
+            self._require_evaluations(schedule.what)
         self._loss = Bound(spec, "training.loss", spec.training.loss, registry)
         self._augment = Augmentations(
             [
@@ -179,6 +180,11 @@ class Training(Evaluating):
         if choice.name == "none":
             return None
         update = Bound(self.spec, "training.averaging", choice, registry)
+        if has_modes(self.optimizer):
+            raise BuildError(
+                f"{update.what} averages the weights that are trained, and {self.spec.training.optimizer} has a mean "
+                "of its own that is evaluated: leave out training.averaging, or take another optimizer"
+            )
         self._require_steps(update)
         self.depends_on_length |= update.asks("steps")
         return Average(update, self.network, steps=self.length.steps, steps_per_epoch=self.length.steps_per_epoch)
@@ -214,10 +220,11 @@ class Training(Evaluating):
             yield
 
     def _estimate_statistics(self, epoch: int) -> None:
-        """Make the statistics of batch normalizations the mean over the epoch's batches, not augmented."""
+        """Make the statistics of batch normalizations the mean over the batches of a whole epoch, not augmented."""
         size = self.spec.training.batch_size
-        steps = (torch.split(images, size) for images, *_ in self.batches(epoch))
-        batches = (images for step in steps for images in step if len(images) > 1)
+        steps = (torch.split(images, size) for images, *_ in self.batches(epoch, whole=True))
+        # A single image that is left over may be too few for a layer.
+        batches = (images for step in steps for images in step if len(images) > 1 or size == 1)
         with (
             streams.seeded(self.seed, "statistics", epoch, device=self.device),
             autocast(self.precision, self.device),
@@ -232,13 +239,14 @@ class Training(Evaluating):
         Raises:
             DivergedError: the loss of an epoch is not finite, or, after one that is evaluated, a parameter, a buffer
                 or a logit.
-            BuildError: see `step`.
+            BuildError: see `step`; or the average was never changed.
         """
         if first == 1:
             self._validation.clear()
             self._took([])
         for epoch in itertools.count(first):
             if self.is_over(epoch - 1):
+                self._require_averaged(epoch - 1)
                 return
             start = time.perf_counter()
             loss = self.train_epoch(epoch)
@@ -250,6 +258,20 @@ class Training(Evaluating):
                 self._require_finite(epoch)
             evaluations = self.evaluate(epoch) if self.is_due(epoch) else {}
             yield EpochRecord(epoch, loss, trained - start, time.perf_counter() - trained, evaluations)
+
+    def _require_averaged(self, epoch: int) -> None:
+        """Refuse an average that never began.
+
+        Raises:
+            BuildError: what was evaluated are the starting weights.
+        """
+        if self._average is not None and self._average.is_idle():
+            steps = self.length.first_step(epoch) + self.length.steps_of(epoch)
+            raise BuildError(
+                f"{self.spec.name}: training.averaging: {self.spec.training.averaging} has not changed the average in "
+                f"the {steps} steps of the run, so that what was evaluated are the starting weights: let it average "
+                "earlier, or train for longer"
+            )
 
     def _took(self, seconds: list[float]) -> None:
         """Note how long the steps of the epochs behind took, by which a run of so many minutes ends."""
@@ -405,12 +427,13 @@ class Training(Evaluating):
         loss: Tensor = self._loss(logits=logits, views=views, labels=labels, class_sizes=self._class_sizes)
         return loss
 
-    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def batches(self, epoch: int, *, whole: bool = False) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield the uint8 images, labels and positions of the images of the epoch's steps.
 
-        A step has those of one batch or of several; the last may have fewer.
+        A step has those of one batch or of several; the last may have fewer. Of the last epoch, which may be a part of
+        one, there are the steps that are made, or all where it is to be `whole`.
         """
-        count, size = self.length.images_of(epoch), self.length.images_per_step
+        count, size = self.length.images if whole else self.length.images_of(epoch), self.length.images_per_step
         images, labels = self.dataset.train.images, self.dataset.train.labels
         if not self.spec.training.shuffle and self.spec.training.repeats == 1:
             order = torch.arange(count, device=self.device)
@@ -428,7 +451,12 @@ class Training(Evaluating):
         """Return the positions of an epoch's images in their order, on the CPU, each as often as it is shown."""
         training, count = self.spec.training, len(self.dataset.train.labels)
         order = self._shuffled(epoch) if training.shuffle else torch.arange(count)
-        return order.repeat_interleave(training.repeats)
+        if training.repeats == 1:
+            return order
+        # In each batch all of its images, and then all of them again: an augmentation that mixes an image with the one
+        # before it would otherwise mix copies of one image.
+        once = torch.split(order, training.batch_size // training.repeats)
+        return torch.cat([images.repeat(training.repeats) for images in once])
 
     def _shuffled(self, epoch: int) -> Tensor:
         """Draw the epoch's order of the images, on the CPU, so that it does not depend on the device."""
