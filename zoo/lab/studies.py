@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -59,6 +59,7 @@ class StudyWork:
         command: str,
         first_seed: int = 0,
         confirms: bool = True,
+        shown: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         if seeds is not None and seeds != "auto":
             found = arguments.whole(seeds)
@@ -76,6 +77,7 @@ class StudyWork:
         most = (max_seeds or MOST_SEEDS) if seeds == "auto" else seeds or study.design.seeds
         self.first_seeds = [first_seed + seed for seed in range(min(FIRST_SEEDS, most) if self.is_auto else most)]
         self._confirms = confirms
+        self._shown = shown
         self._most = most
         self._command = command
         self._asked = str(most)
@@ -280,6 +282,7 @@ class StudyWork:
             auto=auto,
             command=self._command,
             fits=lambda spec: spec.name not in self.unfit,
+            shown=self._shown,
         )
         left_out = (f"Left out: {reason}" for reason in self.unfit.values())
         if isinstance(self.dataset, Unseen):
