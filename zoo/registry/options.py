@@ -108,7 +108,8 @@ def options_class(
         PluginError: the factory is no function or class, or has a parameter without annotation or default, a variadic
             one, one called "name", or one of a type that an option cannot have.
     """
-    if not (inspect.isroutine(factory) or inspect.isclass(factory)):
+    is_one = inspect.isroutine(factory) or inspect.isclass(factory)
+    if not is_one:
         raise PluginError(f"{name}: a factory must be a function or a class, got {factory!r}")
     return _options_class(name, factory, given, asked)
 
