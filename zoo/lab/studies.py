@@ -82,6 +82,7 @@ class StudyWork:
         self._command = command
         self._asked = str(most)
         self.unfit: dict[str, str] = {}
+        self._costs: dict[RunKey, float] = {}
         self._edited: set[RunKey] = set()
         self._writes = False
         self.ledger: Ledger = lab.open_ledger(create=False, absent_ok=create)
@@ -173,10 +174,13 @@ class StudyWork:
         check_fits(self.study, specs, lambda spec: spec.name not in plan.unfit)
         return tuning_plan(self.study, plan, tuned_by, registry=registry)
 
-    def _plan_runs(self, specs: Sequence[Spec], seeds: Sequence[int]) -> Plan:
-        """Plan runs; what cannot be trained is noted."""
-        plan = self._lab.plan_runs(specs, seeds, self.ledger)
+    def _plan_runs(
+        self, specs: Sequence[Spec], seeds: Sequence[int], *, known: Mapping[RunKey, float] | None = None
+    ) -> Plan:
+        """Plan runs; what cannot be trained is noted, and how long the others take."""
+        plan = self._lab.plan_runs(specs, seeds, self.ledger, known=known)
         self.unfit |= plan.unfit
+        self._costs |= plan.costs
         return plan
 
     @property
@@ -297,7 +301,7 @@ class StudyWork:
     def _train(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
         """Train what the ledger does not hold, with progress."""
         try:
-            plan = self._plan_runs(specs, seeds)
+            plan = self._plan_runs(specs, seeds, known=self._costs)
         except BuildError:  # none of them can be trained, which the plan of the study has said
             return []
         return self._train_planned(plan)
