@@ -8,7 +8,9 @@ import os
 import re
 import runpy
 import subprocess
+import sys
 import sysconfig
+import time
 import tomllib
 from pathlib import Path
 from urllib.parse import unquote
@@ -16,6 +18,7 @@ from urllib.parse import unquote
 import attrs
 import click
 import pytest
+import warm_zoo
 from made_results import one_at_a_time
 from snippets import ROOT, Block, anchors, blocks, links, prose, sections, table
 
@@ -61,6 +64,20 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory):
+    """A folder with a command `zoo` that starts at once."""
+    folder = tmp_path_factory.mktemp("warm")
+    address = folder / "socket"
+    warm_zoo.write(folder, address)
+    with subprocess.Popen([sys.executable, warm_zoo.__file__, str(address)]) as server:
+        while not address.exists():
+            assert server.poll() is None, "the server ended"
+            time.sleep(0.05)
+        yield folder
+        server.terminate()
+
+
 @pytest.fixture
 def folder(tmp_path, cache, monkeypatch):
     """The folder in which a reader follows one document, empty at first, with `zoo` and `pip` on the PATH."""
@@ -83,7 +100,11 @@ def folder(tmp_path, cache, monkeypatch):
 
 
 @each_executed
-def test_every_block_works(document, folder):
+def test_every_block_works(document, folder, request, monkeypatch):
+    # The README shows that the command starts and begins workers; to do both a hundred times takes minutes.
+    if document != ROOT / "README.md" and hasattr(os, "fork"):
+        monkeypatch.setenv("PATH", f"{request.getfixturevalue('warm')}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("ZOO_JOBS", "1")
     variables = {"__name__": "__main__"}
     for block in blocks(document):
         if block.file is not None:

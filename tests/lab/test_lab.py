@@ -17,6 +17,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from small_runs import DRAWING, PLUGIN, TREE, small
 
 import zoo
+from zoo.benchmark.probing import seconds
 from zoo.errors import BuildError, SpecError, Stopped, UnknownNameError, ZooError
 from zoo.ledger.keep import entries
 from zoo.registry import Registry
@@ -787,3 +788,17 @@ def test_two_specs_of_one_name_cannot_be_judged(lab, tmp_path):
     with pytest.raises(SpecError) as error:
         lab.plan(tmp_path / "a/mine.toml", against=tmp_path / "b/mine.toml", seeds=1)
     assert str(error.value) == "against: 2 specs are called 'mine'; rename all but one of them"
+
+
+def test_what_a_study_has_planned_is_tried_out_once(lab, monkeypatch):
+    tried = []
+
+    def counted(spec, keys, *others):
+        tried.extend(keys)
+        return seconds(spec, keys, *others)
+
+    monkeypatch.setattr("zoo.benchmark.probing.seconds", counted)
+    tree = {**TREE, "data": {"dataset": "squares", "validation": 0.25}}
+    lab.study({"base": tree, "changes": {"tanh": {"activation": "tanh"}}}, seeds=2)
+    assert {key.seed for key in tried} > {0, 1}, "the confirmation's seeds are new"
+    assert len(tried) == len(set(tried))

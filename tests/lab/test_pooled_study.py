@@ -136,6 +136,19 @@ def test_what_is_stored_is_found_and_shown_again(
     assert findings.wins().empty, "three arms are few"
 
 
+def test_what_a_change_does_is_found_out_once(
+    made: tuple[zoo.Lab, PooledFindings], bases: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, findings = made
+    with opened(lab, {"bases": bases, "changes": CHANGES}, seeds=3) as work:
+        monkeypatch.setattr("zoo.study.conduct.prove", None)
+        again = work.report()
+    assert {name: found.result.proofs for name, found in again.places.items()} == {
+        name: found.result.proofs for name, found in findings.places.items()
+    }
+    assert list(again.places["normed"].result.proofs) == ["tanh"]
+
+
 def test_more_seeds_are_asked_for_than_there_are(made: tuple[zoo.Lab, PooledFindings], bases: list[str]) -> None:
     lab, _ = made
     with opened(lab, {"bases": bases, "changes": CHANGES}, seeds=4, create=False) as work:

@@ -87,6 +87,7 @@ def make_plan(
     jobs: int | None = 1,
     precision: Precision = "fp32",
     engine: Wanted = "sequential",
+    known: Mapping[RunKey, float] | None = None,
 ) -> Plan:
     """Find out what there is to train and about how long it takes, before anything is trained.
 
@@ -101,6 +102,7 @@ def make_plan(
             process; None is then 1.
         precision: of every run.
         engine: by which runs will be trained, whose time is estimated.
+        known: the seconds of runs that were planned before, whose specs are not tried out again.
 
     Raises:
         DataError: a data set is damaged, or no spec has its data at hand.
@@ -162,6 +164,7 @@ def make_plan(
     with Prober(registry, device, ledger.checkpoints, engine, apart=apart) as probe:
         for spec, key in ready:
             open_keys = [own for own in (attrs.evolve(key, seed=seed) for seed in seeds) if own not in ended]
+            costs |= {own: known[own] for own in open_keys if known and own in known}
             if any(own not in costs for own in open_keys):
                 try:
                     own_costs, note = probe(spec, open_keys)

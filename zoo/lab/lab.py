@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from zoo.study.places import PooledStudy
     from zoo.timing import Timings
     from zoo.train.engines.choice import Wanted
-    from zoo.train.run import Arithmetic, Precision, Run
+    from zoo.train.run import Arithmetic, Precision, Run, RunKey
 
 SEEDS = 3
 """How many seeds a benchmark has where nobody says how many."""
@@ -364,8 +364,15 @@ class Lab:
                 return ""
         return provenance(self.device)["device_name"]
 
-    def plan_runs(self, specs: Sequence[Spec], seeds: Sequence[int], ledger: Ledger) -> Plan:
-        """Plan runs of resolved specs, given an open ledger."""
+    def plan_runs(
+        self,
+        specs: Sequence[Spec],
+        seeds: Sequence[int],
+        ledger: Ledger,
+        *,
+        known: Mapping[RunKey, float] | None = None,
+    ) -> Plan:
+        """Plan runs of resolved specs, given an open ledger; `known` are the seconds of runs planned before."""
         from zoo.benchmark import keeping_states, make_plan
 
         plan = make_plan(
@@ -377,6 +384,7 @@ class Lab:
             jobs=self.jobs or (len(self.devices) if len(self.devices) > 1 else None),
             precision=self.precision,
             engine=self.engine,
+            known=known,
         )
         if self._keep_state:
             plan = keeping_states(plan, ledger.checkpoints)

@@ -176,6 +176,7 @@ class PooledWork:
         self.seeds = study.design.seeds if seeds is None else arguments.number(seeds, "seeds", least=1)
         self.refused = list(study.refused)
         self._lab, self._create, self._command = lab, create, command
+        self._proofs: dict[str, dict[str, tuple[str, ...]]] = {}
         self.places = [sound for place in study.places if (sound := self._sound(place))]
         if not self.places:
             raise SpecError("\n".join(self.refused))
@@ -279,9 +280,10 @@ class PooledWork:
         with self._open(place) as work:
             place, dataset, registry = attrs.evolve(place, study=work.study), work.dataset, self._lab.registry
         kept = []
+        shown = self._proofs.setdefault(place.name, {})
         for factor in place.study.factors:
             try:
-                proofs(attrs.evolve(place.study, factors=(factor,)), dataset, registry)
+                shown |= proofs(attrs.evolve(place.study, factors=(factor,)), dataset, registry)
             except (BuildError, SpecError) as error:
                 self._note(place, str(error))
             else:
@@ -309,6 +311,7 @@ class PooledWork:
             command="",
             first_seed=place.first_seed,
             confirms=False,
+            shown=self._proofs.get(place.name),
         )
 
     def _refuse(self, work: StudyWork) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -59,6 +59,7 @@ class StudyWork:
         command: str,
         first_seed: int = 0,
         confirms: bool = True,
+        shown: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         if seeds is not None and seeds != "auto":
             found = arguments.whole(seeds)
@@ -76,10 +77,12 @@ class StudyWork:
         most = (max_seeds or MOST_SEEDS) if seeds == "auto" else seeds or study.design.seeds
         self.first_seeds = [first_seed + seed for seed in range(min(FIRST_SEEDS, most) if self.is_auto else most)]
         self._confirms = confirms
+        self._shown = shown
         self._most = most
         self._command = command
         self._asked = str(most)
         self.unfit: dict[str, str] = {}
+        self._costs: dict[RunKey, float] = {}
         self._edited: set[RunKey] = set()
         self._writes = False
         self.ledger: Ledger = lab.open_ledger(create=False, absent_ok=create)
@@ -171,10 +174,13 @@ class StudyWork:
         check_fits(self.study, specs, lambda spec: spec.name not in plan.unfit)
         return tuning_plan(self.study, plan, tuned_by, registry=registry)
 
-    def _plan_runs(self, specs: Sequence[Spec], seeds: Sequence[int]) -> Plan:
-        """Plan runs; what cannot be trained is noted."""
-        plan = self._lab.plan_runs(specs, seeds, self.ledger)
+    def _plan_runs(
+        self, specs: Sequence[Spec], seeds: Sequence[int], *, known: Mapping[RunKey, float] | None = None
+    ) -> Plan:
+        """Plan runs; what cannot be trained is noted, and how long the others take."""
+        plan = self._lab.plan_runs(specs, seeds, self.ledger, known=known)
         self.unfit |= plan.unfit
+        self._costs |= plan.costs
         return plan
 
     @property
@@ -281,6 +287,7 @@ class StudyWork:
             auto=auto,
             command=self._command,
             fits=lambda spec: spec.name not in self.unfit,
+            shown=self._shown,
         )
         left_out = (f"Left out: {reason}" for reason in self.unfit.values())
         if isinstance(self.dataset, Unseen):
@@ -295,7 +302,7 @@ class StudyWork:
     def _train(self, specs: Sequence[Spec], seeds: Sequence[int]) -> list[Run]:
         """Train what the ledger does not hold, with progress."""
         try:
-            plan = self._plan_runs(specs, seeds)
+            plan = self._plan_runs(specs, seeds, known=self._costs)
         except BuildError:  # none of them can be trained, which the plan of the study has said
             return []
         return self._train_planned(plan)

@@ -15,6 +15,7 @@ import inspect
 import math
 import types
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import attrs
@@ -107,8 +108,16 @@ def options_class(
         PluginError: the factory is no function or class, or has a parameter without annotation or default, a variadic
             one, one called "name", or one of a type that an option cannot have.
     """
-    if not (inspect.isroutine(factory) or inspect.isclass(factory)):
+    is_one = inspect.isroutine(factory) or inspect.isclass(factory)
+    if not is_one:
         raise PluginError(f"{name}: a factory must be a function or a class, got {factory!r}")
+    return _options_class(name, factory, given, asked)
+
+
+@cache  # a process makes registries anew, of factories that stay
+def _options_class(
+    name: str, factory: Callable[..., object], given: tuple[str, ...], asked: tuple[str, ...]
+) -> tuple[type, tuple[str, ...]]:
     parameters = _parameters(factory)
     without_default = [p.name for p in parameters if p.default is p.empty]
     given = (*given, *(name for name in asked if name in without_default))

@@ -65,6 +65,7 @@ def conduct_tuned(
     auto: Auto | None = None,
     command: str = "",
     fits: Callable[[Spec], bool] = lambda spec: True,
+    shown: Mapping[str, tuple[str, ...]] | None = None,
 ) -> StudyResult:
     """Tune every arm, and judge the study at the shared setting and at what was chosen.
 
@@ -77,11 +78,13 @@ def conduct_tuned(
         auto: add seeds only where a claim is undecided.
         command: what repeats it.
         fits: says of a spec that has no run whether it could be trained.
+        shown: what `proofs` returns, where that is known already.
 
     Raises:
         BuildError: an arm can be trained at some of the settings and not at others.
     """
-    shown = proofs(study, dataset, registry)
+    if shown is None:
+        shown = proofs(study, dataset, registry)
 
     def conducted(study: Study, *, waiting: int, confirms: bool) -> StudyResult:
         return conduct(
