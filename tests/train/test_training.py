@@ -367,7 +367,7 @@ def test_test_images_have_no_part_in_training(train, sets):
 
 def test_pixel_statistics_are_those_of_the_training_images(registry, data):
     spec = small(registry, sets={"data.mean": "train", "data.std": "train"})
-    mean, std = pixel_statistics(spec, data.train.images)
+    mean, std = pixel_statistics(spec, data.train)
     pixels = data.train.images.double() / 255
     assert mean.shape == std.shape == (1, 1, 1)
     assert mean.item() == pytest.approx(pixels.mean().item(), rel=1e-6)

@@ -32,10 +32,17 @@ _DAMAGED = "its copy in the cache was damaged, and was decoded anew"
 
 @attrs.frozen(eq=False, repr=False)
 class Split:
-    """One part of a data set: `images` (images, channels, height, width) of uint8, `labels` (images,) of int64."""
+    """One part of a data set.
+
+    Attributes:
+        images: (images, channels, height, width), uint8.
+        labels: (images,), int64.
+        mapped: the images lie in a file of the cache, and nobody writes to them.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
+    mapped: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -99,7 +106,7 @@ class Dataset:
 
         def on_it(split: Split) -> Split:
             images = split.images.to(device) if images_in == "device" else split.images
-            return Split(images, split.labels.to(device))
+            return Split(images, split.labels.to(device), split.mapped and images is split.images)
 
         return attrs.evolve(
             self,
@@ -244,7 +251,7 @@ def _split(arrays: tuple[Images, Labels], device: str) -> Split:
     import torch
 
     images, labels = (torch.from_numpy(array).to(device) for array in arrays)
-    return Split(images, labels)
+    return Split(images, labels, room.is_of_entry(arrays[0]) and images.device.type == "cpu")
 
 
 def _sorted_by_class(labels: Labels, classes: int) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 import numpy as np
 
+from zoo.data import room
 from zoo.data.prepare import LEAK, Prepared
 from zoo.data.resizing import resized
 from zoo.data.sources import Images, Labels
@@ -81,11 +82,16 @@ def _twins(parts: Mapping[str, tuple[Images, Labels]], keys: Callable[[Images], 
 
 
 def _contents(images: Images) -> list[bytes | None]:
-    return [hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in images]
+    return [
+        hashlib.sha256(np.ascontiguousarray(image).data).digest()
+        for some in room.chunks(len(images), images)
+        for image in images[some]
+    ]
 
 
 def _difference_hashes(images: Images) -> list[bytes | None]:
-    small = resized(images, (_HASH_SIDE, _HASH_SIDE + 1)).mean(axis=1)
+    parts = [images[some] for some in room.chunks(len(images), images)]
+    small = np.concatenate([resized(part, (_HASH_SIDE, _HASH_SIDE + 1)) for part in parts]).mean(axis=1)
     bits = (small[:, :, 1:] > small[:, :, :-1]).reshape(len(images), -1)
     return [
         row.tobytes() if is_contrasted else None

@@ -98,7 +98,7 @@ def _resized(images: Images, side: int, fit: Fit) -> Images:
     if images.shape[2:] == (side, side):
         return images
     result = room.empty((*images.shape[:2], side, side))
-    for part in room.chunks(images, len(images)):
+    for part in room.chunks(len(images), images, result):
         result[part] = resized(images[part], side, fit)
     return result
 
@@ -154,6 +154,7 @@ def content_digest(parts: Mapping[str, tuple[Images, Labels]], classes: tuple[st
     described = {part: images.shape for part, (images, _) in parts.items()}
     digest = hashlib.sha256(json.dumps([classes, share, described]).encode())
     for images, labels in parts.values():
-        digest.update(np.ascontiguousarray(images).data)
+        for some in room.chunks(len(images), images):
+            digest.update(np.ascontiguousarray(images[some]).data)
         digest.update(np.ascontiguousarray(labels).data)
     return digest.hexdigest()

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -412,17 +413,18 @@ class Training(Evaluating):
         """
         count, size = self.length.images_of(epoch), self.length.images_per_step
         images, labels = self.dataset.train.images, self.dataset.train.labels
+        taken = partial(self._taken, images, mapped=self.dataset.train.mapped)
         if not self.spec.training.shuffle and self.spec.training.repeats == 1:
             order = torch.arange(count, device=self.device)
             ranges = (slice(start, min(start + size, count)) for start in range(0, count, size))
             others = (torch.split(each[:count], size) for each in (labels, order))
-            yield from zip(self._taken(images, ranges), *others, strict=True)
+            yield from zip(taken(ranges), *others, strict=True)
             return
         order = self._order_of(epoch)[:count]
         places = torch.split(order.to(images.device), size)
         chosen = torch.split(order.to(self.device), size)
-        for taken, one in zip(self._taken(images, places), chosen, strict=True):
-            yield taken, labels[one], one
+        for some, one in zip(taken(places), chosen, strict=True):
+            yield some, labels[one], one
 
     def _order_of(self, epoch: int) -> Tensor:
         """Return the positions of an epoch's images in their order, on the CPU, each as often as it is shown."""
