@@ -195,6 +195,7 @@ def _write(prepared: Prepared, folder: Path, name: str) -> None:
         room.save(folder / f"{part}_images.npy", images)
         np.save(folder / f"{part}_labels.npy", labels)
     about = {"names": prepared.names, "groups": prepared.groups, "damaged": prepared.damaged}
+    about["weights"] = prepared.weights
     (folder / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
     if prepared.damaged:
         (folder / DAMAGED).write_text("".join(f"{line}\n" for line in prepared.damaged), encoding="utf-8")
@@ -236,6 +237,7 @@ def _read(folder: Path) -> Prepared | None:
             groups=_by_part(about["groups"]),
             damaged=tuple(map(str, about["damaged"])),
             leaks=tuple(map(str, index["leaks"])),
+            weights={part: tuple(map(float, of_images)) for part, of_images in about["weights"].items()},
         )
         return found if _is_whole(folder, found) else None
     except Exception:  # the header of a damaged .npy file may raise anything
@@ -262,7 +264,7 @@ def _is_whole(folder: Path, found: Prepared) -> bool:
         *((state.st_ino, state.st_size, state.st_mtime_ns) for state in states),
     )
     if seen not in _whole:
-        if content_digest(found.parts, found.classes, found.share) != found.digest:
+        if content_digest(found.parts, found.classes, found.share, found.weights) != found.digest:
             return False
         _whole.add(seen)
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import warnings
 from collections import Counter
@@ -37,6 +38,7 @@ _OTHER_COLOURS = "images in another colour space made RGB"
 _TURNED = "images turned as their camera's orientation tag says"
 _SIXTEEN_BITS = "images of 16 bits for each colour, of which the upper 8 were taken"
 _ORIENTATION = 0x0112
+_NOWHERE = logging.NullHandler()
 
 
 class ImageFile(NamedTuple):
@@ -163,6 +165,8 @@ def quiet() -> Iterator[None]:
 
     Not for each file, as warnings are a setting of the whole process.
     """
+    # Python prints what is logged where nobody has said what becomes of it.
+    logging.getLogger("PIL").addHandler(_NOWHERE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield

@@ -126,14 +126,31 @@ class Training(Evaluating):
         require_views(self._loss, self._augment)
         if self._augment.softens is not None:
             require_soft_loss(self._loss, self._loss.what, self._augment.softens.what, self._class_sizes)
-        if spec.training.sampling == "balanced" and not spec.training.shuffle:
-            raise BuildError(
-                f"{spec.name}: training.sampling = balanced draws images at random, and training.shuffle = false keeps "
-                "their order; set one of the two otherwise"
-            )
+        self._require_drawable()
         self._average = self._averaging(registry)
         self._synchronize()
         self.seconds_setup = time.perf_counter() - start
+
+    def _require_drawable(self) -> None:
+        """Refuse a way to draw the images that does not go together with the rest.
+
+        Raises:
+            BuildError: their order is to be kept, or they have no weights.
+        """
+        training, name = self.spec.training, self.spec.name
+        if training.sampling != "once" and not training.shuffle:
+            raise BuildError(
+                f"{name}: training.sampling = {training.sampling} draws images at random, and training.shuffle = false "
+                "keeps their order; set one of the two otherwise"
+            )
+        weights = self.dataset.train.weights
+        if training.sampling == "weighted" and weights is None:
+            raise BuildError(
+                f"{name}: training.sampling = weighted draws images by their weights, and {self.dataset.name} has "
+                "none; a table (csv:PATH) with a column `weight` gives them"
+            )
+        if training.sampling == "weighted" and weights is not None and not weights.any():
+            raise BuildError(f"{name}: all training images of {self.dataset.name} have the weight 0")
 
     def _prepare(self, filling: Filling | None) -> None:
         """Let layers and an initializer that ask for it measure training images, which are drawn for that."""
@@ -435,10 +452,17 @@ class Training(Evaluating):
     def _shuffled(self, epoch: int) -> Tensor:
         """Draw the epoch's order of the images, on the CPU, so that it does not depend on the device."""
         count, order = len(self.dataset.train.labels), streams.generator("cpu", self.seed, "order", epoch)
+        weights = self._weights()
+        if weights is None:
+            return torch.randperm(count, generator=order)
+        return torch.multinomial(weights, count, True, generator=order)
+
+    def _weights(self) -> Tensor | None:
+        """Return what the probability of each image to be drawn is proportional to; None where each is there once."""
         if self.spec.training.sampling == "balanced":
             labels = self.dataset.train.labels.cpu()
-            return torch.multinomial(torch.bincount(labels).double().reciprocal()[labels], count, True, generator=order)
-        return torch.randperm(count, generator=order)
+            return torch.bincount(labels).double().reciprocal()[labels]
+        return self.dataset.train.weights if self.spec.training.sampling == "weighted" else None
 
     def set_learning_rate(self, step: int) -> None:
         """Set the learning rate of a step of the whole run (from 0)."""
