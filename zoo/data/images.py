@@ -103,13 +103,14 @@ def decode_files(
 
     # Not in the threads, which do not know whether a command or Python is answered.
     remedy = setting("data.resize", 32)
+    leaving_out = setting("data.skip_damaged", True)
 
     def decode(index: int, file: ImageFile) -> set[str]:
         try:
             pixels, found, _ = decode_file(file, resize, fit)
         except _DamagedError as error:
             if not skip_damaged:
-                raise
+                raise DataError(f"{error}. `{leaving_out}` leaves such files out") from error
             so_far.damaged[index] = str(error)
             return set()
         assert so_far.images is not None
@@ -186,9 +187,10 @@ def _first_shape(
     for file in batch:
         try:
             return decode_file(file, resize, fit)[0].shape, file.name
-        except _DamagedError:
+        except _DamagedError as error:
             if not skip_damaged:
-                raise
+                leaving_out = setting("data.skip_damaged", True)
+                raise DataError(f"{error}. `{leaving_out}` leaves such files out") from error
     return None, ""
 
 
