@@ -96,7 +96,9 @@ class Csv(OwnFiles):
             except ValueError:
                 weight = math.nan
             if not 0 <= weight < math.inf:
-                raise DataError(f"{self.path} line {line}: its weight is {row['weight']!r}, and not a number from 0 on")
+                raise DataError(
+                    f"{self.path} line {line}: its weight is {row['weight']!r:.40}, and not a number from 0 on"
+                )
             weights.append(weight)
         return weights
 
@@ -107,10 +109,10 @@ class Csv(OwnFiles):
         try:
             with open(self.path, encoding="utf-8-sig", newline="") as file:
                 reader = csv.DictReader(file, strict=True)
-                rows = list(reader)
+                columns, rows = reader.fieldnames or (), list(reader)
         except (csv.Error, UnicodeDecodeError) as error:
             raise DataError(f"{self.path} cannot be read as a table in UTF-8: {error}") from error
-        self._check(reader.fieldnames or (), rows)
+        self._check(columns, rows)
         return rows
 
     def _check(self, columns: Sequence[str], rows: _Rows) -> None:

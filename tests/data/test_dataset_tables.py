@@ -104,6 +104,7 @@ def test_a_group_in_two_parts_of_a_table_is_said(tmp_path: Path, registry: Regis
     [
         (ROWS, "path,label,part,patient", "{csv}: it has no column 'file'; it has path, label, part, patient"),
         ([], "file,label", "{csv}: it has no row"),
+        ([], "", "{csv}: it has no column 'file'; it has none"),
         (["pictures/0.png"], "file,label", "{csv} line 2: it does not have 2 values as the first line has"),
         (["pictures/0.png,a,b"], "file,label", "{csv} line 2: it does not have 2 values as the first line has"),
         (["pictures/0.png,"], "file,label", "{csv} line 2: its label is empty"),

@@ -562,6 +562,11 @@ def test_weighted_sampling_draws_images_in_proportion_to_their_weights(train):
     assert torch.equal(training._shuffled(3), train({**SHUFFLE, "training.sampling": "weighted"}, on=data)._shuffled(3))
 
 
+def test_weights_may_be_as_large_as_numbers_are(train):
+    training = train({**SHUFFLE, "training.sampling": "weighted"}, on=with_weights([1e308] * 40))
+    assert len(set(training._shuffled(1).tolist())) > 10
+
+
 def test_weights_are_dealt_with_their_images(train):
     data = with_weights(list(range(1, 41)))
     images = torch.arange(1, 41, dtype=torch.uint8).view(-1, 1, 1, 1).expand(data.train.images.shape).contiguous()

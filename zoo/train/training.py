@@ -462,7 +462,10 @@ class Training(Evaluating):
         if self.spec.training.sampling == "balanced":
             labels = self.dataset.train.labels.cpu()
             return torch.bincount(labels).double().reciprocal()[labels]
-        return self.dataset.train.weights if self.spec.training.sampling == "weighted" else None
+        weights = self.dataset.train.weights
+        if self.spec.training.sampling == "once" or weights is None:
+            return None
+        return weights / weights.max()  # whose sum is finite
 
     def set_learning_rate(self, step: int) -> None:
         """Set the learning rate of a step of the whole run (from 0)."""
