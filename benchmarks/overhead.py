@@ -145,7 +145,7 @@ def bare_run(spec: Spec, registry: Registry, device: str, *, seed: int) -> float
     network = network.to(device).to(memory_format=torch.channels_last)
     optimizer: torch.optim.Optimizer = registry.make(spec.training.optimizer, parameters=list(network.parameters()))
     loss_function = nn.CrossEntropyLoss()
-    mean, std = pixel_statistics(spec, data.train.images)
+    mean, std = pixel_statistics(spec, data.train)
 
     def pixels(images: Tensor) -> Tensor:
         return images.to(torch.float32, memory_format=torch.channels_last).div_(255).sub_(mean).div_(std)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,11 +21,12 @@ _Rows = list[dict[str, str]]
 
 @attrs.frozen
 class Csv(OwnFiles):
-    """A CSV file with the columns `file` and `label`, maybe `part`, and others that `group_by` may name.
+    """A CSV file with the columns `file` and `label`, maybe `part` and `weight`, and others that `group_by` may name.
 
     `file` is a path, relative to the table's folder. `part` is train, test or validation (or val, valid); without it,
     all images are for training. Classes are numbered in the order of their labels: of numbers, if all are, or else
-    alphabetical. Images are in the order of the rows.
+    alphabetical. Images are in the order of the rows. `weight` is a number from 0 on, by which training may
+    draw images.
     """
 
     path: str
@@ -64,17 +66,41 @@ class Csv(OwnFiles):
         rows = self._rows()
         if group_by is not None and group_by not in rows[0]:
             raise DataError(f"{self.path}: data.group_by names no column: {group_by!r}; it has {', '.join(rows[0])}")
-        used = {*_REQUIRED, "part", *([group_by] if group_by else [])}
+        used = {*_REQUIRED, "part", "weight", *([group_by] if group_by else [])}
         unused = [name for name in rows[0] if name not in used]
+        weights = self._weights(rows)
+        notes = [f"columns not used: {', '.join(unused)}"] if unused else []
+        if weights is not None:
+            notes.append(
+                f"weights of images: from {min(weights):g} to {max(weights):g}; training.sampling = weighted "
+                "draws images by them"
+            )
         listed = Listed(
             labels=[row["label"] for row in rows],
             parts=[part_of(row.get("part", "train"), f"{self.path} line {at}") for at, row in enumerate(rows, 2)],
             names=[row["file"] for row in rows],
             groups=None if group_by is None else [row[group_by] for row in rows],
-            notes=[f"columns not used: {', '.join(unused)}"] if unused else [],
+            weights=weights,
+            notes=notes,
         )
         files = (ImageFile(self._file(row), self._file(row)) for row in rows)
         return arrays_of(listed, files, resize=resize, fit=fit, skip_damaged=skip_damaged)
+
+    def _weights(self, rows: _Rows) -> list[float] | None:
+        if "weight" not in rows[0]:
+            return None
+        weights = []
+        for line, row in enumerate(rows, 2):
+            try:
+                weight = float(row["weight"])
+            except ValueError:
+                weight = math.nan
+            if not 0 <= weight < math.inf:
+                raise DataError(
+                    f"{self.path} line {line}: its weight is {row['weight']!r:.40}, and not a number from 0 on"
+                )
+            weights.append(weight)
+        return weights
 
     def _file(self, row: Mapping[str, str]) -> str:
         return os.path.join(os.path.dirname(self.path), row["file"])
@@ -83,10 +109,10 @@ class Csv(OwnFiles):
         try:
             with open(self.path, encoding="utf-8-sig", newline="") as file:
                 reader = csv.DictReader(file, strict=True)
-                rows = list(reader)
+                columns, rows = reader.fieldnames or (), list(reader)
         except (csv.Error, UnicodeDecodeError) as error:
             raise DataError(f"{self.path} cannot be read as a table in UTF-8: {error}") from error
-        self._check(reader.fieldnames or (), rows)
+        self._check(columns, rows)
         return rows
 
     def _check(self, columns: Sequence[str], rows: _Rows) -> None:

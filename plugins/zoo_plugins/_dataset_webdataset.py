@@ -109,7 +109,9 @@ def _opened(shard: Path) -> Iterator[tarfile.TarFile]:
         with tarfile.open(shard) as opened:
             yield opened
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise DataError(f"{shard} cannot be read as a tar file: {error}") from error
+        # What tarfile says has a line for each compression that it tried.
+        why = str(error).partition("\n")[0].rstrip(":")
+        raise DataError(f"{shard} cannot be read as a tar file: {why}") from error
 
 
 def _members(opened: tarfile.TarFile) -> Iterator[tuple[str, str, tarfile.TarInfo]]:

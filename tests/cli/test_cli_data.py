@@ -138,7 +138,7 @@ def test_a_data_set_is_shown_with_its_duplicates(zoo: Zoo, leaking: Path) -> Non
         "in all        20      10\n\n"
         "Images of other parts that are training images, too, pixel for pixel: 1\n"
         "  test/bee/25.png = train/bee/03.png\n\n"
-        "Images of other parts that look like a training image (equal difference hashes): 1\n"
+        "Images of other parts that look like a training image (hashes of 64 bits that differ in at most 3): 1\n"
         "  test/ant/26.png = train/ant/04.png\n"
     )
     with Image.open("sheet.png") as sheet:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
+from mapped_pages import held, on_linux
 from PIL import Image
 
 from zoo.data import Options, decode_files, decoding_told, holdings, images, load, room
@@ -72,6 +74,24 @@ def test_what_lies_together_is_not_copied() -> None:
     assert np.shares_memory(room.taken(array, np.array([1, 2, 3])), array)
     assert not np.shares_memory(room.taken(array, np.array([1, 3])), array)
     assert room.taken(array, np.array([], np.int64)).shape == (0, 1, 2, 2)
+
+
+@pytest.mark.parametrize("mode", ["r+", "c"])
+def test_no_change_of_a_mapped_file_is_lost(tmp_path: Path, mode: Literal["r+", "c"]) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((3, 1, 2, 2), np.uint8))
+    array = np.load(tmp_path / "a.npy", mmap_mode=mode)
+    array[1] = 7
+    for part in room.chunks(3, array):
+        assert array[part].any()
+    assert array[1].all()
+
+
+@on_linux
+def test_images_of_the_cache_are_read_with_few_pages_held(files: Path, cache: Path, registry: Registry) -> None:
+    data = load(f"folder:{files}", registry, Options(test=0.2, resize=200))
+    assert data.train.mapped
+    assert data.test.mapped
+    assert held("_images.npy") == 0
 
 
 def test_decoding_that_was_stopped_is_gone_on_with(

@@ -94,7 +94,7 @@ def test_a_damaged_tar_file_is_named(tmp_path: Path, registry: Registry) -> None
     whole = shard(tmp_path / "a.tar", samples(0, 8)).read_bytes()
     for content in (b"no tar file", whole[:1100], whole[:1024], whole[:600]):
         (tmp_path / "a.tar").write_bytes(content)
-        with pytest.raises(DataError, match=r"a\.tar cannot be read as a tar file: .+"):
+        with pytest.raises(DataError, match=r"a\.tar cannot be read as a tar file: [^\n:]+$"):
             load(f"wds:{tmp_path / 'a.tar'}", registry, Options(test=0.5))
 
 

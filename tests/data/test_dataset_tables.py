@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from zoo.data import Options, has_validation, load
+from zoo.data import Dataset, Options, has_validation, load
 from zoo.errors import DataError
 from zoo.registry import Registry
 
@@ -60,6 +60,25 @@ def test_a_table_of_files_is_read_in_its_order(tmp_path: Path, registry: Registr
             np.testing.assert_array_equal(image.permute(1, 2, 0), pixels(index))
 
 
+def test_weights_of_a_table_stay_with_their_images_and_are_part_of_the_digest(
+    tmp_path: Path, registry: Registry
+) -> None:
+    def weighted(factor: int) -> Dataset:
+        rows = [f"pictures/{i}.png,{('cat', 'ant')[i % 2]},{i * factor}" for i in range(12)]
+        return load(table(tmp_path, rows, "file,label,weight"), registry, Options(test=0.5, limit=4))
+
+    for factor in (1, 2):
+        data = weighted(factor)
+        assert data.notes[0] == (
+            f"weights of images: from 0 to {11 * factor}; training.sampling = weighted draws images by them"
+        )
+        for part, split in data.parts.items():
+            files = [int(file.removeprefix("pictures/").removesuffix(".png")) for file in data.names[part]]
+            assert split.weights is not None
+            assert split.weights.tolist() == [float(file * factor) for file in files]
+    assert weighted(1).digest == weighted(1).digest != data.digest
+
+
 def test_a_table_without_parts_is_split_by_a_column(tmp_path: Path, registry: Registry) -> None:
     rows = [f"pictures/{i}.png,{10 if i % 2 else 9},p{i // 2}" for i in range(12)]
     name = table(tmp_path, rows, "file,label,patient")
@@ -85,9 +104,18 @@ def test_a_group_in_two_parts_of_a_table_is_said(tmp_path: Path, registry: Regis
     [
         (ROWS, "path,label,part,patient", "{csv}: it has no column 'file'; it has path, label, part, patient"),
         ([], "file,label", "{csv}: it has no row"),
+        ([], "", "{csv}: it has no column 'file'; it has none"),
         (["pictures/0.png"], "file,label", "{csv} line 2: it does not have 2 values as the first line has"),
         (["pictures/0.png,a,b"], "file,label", "{csv} line 2: it does not have 2 values as the first line has"),
         (["pictures/0.png,"], "file,label", "{csv} line 2: its label is empty"),
+        *[
+            (
+                [f"pictures/0.png,a,{weight}"],
+                "file,label,weight",
+                f"{{csv}} line 2: its weight is {weight!r}, and not a number from 0 on",
+            )
+            for weight in ("much", "-1", "nan", "inf", "")
+        ],
         (
             ["pictures/0.png,a,best"],
             "file,label,part",

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mapped_pages import held, on_linux
 
 from zoo.data import Options, load
 from zoo.registry import Registry
@@ -54,6 +55,18 @@ def test_few_batches_are_taken_ahead(tmp_path: Path) -> None:
 def test_what_cannot_be_taken_is_raised_where_it_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises((IndexError, RuntimeError)):
         list(feeding.fed(mapped(tmp_path), [torch.tensor([50])], CPU))
+
+
+@on_linux
+def test_what_was_read_of_a_file_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeding, "_HELD", 2**20)
+    images = mapped(tmp_path, count=1600, side=100)  # 48 MB
+    most = 0
+    for _ in feeding.fed(images, torch.split(torch.arange(1600), 20), CPU, mapped=True):
+        most = max(most, held("a.npy"))
+    assert most < 2**24
+    list(feeding.fed(images, torch.split(torch.arange(1600), 20), CPU))
+    assert held("a.npy") > 2**25
 
 
 @pytest.mark.parametrize(

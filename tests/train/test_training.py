@@ -367,7 +367,7 @@ def test_test_images_have_no_part_in_training(train, sets):
 
 def test_pixel_statistics_are_those_of_the_training_images(registry, data):
     spec = small(registry, sets={"data.mean": "train", "data.std": "train"})
-    mean, std = pixel_statistics(spec, data.train.images)
+    mean, std = pixel_statistics(spec, data.train)
     pixels = data.train.images.double() / 255
     assert mean.shape == std.shape == (1, 1, 1)
     assert mean.item() == pytest.approx(pixels.mean().item(), rel=1e-6)
@@ -544,12 +544,65 @@ def test_balanced_sampling_draws_classes_equally_often_and_images_of_a_class_too
     assert not torch.equal(training._shuffled(3), training._shuffled(4))
 
 
-def test_balanced_sampling_needs_shuffling(train):
+def with_weights(weights):
+    data = made_data(train=len(weights))
+    weighted = torch.tensor(weights, dtype=torch.float64)
+    return attrs.evolve(data, train=attrs.evolve(data.train, weights=weighted))
+
+
+def test_weighted_sampling_draws_images_in_proportion_to_their_weights(train):
+    data = with_weights([0, 1, 2, 5] * 20)
+    training = train({**SHUFFLE, "training.sampling": "weighted"}, on=data)
+    draws = torch.cat([training._shuffled(epoch) for epoch in range(1, 41)])
+    assert len(draws) == 40 * 80, "an epoch has as many images as the training set"
+    drawn = torch.bincount(draws % 4, minlength=4)
+    assert drawn[0] == 0
+    # 3,200 draws: the standard error is 28 at most.
+    assert (drawn - torch.tensor([0.0, 400, 800, 2000])).abs().max() < 4 * 28
+    assert torch.equal(training._shuffled(3), train({**SHUFFLE, "training.sampling": "weighted"}, on=data)._shuffled(3))
+
+
+def test_weights_may_be_as_large_as_numbers_are(train):
+    training = train({**SHUFFLE, "training.sampling": "weighted"}, on=with_weights([1e308] * 40))
+    assert len(set(training._shuffled(1).tolist())) > 10
+
+
+def test_weights_are_dealt_with_their_images(train):
+    data = with_weights(list(range(1, 41)))
+    images = torch.arange(1, 41, dtype=torch.uint8).view(-1, 1, 1, 1).expand(data.train.images.shape).contiguous()
+    data = attrs.evolve(data, train=attrs.evolve(data.train, images=images, labels=torch.arange(40) % 4))
+    sets = {**SHUFFLE, "training.sampling": "weighted", "data.validation": 0.3, "data.resplit": True}
+    dealt = train(sets, on=data).dataset.train
+    assert len(dealt) == 28
+    assert torch.equal(dealt.weights, dealt.images[:, 0, 0, 0].double())
+
+
+@pytest.mark.parametrize(
+    ("weights", "text"),
+    [
+        (
+            None,
+            "training.sampling = weighted draws images by their weights, and made has none; a table (csv:PATH) with a "
+            "column `weight` gives them",
+        ),
+        ([0] * 23, "all training images of made have the weight 0"),
+    ],
+)
+def test_weighted_sampling_needs_weights(train, weights, text):
     with pytest.raises(BuildError) as error:
-        train({"training.shuffle": False, "training.sampling": "balanced"})
+        train(
+            {**SHUFFLE, "training.sampling": "weighted"}, on=made_data() if weights is None else with_weights(weights)
+        )
+    assert str(error.value).endswith(text)
+
+
+@pytest.mark.parametrize("sampling", ["balanced", "weighted"])
+def test_sampling_needs_shuffling(train, sampling):
+    with pytest.raises(BuildError) as error:
+        train({"training.shuffle": False, "training.sampling": sampling})
     assert str(error.value).endswith(
-        "training.sampling = balanced draws images at random, and training.shuffle = false keeps their order; set one "
-        "of the two otherwise"
+        f"training.sampling = {sampling} draws images at random, and training.shuffle = false keeps their order; set "
+        "one of the two otherwise"
     )
 
 

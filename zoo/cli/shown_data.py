@@ -65,6 +65,8 @@ def _called(part: str, index: int, data: Prepared) -> str:
 
 def text(shown: Mapping[str, Any]) -> str:
     """Return for people what `record` returns."""
+    from zoo.data.duplicates import NEAR
+
     parts = list(shown["images"])
     rows = [[one["name"], *(f"{one[part]:,}" for part in parts)] for one in shown["classes"]]
     rows.append(["in all", *(f"{shown['images'][part]:,}" for part in parts)])
@@ -77,7 +79,9 @@ def text(shown: Mapping[str, Any]) -> str:
         blocks.append("\n".join(f"Note: {note}." for note in shown["notes"]))
     if len(parts) > 1:
         blocks.append(_pairs("are training images, too, pixel for pixel", shown["duplicates"]))
-        blocks.append(_pairs("look like a training image (equal difference hashes)", shown["alike"]))
+        blocks.append(
+            _pairs(f"look like a training image (hashes of 64 bits that differ in at most {NEAR})", shown["alike"])
+        )
     return "\n\n".join(blocks)
 
 

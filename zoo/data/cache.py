@@ -15,7 +15,8 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from zoo.data.folders import UNFINISHED, cache_dir, scratch, unfinished, unusable
+from zoo.data import room
+from zoo.data.folders import UNFINISHED, cache_dir, entries_dir, scratch, unfinished, unusable
 from zoo.data.prepare import Prepared, content_digest
 from zoo.data.room import room_in
 from zoo.errors import DataError, near_misses
@@ -35,7 +36,7 @@ def data_dir() -> Path:
 
 def size_on_disk(variant: str) -> int:
     """Return how many bytes a data set's variant takes in the cache: what was downloaded, and what was decoded."""
-    decoded = [*_entries().glob(f"{variant}-*"), *_entries().glob(f"{UNFINISHED}{variant}-*")]
+    decoded = [*entries_dir().glob(f"{variant}-*"), *entries_dir().glob(f"{UNFINISHED}{variant}-*")]
     return sum(_bytes(folder) for folder in [data_dir() / variant, *decoded])
 
 
@@ -68,8 +69,8 @@ def holdings() -> list[Holding]:
     """Return what the cache holds: first what was downloaded, then what was decoded, by name."""
     return [
         *(Holding(folder, folder.name, "downloaded", _bytes(folder), None, None) for folder in _folders(data_dir())),
-        *sorted((_holding(folder) for folder in _folders(_entries())), key=lambda held: (held.dataset, held.path)),
-        *(_unfinished(folder) for folder in sorted(_entries().glob(f"{UNFINISHED}*"))),
+        *sorted((_holding(folder) for folder in _folders(entries_dir())), key=lambda held: (held.dataset, held.path)),
+        *(_unfinished(folder) for folder in sorted(entries_dir().glob(f"{UNFINISHED}*"))),
     ]
 
 
@@ -146,7 +147,7 @@ def cached(key: str, make: Callable[[], Prepared], *, name: str) -> Prepared:
     Raises:
         DataError: the cache cannot be read or written.
     """
-    folder = _entries() / key
+    folder = entries_dir() / key
     try:
         folder.exists()
     except OSError as error:  # as where its name is too long
@@ -175,12 +176,12 @@ def cached(key: str, make: Callable[[], Prepared], *, name: str) -> Prepared:
 
 def entry_folder(key: str) -> Path:
     """Return the folder of the entry under `key`."""
-    return _entries() / key
+    return entries_dir() / key
 
 
 def by_content(digest: str) -> Prepared | None:
     """Return the entry whose content has this digest, memory-mapped, whatever it was made from; None where none has."""
-    for index in _entries().glob(f"*/{_INDEX}"):
+    for index in entries_dir().glob(f"*/{_INDEX}"):
         with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # a damaged one
             if json.loads(index.read_text(encoding="utf-8"))["digest"] == digest:
                 found = _read(index.parent)
@@ -189,15 +190,12 @@ def by_content(digest: str) -> Prepared | None:
     return None
 
 
-def _entries() -> Path:
-    return cache_dir() / "datasets"
-
-
 def _write(prepared: Prepared, folder: Path, name: str) -> None:
     for part, (images, labels) in prepared.parts.items():
-        np.save(folder / f"{part}_images.npy", images)
+        room.save(folder / f"{part}_images.npy", images)
         np.save(folder / f"{part}_labels.npy", labels)
     about = {"names": prepared.names, "groups": prepared.groups, "damaged": prepared.damaged}
+    about["weights"] = prepared.weights
     (folder / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
     if prepared.damaged:
         (folder / DAMAGED).write_text("".join(f"{line}\n" for line in prepared.damaged), encoding="utf-8")
@@ -239,6 +237,7 @@ def _read(folder: Path) -> Prepared | None:
             groups=_by_part(about["groups"]),
             damaged=tuple(map(str, about["damaged"])),
             leaks=tuple(map(str, index["leaks"])),
+            weights={part: tuple(map(float, of_images)) for part, of_images in about["weights"].items()},
         )
         return found if _is_whole(folder, found) else None
     except Exception:  # the header of a damaged .npy file may raise anything
@@ -265,7 +264,7 @@ def _is_whole(folder: Path, found: Prepared) -> bool:
         *((state.st_ino, state.st_size, state.st_mtime_ns) for state in states),
     )
     if seen not in _whole:
-        if content_digest(found.parts, found.classes, found.share) != found.digest:
+        if content_digest(found.parts, found.classes, found.share, found.weights) != found.digest:
             return False
         _whole.add(seen)
     return True

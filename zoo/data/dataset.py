@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,10 +32,19 @@ _DAMAGED = "its copy in the cache was damaged, and was decoded anew"
 
 @attrs.frozen(eq=False, repr=False)
 class Split:
-    """One part of a data set: `images` (images, channels, height, width) of uint8, `labels` (images,) of int64."""
+    """One part of a data set.
+
+    Attributes:
+        images: (images, channels, height, width), uint8.
+        labels: (images,), int64.
+        mapped: the images lie in a file of the cache, and nobody writes to them.
+        weights: (images,), float64, in memory; None where images have no weights.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
+    mapped: bool = False
+    weights: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -99,7 +108,9 @@ class Dataset:
 
         def on_it(split: Split) -> Split:
             images = split.images.to(device) if images_in == "device" else split.images
-            return Split(images, split.labels.to(device))
+            return attrs.evolve(
+                split, images=images, labels=split.labels.to(device), mapped=split.mapped and images is split.images
+            )
 
         return attrs.evolve(
             self,
@@ -196,7 +207,7 @@ def _split_key(options: Options, prepared: Prepared) -> str:
 
 def on_device(prepared: Prepared, name: str, title: str, device: str) -> Dataset:
     """Return prepared data as a data set of this name, its tensors on the device."""
-    splits = {part: _split(arrays, device) for part, arrays in prepared.parts.items()}
+    splits = {part: _split(arrays, device, prepared.weights.get(part)) for part, arrays in prepared.parts.items()}
     return Dataset(
         name=name,
         title=title,
@@ -240,11 +251,16 @@ def _code(module: str) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
-def _split(arrays: tuple[Images, Labels], device: str) -> Split:
+def _split(arrays: tuple[Images, Labels], device: str, weights: Sequence[float] | None) -> Split:
     import torch
 
     images, labels = (torch.from_numpy(array).to(device) for array in arrays)
-    return Split(images, labels)
+    return Split(
+        images,
+        labels,
+        mapped=room.is_of_entry(arrays[0]) and images.device.type == "cpu",
+        weights=None if weights is None else torch.tensor(weights, dtype=torch.float64),
+    )
 
 
 def _sorted_by_class(labels: Labels, classes: int) -> bool:

@@ -7,12 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
+from zoo.data import room
 from zoo.data.prepare import LEAK, Prepared
 from zoo.data.resizing import resized
 from zoo.data.sources import Images, Labels
 
 _HASH_SIDE = 8
+NEAR = 3
+"""In how many of their 64 bits the hashes of images that look alike differ at most; one less than there are bands."""
 
 
 @attrs.frozen
@@ -40,10 +44,24 @@ def exact(parts: Mapping[str, tuple[Images, Labels]]) -> list[Twins]:
 def alike(parts: Mapping[str, tuple[Images, Labels]]) -> list[Twins]:
     """Return the images of test and validation that look like a training image, the same ones included.
 
-    Two images look alike where their difference hashes are equal: 64 bits that say of each of 8x8 places whether the
-    next to the right is brighter (Krawetz, 2013, Kind of like that). An image without any contrast looks like none.
+    Two images look alike where their difference hashes differ in `NEAR` bits at most: 64 bits that say of each of 8x8
+    places whether the next to the right is brighter (Krawetz, 2013, Kind of like that). Each is paired with the
+    training image that it is closest to. An image without any contrast looks like none.
     """
-    return _twins(parts, _difference_hashes)
+    images, labels = parts["train"]
+    hashes, has_contrast = _difference_hashes(images)
+    places = np.flatnonzero(has_contrast)
+    found = []
+    for part in ("test", "validation"):
+        if part not in parts:
+            continue
+        others, other_labels = parts[part]
+        other_hashes, is_wanted = _difference_hashes(others)
+        closest = _closest(hashes[places], other_hashes)
+        for index in np.flatnonzero(is_wanted & (closest >= 0)).tolist():
+            train = int(places[closest[index]])
+            found.append(Twins(part, index, train, bool(other_labels[index] == labels[train])))
+    return found
 
 
 def said(prepared: Prepared) -> list[str]:
@@ -62,32 +80,55 @@ def said(prepared: Prepared) -> list[str]:
     return notes
 
 
-def _twins(parts: Mapping[str, tuple[Images, Labels]], keys: Callable[[Images], Sequence[bytes | None]]) -> list[Twins]:
+def _twins(parts: Mapping[str, tuple[Images, Labels]], keys: Callable[[Images], Sequence[bytes]]) -> list[Twins]:
     images, labels = parts["train"]
     first: dict[bytes, int] = {}
     for index, key in enumerate(keys(images)):
-        if key is not None:
-            first.setdefault(key, index)
+        first.setdefault(key, index)
     found = []
     for part in ("test", "validation"):
         if part not in parts:
             continue
         others, other_labels = parts[part]
         for index, key in enumerate(keys(others)):
-            train = None if key is None else first.get(key)
+            train = first.get(key)
             if train is not None:
                 found.append(Twins(part, index, train, bool(other_labels[index] == labels[train])))
     return found
 
 
-def _contents(images: Images) -> list[bytes | None]:
-    return [hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in images]
-
-
-def _difference_hashes(images: Images) -> list[bytes | None]:
-    small = resized(images, (_HASH_SIDE, _HASH_SIDE + 1)).mean(axis=1)
-    bits = (small[:, :, 1:] > small[:, :, :-1]).reshape(len(images), -1)
+def _contents(images: Images) -> list[bytes]:
     return [
-        row.tobytes() if is_contrasted else None
-        for row, is_contrasted in zip(np.packbits(bits, axis=1), bits.any(1), strict=True)
+        hashlib.sha256(np.ascontiguousarray(image).data).digest()
+        for some in room.chunks(len(images), images)
+        for image in images[some]
     ]
+
+
+def _difference_hashes(images: Images) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+    """Return the hash of each image, and whether it has any contrast."""
+    parts = [images[some] for some in room.chunks(len(images), images)]
+    small = np.concatenate([resized(part, (_HASH_SIDE, _HASH_SIDE + 1)) for part in parts]).mean(axis=1)
+    bits = (small[:, :, 1:] > small[:, :, :-1]).reshape(len(images), -1)
+    return np.packbits(bits, axis=1).view(np.uint64)[:, 0], bits.any(1)
+
+
+def _closest(hashes: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return for each of the others the place of the hash, the first one, that it is closest to; -1 where none is near.
+
+    Two that differ in fewer bits than there are bands are equal in one band, so that few need be compared.
+    """
+    nearest = np.full(len(others), NEAR + 1)
+    closest = np.full(len(others), -1)
+    bands, other_bands = (each.view(np.uint16).reshape(-1, NEAR + 1) for each in (hashes, others))
+    for band, wanted in zip(bands.T, other_bands.T, strict=True):
+        order = np.argsort(band, kind="stable")
+        begin, end = (np.searchsorted(band[order], wanted, side) for side in ("left", "right"))
+        for index in np.flatnonzero(end > begin).tolist():
+            candidates = order[begin[index] : end[index]]
+            differing = (hashes[candidates] ^ others[index]).view(np.uint8).reshape(-1, 8)
+            distances = np.unpackbits(differing, axis=1).sum(axis=1)
+            best = int(distances.argmin())
+            if (distances[best], candidates[best]) < (nearest[index], closest[index]):
+                nearest[index], closest[index] = distances[best], candidates[best]
+    return closest

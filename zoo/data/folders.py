@@ -30,6 +30,11 @@ def cache_dir() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("zoo")).expanduser().absolute()
 
 
+def entries_dir() -> Path:
+    """Return the folder below the cache that holds what was decoded, in one folder for each entry."""
+    return cache_dir() / "datasets"
+
+
 def unusable(how: str, folder: Path, error: OSError, remedy: str) -> DataError:
     """Return the error that says why the cache cannot be used."""
     why = f"{error.strerror or error}. {remedy} {CACHE_VARIABLE} to another folder."

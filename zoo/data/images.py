@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import warnings
 from collections import Counter
@@ -37,6 +38,7 @@ _OTHER_COLOURS = "images in another colour space made RGB"
 _TURNED = "images turned as their camera's orientation tag says"
 _SIXTEEN_BITS = "images of 16 bits for each colour, of which the upper 8 were taken"
 _ORIENTATION = 0x0112
+_NOWHERE = logging.NullHandler()
 
 
 class ImageFile(NamedTuple):
@@ -101,13 +103,14 @@ def decode_files(
 
     # Not in the threads, which do not know whether a command or Python is answered.
     remedy = setting("data.resize", 32)
+    leaving_out = setting("data.skip_damaged", True)
 
     def decode(index: int, file: ImageFile) -> set[str]:
         try:
             pixels, found, _ = decode_file(file, resize, fit)
         except _DamagedError as error:
             if not skip_damaged:
-                raise
+                raise DataError(f"{error}. `{leaving_out}` leaves such files out") from error
             so_far.damaged[index] = str(error)
             return set()
         assert so_far.images is not None
@@ -163,6 +166,8 @@ def quiet() -> Iterator[None]:
 
     Not for each file, as warnings are a setting of the whole process.
     """
+    # Python prints what is logged where nobody has said what becomes of it.
+    logging.getLogger("PIL").addHandler(_NOWHERE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
@@ -182,9 +187,10 @@ def _first_shape(
     for file in batch:
         try:
             return decode_file(file, resize, fit)[0].shape, file.name
-        except _DamagedError:
+        except _DamagedError as error:
             if not skip_damaged:
-                raise
+                leaving_out = setting("data.skip_damaged", True)
+                raise DataError(f"{error}. `{leaving_out}` leaves such files out") from error
     return None, ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 import numpy as np
@@ -18,6 +19,7 @@ from zoo.errors import DataError
 
 PARTS = {"train": "train", "test": "test", **dict.fromkeys(("val", "valid", "validation", "dev"), "validation")}
 """The part that each word means."""
+_T = TypeVar("_T")
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -30,6 +32,7 @@ class Listed:
         parts: "train", "test" or "validation".
         names: its name for people.
         groups: what it belongs to, where groups are kept together.
+        weights: its weight, where images have weights.
         classes: the names of all classes, by label; those that occur, in their order, where it is left out.
         notes: what was found in the table and handled.
     """
@@ -38,6 +41,7 @@ class Listed:
     parts: Sequence[str]
     names: Sequence[str]
     groups: Sequence[str] | None = None
+    weights: Sequence[float] | None = None
     classes: tuple[str, ...] | None = None
     notes: Sequence[str] = ()
 
@@ -87,8 +91,8 @@ def arrays_of(
     places = {part: np.flatnonzero(parts == part) for part in ("train", "test", "validation")}
     there = {part: place for part, place in places.items() if len(place)}
 
-    def of_parts(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        return {part: tuple(texts[kept[index]] for index in place) for part, place in there.items()}
+    def of_parts(values: Sequence[_T]) -> dict[str, tuple[_T, ...]]:
+        return {part: tuple(values[kept[index]] for index in place) for part, place in there.items()}
 
     validation = there.get("validation")
     return Arrays(
@@ -103,6 +107,7 @@ def arrays_of(
         names=of_parts(listed.names),
         groups={} if listed.groups is None else of_parts(listed.groups),
         damaged=decoded.damaged,
+        weights={} if listed.weights is None else of_parts(listed.weights),
     )
 
 

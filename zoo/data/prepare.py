@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -29,13 +29,14 @@ class Prepared:
             "test" is not there before it was split off.
         classes: the name of each class, by label.
         notes: what was found and handled, for people.
-        digest: SHA-256 of the parts, the classes and the share held out for validation.
+        digest: SHA-256 of the parts, the classes, the share held out for validation, and the training images' weights.
         share: that was held out for validation.
         was_damaged: the cache had a damaged copy, which this has taken the place of.
         names: of each part the name of each image's file, where images are files.
         groups: of each part the group of each image, where groups are kept together.
         damaged: of each file that was left out because it cannot be read, why.
         leaks: what is said of images that stand in two parts.
+        weights: of each part the weight of each image, where images have weights.
     """
 
     parts: Mapping[str, tuple[Images, Labels]]
@@ -48,6 +49,7 @@ class Prepared:
     groups: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     damaged: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
+    weights: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict)
 
 
 def prepare(arrays: Arrays, title: str, resize: int | None, fit: Fit = "stretch") -> Prepared:
@@ -61,7 +63,7 @@ def prepare(arrays: Arrays, title: str, resize: int | None, fit: Fit = "stretch"
     _check_classes(arrays.classes, title)
     for part, (images, labels) in parts.items():
         _check_part(part, images, labels, arrays.classes, title)
-        for what, known in (("names", arrays.names), ("groups", arrays.groups)):
+        for what, known in (("names", arrays.names), ("groups", arrays.groups), ("weights", arrays.weights)):
             if part in known and len(known[part]) != len(labels):
                 raise DataError(
                     f"{title}: there are {len(labels)} {part} images, but {len(known[part])} {what} of them"
@@ -87,10 +89,11 @@ def prepare(arrays: Arrays, title: str, resize: int | None, fit: Fit = "stretch"
         resized_parts,
         arrays.classes,
         (*arrays.notes, *own),
-        content_digest(resized_parts, arrays.classes, 0.0),
+        content_digest(resized_parts, arrays.classes, 0.0, arrays.weights),
         names=arrays.names,
         groups=arrays.groups,
         damaged=arrays.damaged,
+        weights=arrays.weights,
     )
 
 
@@ -98,7 +101,7 @@ def _resized(images: Images, side: int, fit: Fit) -> Images:
     if images.shape[2:] == (side, side):
         return images
     result = room.empty((*images.shape[:2], side, side))
-    for part in room.chunks(images, len(images)):
+    for part in room.chunks(len(images), images, result):
         result[part] = resized(images[part], side, fit)
     return result
 
@@ -149,11 +152,19 @@ def _check_part(part: str, images: Images, labels: Labels, classes: tuple[str, .
         )
 
 
-def content_digest(parts: Mapping[str, tuple[Images, Labels]], classes: tuple[str, ...], share: float) -> str:
-    """Return the SHA-256 of the parts, the classes and the share held out for validation."""
+def content_digest(
+    parts: Mapping[str, tuple[Images, Labels]],
+    classes: tuple[str, ...],
+    share: float,
+    weights: Mapping[str, Sequence[float]],
+) -> str:
+    """Return the SHA-256 of the parts, the classes, the share held out for validation, and the training weights."""
     described = {part: images.shape for part, (images, _) in parts.items()}
     digest = hashlib.sha256(json.dumps([classes, share, described]).encode())
     for images, labels in parts.values():
-        digest.update(np.ascontiguousarray(images).data)
+        for some in room.chunks(len(images), images):
+            digest.update(np.ascontiguousarray(images[some]).data)
         digest.update(np.ascontiguousarray(labels).data)
+    if "train" in weights:
+        digest.update(np.asarray(weights["train"], "<f8").data)
     return digest.hexdigest()

@@ -51,4 +51,5 @@ def _part(split: Split, chosen: np.ndarray[tuple[int, ...], np.dtype[np.bool_]])
 
     indices: Indices = np.flatnonzero(chosen)
     places = torch.from_numpy(indices)
-    return Split(*(each.index_select(0, places.to(each.device)) for each in (split.images, split.labels)))
+    images, labels = (each.index_select(0, places.to(each.device)) for each in (split.images, split.labels))
+    return Split(images, labels, weights=None if split.weights is None else split.weights[places])

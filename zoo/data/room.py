@@ -16,9 +16,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.folders import unusable
+from zoo.data import pages
+from zoo.data.folders import entries_dir, unusable
 
 Images = NDArray[np.uint8]
+_Map = np.memmap[tuple[int, ...], np.dtype[np.uint8]]
 Report = Callable[[int, int], None]
 """Is told how many files are decoded, and how many there are."""
 
@@ -70,7 +72,7 @@ def empty(shape: tuple[int, ...]) -> Images:
         DataError: the disk has no room for it.
     """
     room = _current.get()
-    return np.empty(shape, np.uint8) if room is None else _mapped(room.path("images"), shape)
+    return np.empty(shape, np.uint8) if room is None else _room_for(room.path("images"), shape)
 
 
 def taken(images: Images, places: NDArray[np.int64], *, channels: int | None = None) -> Images:
@@ -82,28 +84,62 @@ def taken(images: Images, places: NDArray[np.int64], *, channels: int | None = N
     if channels == images.shape[1] and len(places) and np.array_equal(places, np.arange(len(places)) + places[0]):
         return images[places[0] : places[0] + len(places)]
     result = empty((len(places), channels, *images.shape[2:]))
-    for part in chunks(images, len(places)):
+    for part in chunks(len(places), images, result):
         result[part] = images[places[part], :channels]
     return result
 
 
-def chunks(images: Images, number: int) -> Iterator[slice]:
-    """Yield the parts in which a number of images like these are worked on, so that few are in memory."""
-    size = max(1, _AT_ONCE // max(1, int(np.prod(images.shape[1:]))))
+def chunks(number: int, *images: Images) -> Iterator[slice]:
+    """Yield the parts in which a number of images like the first are worked on, so that few are in memory.
+
+    Of those that lie in mapped files, the pages are given back after each part.
+    """
+    size = max(1, _AT_ONCE // max(1, int(np.prod(images[0].shape[1:]))))
     for start in range(0, number, size):
         yield slice(start, min(start + size, number))
+        for each in images:
+            give_back(each)
 
 
-def _mapped(path: Path, shape: tuple[int, ...]) -> Images:
+def give_back(images: Images) -> None:
+    """Give back the pages of images that lie in a mapped file, if no change of them could be lost."""
+    its_map = pages.map_of(images)
+    if its_map is not None and (its_map.mode != "c" or is_of_entry(images)) and images.flags.c_contiguous:
+        pages.give_back(images.ctypes.data, images.nbytes)
+
+
+def is_of_entry(images: Images) -> bool:
+    """Tell whether images are mapped from a file of the cache, to which nobody writes."""
+    its_map = pages.map_of(images)
+    return its_map is not None and Path(str(its_map.filename)).parent.parent == entries_dir().resolve()
+
+
+def save(path: Path, images: Images) -> None:
+    """Write images to a .npy file.
+
+    Raises:
+        OSError: it cannot be written, as where the disk has no room for it.
+    """
+    written = _mapped(path, images.shape)
+    for part in chunks(len(images), images, written):
+        written[part] = images[part]
+    written.flush()
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> _Map:
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    # A full disk is an error here; when a page is written to, the process would be killed.
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def _room_for(path: Path, shape: tuple[int, ...]) -> _Map:
     try:
-        array: Images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-        # A full disk is an error here; when a page is written to, the process would be killed.
-        if hasattr(os, "posix_fallocate"):
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        return _mapped(path, shape)
     except OSError as error:
         raise unusable("write to", path.parent.parent, error, "Make room there, or set") from error
-    return array
 
 
 @attrs.define(eq=False)
@@ -151,12 +187,14 @@ class Decoding:
     def begin(self, shape: tuple[int, ...], first: str) -> None:
         """Make room for all images, when the shape of the first is known."""
         whole = (self.count, *shape)
-        self.images = np.empty(whole, np.uint8) if self._file is None else _mapped(self._file, whole)
+        self.images = np.empty(whole, np.uint8) if self._file is None else _room_for(self._file, whole)
         self.first = first
 
     def advance(self, done: int) -> None:
         """Say that so many files are decoded."""
         self.done = done
+        if self.images is not None:
+            give_back(self.images)
         if time.monotonic() - self._saved > _SAVED_EVERY:
             self.save()
         if report := _report.get():

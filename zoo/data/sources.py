@@ -37,6 +37,7 @@ class Arrays:
         names: of each part ("train", "test", "validation") the name of each image's file, where they are files.
         groups: of each part the group of each image, as `group_by` of `decode` names them.
         damaged: of each file that was left out because it cannot be read, why.
+        weights: of each part the weight of each image, where images have weights: numbers from 0 on.
     """
 
     train_images: Images
@@ -50,6 +51,7 @@ class Arrays:
     names: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     groups: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     damaged: tuple[str, ...] = ()
+    weights: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict)
 
 
 class Source(Protocol):

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
+from typing import TypeVar
 
 import attrs
 import numpy as np
@@ -22,6 +23,7 @@ _SEED = 0
 _MOST_FOLDS = 20
 """Groups are dealt out to so many folds at most, of which some become the part; a share is met to a twentieth."""
 
+_T = TypeVar("_T")
 Indices = NDArray[np.int64]
 _WHAT = {"validation": "a validation share of {} cannot be held out", "test": "a test share of {} cannot be split off"}
 
@@ -279,19 +281,21 @@ def _divided(prepared: Prepared, indices: Mapping[str, Indices], notes: list[str
     made = {part: (room.taken(images, chosen), labels[chosen]) for part, chosen in indices.items()}
     parts = {part: made.get(part) or prepared.parts[part] for part in _ORDER if part in made or part in prepared.parts}
 
-    def also(known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    def also(known: Mapping[str, tuple[_T, ...]]) -> dict[str, tuple[_T, ...]]:
         if "train" not in known:
             return dict(known)
         return dict(known) | {part: tuple(known["train"][i] for i in chosen) for part, chosen in indices.items()}
 
+    weights = also(prepared.weights)
     return attrs.evolve(
         prepared,
         parts=parts,
         notes=(*prepared.notes, *notes),
-        digest=content_digest(parts, prepared.classes, share),
+        digest=content_digest(parts, prepared.classes, share, weights),
         share=share,
         names=also(prepared.names),
         groups=also(prepared.groups),
+        weights=weights,
     )
 
 

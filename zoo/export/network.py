@@ -125,7 +125,7 @@ def describe(training: Training, run: Run) -> tuple[Classifier, Description]:
     """Return the network of a training on the CPU, ready to evaluate, and what is to be said of it."""
     data = training.dataset
     network = training.in_float32().to("cpu").to(memory_format=torch.contiguous_format)
-    mean, std = (v.to("cpu", torch.float32) for v in pixel_statistics(training.spec, data.train.images))
+    mean, std = (v.to("cpu", torch.float32) for v in pixel_statistics(training.spec, data.train))
     classifier = Classifier(network, mean, std, data.classes, data.shape, training.prediction).eval()
     description = Description(
         name=run.name,

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo.data import ImageFile, Options, is_image, read, split
+from zoo.data import ImageFile, Options, is_image, read, room, split
 from zoo.data.images import GREY, decode_file, quiet
 from zoo.data.prepare import Prepared
 from zoo.errors import DataError
@@ -155,23 +155,14 @@ class Predictor:
         if chosen != "all" and chosen not in data.parts:
             raise DataError(f"{dataset} has no {chosen} part; it has {', '.join(data.parts)}")
         wanted = list(data.parts) if chosen == "all" else [chosen]
-        pixels, labels = (np.concatenate([data.parts[name][which] for name in wanted]) for which in (0, 1))
-        labels = self._labels(data, dataset)[labels]
-        shape = pixels.shape[1:]
+        labels = self._labels(data, dataset)[np.concatenate([data.parts[name][1] for name in wanted])]
+        shape = data.parts[wanted[0]][0].shape[1:]
         if shape[1:] != (height, width) or shape[0] > channels:
             raise DataError(
                 f"{dataset}: its images are of (channels, height, width) {shape}, and {self.description.name} takes "
                 f"{self.description.input_shape}"
             )
-        pixels = np.broadcast_to(pixels, (len(pixels), channels, height, width))
-        predicted = np.concatenate(
-            [
-                self._logits(torch.from_numpy(np.require(pixels[start : start + _BATCH], requirements=("C", "W"))))
-                .argmax(1)
-                .numpy()
-                for start in range(0, len(pixels), _BATCH)
-            ]
-        )
+        predicted = np.concatenate([each for name in wanted for each in self._predicted(data.parts[name][0])])
         count = len(self.description.classes)
         confusion = np.bincount(labels * count + predicted, minlength=count**2).reshape(count, count)
         recall, interval = _recall(confusion)
@@ -179,6 +170,14 @@ class Predictor:
         return Evaluated(
             dataset, chosen, own is not None, recall, interval, self.description.classes, confusion, tuple(notes)
         )
+
+    def _predicted(self, images: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
+        """Yield the numbers of the classes of some images after another."""
+        for start in range(0, len(images), _BATCH):
+            some = images[start : start + _BATCH]
+            pixels = np.broadcast_to(some, (len(some), *self.description.input_shape))
+            yield self._logits(torch.from_numpy(np.require(pixels, requirements=("C", "W")))).argmax(1).numpy()
+            room.give_back(images)
 
     def _read(self, dataset: str, reading: Options, group_by: str | None) -> Prepared:
         """Read a data set, with the groups that the network's own was split by, if it has such."""

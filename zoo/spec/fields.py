@@ -237,9 +237,10 @@ class TrainingSpec:
 
     The learning rate is the optimizer's option; it rises linearly over the share `warmup` of the steps, then follows
     the schedule. An epoch has as many images as the training set: with `sampling` "once" each of them once, with
-    "balanced" drawn with replacement, a class as likely as each other and an image as each other of its class. Each is
-    there `repeats` times, in one batch. With `drop_last` those that are left of an epoch after its whole steps are not
-    used. What `averaging` makes of the weights is evaluated and exported in their place.
+    "balanced" drawn with replacement, a class as likely as each other and an image as each other of its class, with
+    "weighted" each image in proportion to the weight that the data set gives it. Each is there `repeats` times, in one
+    batch. With `drop_last` those that are left of an epoch after its whole steps are not used. What `averaging` makes
+    of the weights is evaluated and exported in their place.
 
     An update is made from the gradient of the mean loss over the images of `accumulate` batches of an epoch, of fewer
     in the last one; a step is an update. Before it the gradients are changed by `gradient`, one after another, and
@@ -250,7 +251,7 @@ class TrainingSpec:
     epochs: PositiveFloat | None = attrs.field(default=None, converter=_whole, metadata={INSTEAD_OF: "steps"})
     batch_size: PositiveInt = 64
     shuffle: bool = True
-    sampling: Literal["once", "balanced"] = later("once")
+    sampling: Literal["once", "balanced", "weighted"] = later("once")
     optimizer: Annotated[Choice, Kind("optimizer")] = chosen("sgd")
     schedule: Annotated[Choice, Kind("schedule")] = chosen("constant")
     warmup: Fraction = 0.0

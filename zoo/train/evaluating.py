@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from zoo.data import Dataset, Split, as_trained_on
+from zoo.data import Dataset, Split, as_trained_on, pages
 from zoo.errors import BuildError
 from zoo.registry import Registry
 from zoo.spec import Spec
@@ -57,7 +57,7 @@ class Evaluating:
         self._format = memory_format(precision, self.device)
         self.length = _length(spec, len(dataset.train.labels))
         self.depends_on_length = False
-        self._mean, self._std = (v.to(self.device, self._dtype) for v in pixel_statistics(spec, dataset.train.images))
+        self._mean, self._std = (v.to(self.device, self._dtype) for v in pixel_statistics(spec, dataset.train))
         self._given = self._dtype
         self.prediction = prediction(spec, registry)
         self._validation: dict[int, float] = {}
@@ -197,7 +197,7 @@ class Evaluating:
         size = self.spec.training.batch_size if self.spec.evaluation.measure == "eq2425" else len(split.labels)
         group = torch.arange(len(split.labels), device=self.device) // size
         groups = -(-len(split.labels) // size)
-        predicted, finite = self._predict(split.images)
+        predicted, finite = self._predict(split.images, mapped=split.mapped)
         cell = (group * classes + split.labels) * classes + predicted
         counts = torch.bincount(cell, minlength=groups * classes**2).view(groups, classes, classes).cpu().numpy()
         # Asked of the device only now, when it has ended anyway.
@@ -215,11 +215,12 @@ class Evaluating:
 
     # Not inference_mode: what a layer keeps from an evaluation could then not be used in training.
     @torch.no_grad()
-    def _predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict(self, images: Tensor, *, mapped: bool = False) -> tuple[Tensor, Tensor]:
         """Return the predicted class of each of the uint8 images, and how many have logits that are finite."""
         self.network.eval()
         size = EVALUATION_BATCH[self.device.type]
-        batches = self._taken(images, (slice(start, start + size) for start in range(0, len(images), size)))
+        ranges = (slice(start, start + size) for start in range(0, len(images), size))
+        batches = self._taken(images, ranges, mapped=mapped)
         classes = []
         finite = torch.zeros((), dtype=torch.int64, device=self.device)
         for batch in batches:
@@ -228,10 +229,10 @@ class Evaluating:
             finite += logits.isfinite().all(1).sum()
         return torch.cat(classes), finite
 
-    def _taken(self, images: Tensor, wanted: Iterable[Tensor | slice]) -> Iterator[Tensor]:
+    def _taken(self, images: Tensor, wanted: Iterable[Tensor | slice], *, mapped: bool) -> Iterator[Tensor]:
         """Yield `images[one]` for each of what is wanted, on the device."""
         if self.dataset.images_in == "memory":
-            return fed(images, wanted, self.device)
+            return fed(images, wanted, self.device, mapped=mapped)
         return (images[one] for one in wanted)
 
     def _pixels(self, images: Tensor) -> Tensor:
@@ -300,8 +301,9 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     return [name for name, finite in zip(numbers, found, strict=True) if not finite]
 
 
-def pixel_statistics(spec: Spec, images: Tensor) -> tuple[Tensor, Tensor]:
+def pixel_statistics(spec: Spec, train: Split) -> tuple[Tensor, Tensor]:
     """Return the mean and the standard deviation that pixels in [0, 1] are normalized with, each (channels, 1, 1)."""
+    images = train.images
     channels = images.shape[1]
     mean, std = (torch.full((channels,), v) if isinstance(v, float) else None for v in (spec.data.mean, spec.data.std))
     if mean is None or std is None:
@@ -309,6 +311,8 @@ def pixel_statistics(spec: Spec, images: Tensor) -> tuple[Tensor, Tensor]:
         counts = torch.zeros(channels, 256, dtype=torch.int64, device=images.device)
         for some in torch.split(images, max(1, _COUNTED_AT_ONCE // images[0].numel())):
             counts += torch.stack([torch.bincount(some[:, c].flatten().int(), minlength=256) for c in range(channels)])
+            if train.mapped:
+                pages.give_back(images.data_ptr(), images.numel())
         # On the CPU, for mps has no float64.
         weights = counts.cpu().double() / counts.cpu().sum(1, keepdim=True)
         values = torch.arange(256, dtype=torch.float64) / 255

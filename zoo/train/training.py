@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -126,14 +127,31 @@ class Training(Evaluating):
         require_views(self._loss, self._augment)
         if self._augment.softens is not None:
             require_soft_loss(self._loss, self._loss.what, self._augment.softens.what, self._class_sizes)
-        if spec.training.sampling == "balanced" and not spec.training.shuffle:
-            raise BuildError(
-                f"{spec.name}: training.sampling = balanced draws images at random, and training.shuffle = false keeps "
-                "their order; set one of the two otherwise"
-            )
+        self._require_drawable()
         self._average = self._averaging(registry)
         self._synchronize()
         self.seconds_setup = time.perf_counter() - start
+
+    def _require_drawable(self) -> None:
+        """Refuse a way to draw the images that does not go together with the rest.
+
+        Raises:
+            BuildError: their order is to be kept, or they have no weights.
+        """
+        training, name = self.spec.training, self.spec.name
+        if training.sampling != "once" and not training.shuffle:
+            raise BuildError(
+                f"{name}: training.sampling = {training.sampling} draws images at random, and training.shuffle = false "
+                "keeps their order; set one of the two otherwise"
+            )
+        weights = self.dataset.train.weights
+        if training.sampling == "weighted" and weights is None:
+            raise BuildError(
+                f"{name}: training.sampling = weighted draws images by their weights, and {self.dataset.name} has "
+                "none; a table (csv:PATH) with a column `weight` gives them"
+            )
+        if training.sampling == "weighted" and weights is not None and not weights.any():
+            raise BuildError(f"{name}: all training images of {self.dataset.name} have the weight 0")
 
     def _prepare(self, filling: Filling | None) -> None:
         """Let layers and an initializer that ask for it measure training images, which are drawn for that."""
@@ -435,17 +453,18 @@ class Training(Evaluating):
         """
         count, size = self.length.images if whole else self.length.images_of(epoch), self.length.images_per_step
         images, labels = self.dataset.train.images, self.dataset.train.labels
+        taken = partial(self._taken, images, mapped=self.dataset.train.mapped)
         if not self.spec.training.shuffle and self.spec.training.repeats == 1:
             order = torch.arange(count, device=self.device)
             ranges = (slice(start, min(start + size, count)) for start in range(0, count, size))
             others = (torch.split(each[:count], size) for each in (labels, order))
-            yield from zip(self._taken(images, ranges), *others, strict=True)
+            yield from zip(taken(ranges), *others, strict=True)
             return
         order = self._order_of(epoch)[:count]
         places = torch.split(order.to(images.device), size)
         chosen = torch.split(order.to(self.device), size)
-        for taken, one in zip(self._taken(images, places), chosen, strict=True):
-            yield taken, labels[one], one
+        for some, one in zip(taken(places), chosen, strict=True):
+            yield some, labels[one], one
 
     def _order_of(self, epoch: int) -> Tensor:
         """Return the positions of an epoch's images in their order, on the CPU, each as often as it is shown."""
@@ -461,10 +480,20 @@ class Training(Evaluating):
     def _shuffled(self, epoch: int) -> Tensor:
         """Draw the epoch's order of the images, on the CPU, so that it does not depend on the device."""
         count, order = len(self.dataset.train.labels), streams.generator("cpu", self.seed, "order", epoch)
+        weights = self._weights()
+        if weights is None:
+            return torch.randperm(count, generator=order)
+        return torch.multinomial(weights, count, True, generator=order)
+
+    def _weights(self) -> Tensor | None:
+        """Return what the probability of each image to be drawn is proportional to; None where each is there once."""
         if self.spec.training.sampling == "balanced":
             labels = self.dataset.train.labels.cpu()
-            return torch.multinomial(torch.bincount(labels).double().reciprocal()[labels], count, True, generator=order)
-        return torch.randperm(count, generator=order)
+            return torch.bincount(labels).double().reciprocal()[labels]
+        weights = self.dataset.train.weights
+        if self.spec.training.sampling == "once" or weights is None:
+            return None
+        return weights / weights.max()  # whose sum is finite
 
     def set_learning_rate(self, step: int) -> None:
         """Set the learning rate of a step of the whole run (from 0)."""

@@ -156,7 +156,7 @@ class Trainer:
 def _received(prepared: Prepared, run: Run, spec: Spec) -> Prepared:
     """Check images that were sent, and keep them in the cache of this machine."""
     held_out = 0.0 if spec.data.resplit else float(spec.data.validation)
-    digest = content_digest(prepared.parts, prepared.classes, held_out)
+    digest = content_digest(prepared.parts, prepared.classes, held_out, prepared.weights)
     if digest != run.key.dataset:
         raise DataError(
             f"the images of {run.dataset} did not arrive as they were sent: their digest is {digest[:12]} and not "

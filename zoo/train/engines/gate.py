@@ -10,7 +10,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from zoo.data import Dataset, Split, as_trained_on
+from zoo.data import Dataset, as_trained_on
 from zoo.errors import described
 from zoo.registry import Registry
 from zoo.spec import Spec, TrainingSpec
@@ -95,7 +95,12 @@ def _few(dataset: Dataset, training: TrainingSpec) -> Dataset:
     """Return the data set with as many training images as the steps of an epoch of the check need."""
     count, size = len(dataset.train.labels), training.images_per_step
     chosen = min(count, ((CHAIN + 1) * size + count * training.repeats % size) // training.repeats)
-    return attrs.evolve(dataset, train=Split(dataset.train.images[:chosen], dataset.train.labels[:chosen]))
+    train = dataset.train
+    weights = None if train.weights is None else train.weights[:chosen]
+    return attrs.evolve(
+        dataset,
+        train=attrs.evolve(train, images=train.images[:chosen], labels=train.labels[:chosen], weights=weights),
+    )
 
 
 @contextmanager
