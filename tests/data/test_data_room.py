@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Literal
@@ -153,3 +154,18 @@ def test_a_disk_without_room_for_the_images_is_one_clear_error(
         DataError, match=r"^cannot write to the cache folder .*/datasets: No space left on device\. Make room"
     ):
         load(f"folder:{files}", registry, Options(test=0.25))
+
+
+def test_what_pillow_logs_is_not_printed() -> None:
+    with images.quiet():
+        assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("PIL").handlers)
+
+
+def test_the_error_of_a_damaged_file_says_how_such_files_are_left_out(files: Path) -> None:
+    every = as_files(files)
+    for damaged in (3, 0):  # one is met in the threads, the other where the first shape is looked for
+        Path(every[damaged].name).write_bytes(b"no image")
+        with pytest.raises(DataError) as error:
+            decode_files(every, 40)
+        assert str(error.value).startswith(f"{every[damaged].name} cannot be read as an image: ")
+        assert str(error.value).endswith("`sets={'data.skip_damaged': True}` leaves such files out")
