@@ -20,23 +20,21 @@ from tempfile import TemporaryDirectory
 import attrs
 import click
 import torch
+from _bare import BareLoop
 from _data import shelf
 from _harness import Spread, describe, environment, guarded, options, turns, write_json
 from _zoo import carry_out_quietly, changed
 from tabulate import tabulate
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.data import Split
 from zoo.errors import ZooError
 from zoo.lab.lab import Lab
 from zoo.ledger import Ledger
-from zoo.network.builder import build
 from zoo.registry import Registry, default_registry
 from zoo.spec import Spec
 from zoo.spec.resolve import resolve
 from zoo.train import metrics
-from zoo.train.evaluating import pixel_statistics
-from zoo.train.execute import dataset
 from zoo.train.machine import choose_device, make_deterministic
 from zoo.train.run import Run
 
@@ -139,37 +137,18 @@ def cost_of_a_run(
 
 def bare_run(spec: Spec, registry: Registry, device: str, *, seed: int) -> float:
     """Train as zoo does, with nothing around it; return the macro recall on the test images."""
-    data = dataset(spec, registry, device)
-    classes = len(data.classes)
-    network = build(spec, data.shape, classes, seed=seed, registry=registry)
-    network = network.to(device).to(memory_format=torch.channels_last)
-    optimizer: torch.optim.Optimizer = registry.make(spec.training.optimizer, parameters=list(network.parameters()))
-    loss_function = nn.CrossEntropyLoss()
-    mean, std = pixel_statistics(spec, data.train)
-
-    def pixels(images: Tensor) -> Tensor:
-        return images.to(torch.float32, memory_format=torch.channels_last).div_(255).sub_(mean).div_(std)
+    loop = BareLoop(spec, registry, device, seed=seed)
+    classes = len(loop.data.classes)
 
     @torch.inference_mode()
     def confusion(part: Split) -> Tensor:
-        network.eval()
-        predicted = torch.cat([network(pixels(batch)).argmax(1) for batch in torch.split(part.images, 1000)])
+        loop.network.eval()
+        predicted = torch.cat([loop.network(loop.pixels(batch)).argmax(1) for batch in torch.split(part.images, 1000)])
         return torch.bincount(part.labels * classes + predicted, minlength=classes**2).view(classes, classes).cpu()
 
-    size = spec.training.batch_size
     for _ in range(spec.training.epochs):
-        network.train()
-        total = torch.zeros((), device=device)
-        for images, labels in zip(
-            torch.split(data.train.images, size), torch.split(data.train.labels, size), strict=True
-        ):
-            loss = loss_function(network(pixels(images)), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.detach() * len(labels)
-        total.item()
-        counted = [confusion(part) for part in (data.train, data.test)]
+        loop.train_epoch()
+        counted = [confusion(part) for part in (loop.data.train, loop.data.test)]
     return metrics.macro_recall(counted[-1].numpy())
 
 

@@ -18,6 +18,7 @@ import pytest
 import ray_overhead
 import scaling
 import scatter
+import steps
 import study
 import times
 import torchvision_models
@@ -60,6 +61,7 @@ def carry_out(script, tmp_path, *arguments):
         "ray_overhead",
         "times",
         "scatter",
+        "steps",
         "by_seed",
     ],
 )
@@ -280,6 +282,21 @@ def test_overhead(tmp_path, monkeypatch):
     )
     assert added == pytest.approx(zoo - bare)
     assert times["one command: zoo --help"][0] < times["one command: zoo results, one run"][0]
+
+
+def test_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "SIZES", (50,))
+    text, written = carry_out(steps, tmp_path, "--images", "100", "--epochs", "3")
+    (row,) = written["steps"]
+    assert all(len(row[name]) == 3 and min(row[name]) > 0 for name in ("by_hand", "zoo", "processor", "wall"))
+    assert row["processor"] == pytest.approx([zoo / hand for zoo, hand in zip(row["zoo"], row["by_hand"], strict=True)])
+    assert f"{sorted(row['processor'])[1]:.3f} [{min(row['processor']):.3f}, " in text
+
+
+def test_steps_compares_only_what_does_the_same(monkeypatch):
+    monkeypatch.setattr(steps.BareLoop, "train_epoch", lambda self: 0.0)
+    with pytest.raises(ZooError, match="zoo and the loop by hand did not do the same: losses"):
+        steps.compared(*starter(), "cpu", seed=0)
 
 
 def test_scaling(tmp_path, monkeypatch):
