@@ -92,7 +92,7 @@ def test_images_of_the_cache_are_read_with_few_pages_held(files: Path, cache: Pa
     data = load(f"folder:{files}", registry, Options(test=0.2, resize=200))
     assert data.train.mapped
     assert data.test.mapped
-    assert held("_images.npy") == 0
+    assert held(cache, "_images.npy") == 0
 
 
 def test_decoding_that_was_stopped_is_gone_on_with(

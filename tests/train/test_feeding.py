@@ -63,10 +63,10 @@ def test_what_was_read_of_a_file_is_given_back(tmp_path: Path, monkeypatch: pyte
     images = mapped(tmp_path, count=1600, side=100)  # 48 MB
     most = 0
     for _ in feeding.fed(images, torch.split(torch.arange(1600), 20), CPU, mapped=True):
-        most = max(most, held("a.npy"))
+        most = max(most, held(tmp_path, "a.npy"))
     assert most < 2**24
     list(feeding.fed(images, torch.split(torch.arange(1600), 20), CPU))
-    assert held("a.npy") > 2**25
+    assert held(tmp_path, "a.npy") > 2**25
 
 
 @pytest.mark.parametrize(
