@@ -66,6 +66,7 @@ def _write_gallery(ledgers: Path, folder: Path) -> None:
         ledgers=tuple(sorted(ledgers.glob("*.sqlite"))),
         checks=checks if checks.exists() else None,
         published=tuple(ledgers.glob("*.toml")),
+        times=False,  # much else ran on that machine
     )
     write(texts(default_registry(), sources), folder)
 

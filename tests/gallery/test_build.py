@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -131,6 +132,19 @@ def test_the_command_repeats_a_cell(runs_of_three: Path, tmp_path: Path, monkeyp
     (line,) = [line for line in text.splitlines() if line.startswith("zoo benchmark")]
     assert line == "zoo benchmark mine --set training.batch_size=50 --vary activation=relu,elu --seeds 2"
     assert "Nothing to train" in run(*shlex.split(line)[1:])
+
+
+def test_training_times_are_left_out_where_that_is_asked_for(
+    runs_of_three: Path, small_registry: Registry, tmp_path: Path
+) -> None:
+    for times in (True, False):
+        place = tmp_path / str(times)
+        build(small_registry, Sources(ledgers=(runs_of_three,), format="markdown", times=times), place)
+        build(small_registry, sources_of(place), place)
+        said = "Training times are not compared: other programs ran beside these runs."
+        assert (said in (place / "index.md").read_text()) == (not times)
+        ratios = re.findall(r"\| \d+\.\d\dx ", (place / "activation/index.md").read_text())
+        assert len(ratios) == (2 if times else 0)
 
 
 def test_it_is_written_again_of_what_it_was_made_of(folder: Path, small_registry: Registry) -> None:

@@ -87,3 +87,43 @@ def test_two_kinds_changed_at_once_are_no_comparison(runs: list[Run]) -> None:
     assert fields([*base, *changed], {}) == [] or all(
         field.base.variant == "adam" for field in fields([*base, *changed], {})
     )
+
+
+def test_runs_that_were_stored_before_a_field_was_added_are_compared_with_those_after(runs: list[Run]) -> None:
+    """Their specs have one identity, and other texts."""
+    whole = of_kind(fields(runs, {}), "activation")
+
+    def stored_before(run: Run) -> Run:
+        training = {name: value for name, value in run.spec["training"].items() if name not in ("repeats", "minutes")}
+        features = [
+            {**block, "activation": {k: v for k, v in block["activation"].items() if k != "slope"}}
+            for block in run.spec["network"]["features"]
+        ]
+        return attrs.evolve(
+            run, spec={**run.spec, "training": training, "network": {**run.spec["network"], "features": features}}
+        )
+
+    base = whole.base.spec["name"]
+    mixed = [stored_before(run) if run.name == base else run for run in runs]
+    assert any(a.spec != b.spec for a, b in zip(mixed, runs, strict=True))
+    found = of_kind(fields(mixed, {"activation": {"leaky_relu": {"slope": 0.01}}}), "activation")
+    assert [arm.name for arm in found.every] == [arm.name for arm in whole.every]
+
+
+def test_the_base_s_own_variant_at_its_default_is_an_arm_beside_it(runs: list[Run]) -> None:
+    """As an optimizer at several learning rates, of which the base has not the usual one."""
+    base = of_kind(fields(runs, {}), "activation").base.runs
+    chosen = base[0].spec["training"]["optimizer"]
+    changed = [
+        attrs.evolve(
+            run,
+            name=f"{run.name}[usual]",
+            key=attrs.evolve(run.key, spec="usual"),
+            spec={**run.spec, "training": {**run.spec["training"], "optimizer": {**chosen, "learning_rate": 0.5}}},
+        )
+        for run in base
+    ]
+    usual = {"optimizer": {chosen["name"]: {**chosen, "learning_rate": 0.5}}}
+    field = of_kind(fields([*base, *changed], usual), "optimizer")
+    assert field.base.name == base[0].name
+    assert f"{chosen['name']} (learning_rate=0.5)" in [arm.label for arm in field.arms]

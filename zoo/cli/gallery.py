@@ -51,6 +51,11 @@ _folder = click.option(
 )
 @click.option("--title", default="The measured zoo", show_default=True, help="Of the front page.")
 @click.option(
+    "--no-times",
+    is_flag=True,
+    help="Do not compare training times, as where other programs ran beside, of which zoo knows nothing.",
+)
+@click.option(
     "--format",
     "format_",
     type=click.Choice(["html", "markdown"]),
@@ -66,6 +71,7 @@ def build(
     checks: Path | None,
     published: tuple[Path, ...],
     title: str,
+    no_times: bool,
     format_: str,
 ) -> None:
     """Write the gallery of the plugins and of ledgers.
@@ -87,6 +93,7 @@ def build(
         published=published,
         title=title,
         format="markdown" if format_ == "markdown" else "html",
+        times=not no_times,
     )
     _say(build(registry, sources, folder), folder)
 

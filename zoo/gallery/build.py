@@ -40,6 +40,7 @@ class Sources:
         published: TOML files with figures of publications.
         title: of the front page.
         format: "html" for a site, "markdown" for its pages, to be part of another.
+        times: whether training times are compared; not where other programs ran beside, of which zoo knows nothing.
     """
 
     ledgers: tuple[Path, ...]
@@ -47,6 +48,7 @@ class Sources:
     published: tuple[Path, ...] = ()
     title: str = TITLE
     format: Format = "html"
+    times: bool = True
 
 
 def build(registry: Registry, sources: Sources, folder: Path) -> int:
@@ -92,6 +94,7 @@ def sources_of(folder: Path) -> Sources:
             published=tuple(folder / each for each in stated["published"]),
             title=str(stated["title"]),
             format=stated["format"],
+            times=bool(stated.get("times", True)),
         )
     except (OSError, ValueError, KeyError, TypeError):
         raise ZooError(f"{folder} holds no gallery; `zoo gallery build -o {folder}` makes one") from None
@@ -111,6 +114,9 @@ def texts(registry: Registry, sources: Sources) -> dict[str, str]:
         for kind in KINDS
     }
     runs = _runs(sources.ledgers)
+    if not sources.times:
+        # As for runs that shared the machine with others of zoo's: theirs are not compared.
+        runs = [attrs.evolve(run, provenance={**run.provenance, "runs_at_once": "2"}) for run in runs]
     return pages(
         Gallery(
             title=sources.title,
@@ -119,6 +125,7 @@ def texts(registry: Registry, sources: Sources) -> dict[str, str]:
             fields=fields(runs, defaults),
             checked=checked.read(sources.checks) if sources.checks else {},
             published=[one for file in sources.published for one in published.read(file)],
+            times=sources.times,
         )
     )
 
@@ -166,4 +173,5 @@ def _stated(sources: Sources, folder: Path) -> dict[str, Any]:
         "published": [relative(path) for path in sources.published],
         "title": sources.title,
         "format": sources.format,
+        "times": sources.times,
     }

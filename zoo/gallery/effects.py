@@ -14,9 +14,11 @@ from typing import Any
 import attrs
 
 from zoo.registry.hookspecs import KINDS
+from zoo.registry.options import LATER
 from zoo.report.table import Heading, headings
 from zoo.report.verdict import Judged, judged
-from zoo.spec.fields import Block, Dense, EvaluationSpec, NetworkSpec, Replace, TrainingSpec
+from zoo.spec import unstructure
+from zoo.spec.fields import Block, DataSpec, Dense, EvaluationSpec, NetworkSpec, Replace, TrainingSpec
 from zoo.train.run import Run
 
 Place = tuple[str | int, ...]
@@ -33,6 +35,22 @@ _NO_DIFFERENCE = (
     ("evaluation", "target"),
 )
 """What decides no figure, or is in the heading."""
+
+
+_SECTIONS = {
+    "features": Block,
+    "classifier": Dense,
+    "network": NetworkSpec,
+    "replace": Replace,
+    "training": TrainingSpec,
+    "evaluation": EvaluationSpec,
+    "data": DataSpec,
+}
+_LATER = {
+    name: {field.name: unstructure(field.default) for field in attrs.fields(section) if field.metadata.get(LATER)}
+    for name, section in _SECTIONS.items()
+}
+"""By the name of a section, the fields that runs were stored without, with their defaults."""
 
 
 @attrs.frozen(kw_only=True)
@@ -121,21 +139,40 @@ def fields(runs: Sequence[Run], defaults: Mapping[str, Mapping[str, Mapping[str,
     found = [
         field
         for heading, own in headings(runs).items()
-        for kind, group in _groups(_newest(own))
+        for kind, group in _groups(_newest(own, defaults))
         if (field := _field(kind, heading, group, defaults.get(kind, {})))
     ]
     return sorted(found, key=lambda field: -len(field.arms))
 
 
-def _newest(runs: Sequence[Run]) -> dict[str, list[Run]]:
+def _newest(runs: Sequence[Run], defaults: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, list[Run]]:
     """Return runs by the identity of their spec; of several states of its variants' source, those of the newest."""
     by_spec: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
         by_spec.setdefault(run.key.spec, {}).setdefault(run.key.source, []).append(run)
-    return {
+    newest = {
         spec: max(states.values(), key=lambda own: max(str(run.provenance.get("started", "")) for run in own))
         for spec, states in by_spec.items()
     }
+    found = {}
+    for identity, own in newest.items():
+        whole = _completed(own[0].spec, (), defaults)
+        found[identity] = [attrs.evolve(run, spec=whole) for run in own]
+    return found
+
+
+def _completed(node: Any, place: Place, defaults: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Any:
+    """Return a spec as plain data with what was added to specs and options since it was stored, at its default."""
+    if isinstance(node, list | tuple):
+        return [_completed(child, (*place, index), defaults) for index, child in enumerate(node)]
+    if not isinstance(node, Mapping):
+        return node
+    step = next((step for step in reversed(place) if isinstance(step, str)), "")
+    if step in KINDS and isinstance(node.get("name"), str):
+        added: Mapping[str, Any] = defaults.get(step, {}).get(node["name"], {})
+    else:
+        added = _LATER.get(step, {})
+    return {key: _completed(child, (*place, key), defaults) for key, child in {**added, **node}.items()}
 
 
 def _groups(runs: Mapping[str, Sequence[Run]]) -> Iterator[tuple[str, list[Sequence[Run]]]]:
@@ -227,7 +264,7 @@ def _field(
     members = [_counting(arm, seeds) for arm in _distinct([named, *arms])]
     if not all(arm.runs for arm in members):
         members = [arm for arm in members if arm.runs]
-    if len(members) < 2 or members[0].label != named.label:
+    if len(members) < 2 or members[0].spec is not named.spec:
         return None
     runs = [attrs.evolve(run, name=arm.label) for arm in members for run in arm.runs]
     verdicts = judged(runs, [tuple(arm.label for arm in members)])
@@ -282,7 +319,9 @@ def _arm(
             for key, value in ours[place].options.items()
             if value != before.get(key, usual.get(key)) or (key in before and value != before[key])
         }
-    stated = {key: value for key, value in options.items() if value != defaults.get(variant, {}).get(key)}
+    # Beside the base's own variant, its default is what tells the arm from it.
+    is_own = any(place in theirs and theirs[place].name == variant for place in differing)
+    stated = {key: value for key, value in options.items() if is_own or value != defaults.get(variant, {}).get(key)}
     told = ", ".join(f"{key}={_shown(value)}" for key, value in stated.items())
     return Arm(
         label=f"{variant} ({told})" if told else variant,

@@ -25,6 +25,7 @@ class Gallery:
         fields: all that was compared.
         checked: what the conformance suite said, by kind and name.
         published: figures of publications.
+        times: whether training times are compared.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Gallery:
     fields: Sequence[Field]
     checked: Mapping[tuple[str, str], Checked]
     published: Sequence[Published]
+    times: bool = True
 
     def of_kind(self, kind: str) -> list[Field]:
         """Return the comparisons of a kind's variants."""

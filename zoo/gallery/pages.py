@@ -83,6 +83,7 @@ def _front(gallery: Gallery, kinds: Sequence[VariantKind]) -> str:
         "be; what could not be decided with these seeds is undecided.",
         "[Published beside measured](published.md) holds figures of publications against these.",
         *_provenance([run for field in gallery.fields for run in field.runs]),
+        "" if gallery.times else "Training times are not compared: other programs ran beside these runs.",
         contents(["published", *(f"{kind.name}/index" for kind in kinds)]),
     ]
     return joined(lines)
