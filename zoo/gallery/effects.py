@@ -23,6 +23,8 @@ from zoo.train.run import Run
 
 Place = tuple[str | int, ...]
 """Where something stands in a spec as plain data."""
+Defaults = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""By kind and variant, the options that it has unless a spec states others."""
 
 _LISTED = ("augmentation", "gradient")
 """Kinds of which a spec holds a list."""
@@ -129,7 +131,7 @@ class Field:
         return [(arm, found) for arm, found in zip(self.arms, self.verdicts, strict=True) if arm.variant == variant]
 
 
-def fields(runs: Sequence[Run], defaults: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Field]:
+def fields(runs: Sequence[Run], defaults: Defaults) -> list[Field]:
     """Return what there is to compare, those with the most arms first.
 
     Args:
@@ -138,41 +140,37 @@ def fields(runs: Sequence[Run], defaults: Mapping[str, Mapping[str, Mapping[str,
     """
     found = [
         field
-        for heading, own in headings(runs).items()
-        for kind, group in _groups(_newest(own, defaults))
+        for heading, own in headings([_completed(run, defaults) for run in runs]).items()
+        for kind, group in _groups(_newest(own))
         if (field := _field(kind, heading, group, defaults.get(kind, {})))
     ]
     return sorted(found, key=lambda field: -len(field.arms))
 
 
-def _newest(runs: Sequence[Run], defaults: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, list[Run]]:
+def _newest(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Return runs by the identity of their spec; of several states of its variants' source, those of the newest."""
     by_spec: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
         by_spec.setdefault(run.key.spec, {}).setdefault(run.key.source, []).append(run)
-    newest = {
+    return {
         spec: max(states.values(), key=lambda own: max(str(run.provenance.get("started", "")) for run in own))
         for spec, states in by_spec.items()
     }
-    found = {}
-    for identity, own in newest.items():
-        whole = _completed(own[0].spec, (), defaults)
-        found[identity] = [attrs.evolve(run, spec=whole) for run in own]
-    return found
 
 
-def _completed(node: Any, place: Place, defaults: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Any:
-    """Return a spec as plain data with what was added to specs and options since it was stored, at its default."""
-    if isinstance(node, list | tuple):
-        return [_completed(child, (*place, index), defaults) for index, child in enumerate(node)]
-    if not isinstance(node, Mapping):
-        return node
-    step = next((step for step in reversed(place) if isinstance(step, str)), "")
-    if step in KINDS and isinstance(node.get("name"), str):
-        added: Mapping[str, Any] = defaults.get(step, {}).get(node["name"], {})
-    else:
-        added = _LATER.get(step, {})
-    return {key: _completed(child, (*place, key), defaults) for key, child in {**added, **node}.items()}
+def _completed(run: Run, defaults: Defaults) -> Run:
+    """Return a run whose spec has what was added to specs and to options since it was stored, at its default."""
+
+    def complete(node: Any, step: str) -> Any:
+        if isinstance(node, list | tuple):
+            return [complete(child, step) for child in node]
+        if not isinstance(node, Mapping):
+            return node
+        is_choice = step in KINDS and isinstance(node.get("name"), str)
+        added = defaults.get(step, {}).get(node["name"], {}) if is_choice else _LATER.get(step, {})
+        return {key: complete(child, key) for key, child in {**added, **node}.items()}
+
+    return attrs.evolve(run, spec=complete(run.spec, ""))
 
 
 def _groups(runs: Mapping[str, Sequence[Run]]) -> Iterator[tuple[str, list[Sequence[Run]]]]:
@@ -286,8 +284,9 @@ def _distance(own: Sequence[Run], kind: str) -> tuple[bool, bool, str]:
 
 def _usual(kind: str) -> set[str]:
     """Return what the fields of a kind are where a spec does not state them."""
-    sections = (Block, Dense, NetworkSpec, Replace, TrainingSpec, EvaluationSpec)
-    defaults = (field.default for section in sections for field in attrs.fields(section) if field.name == kind)
+    defaults = (
+        field.default for section in _SECTIONS.values() for field in attrs.fields(section) if field.name == kind
+    )
     return {default for default in defaults if isinstance(default, str)}
 
 
