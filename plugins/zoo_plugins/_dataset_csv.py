@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Literal
 import attrs
 
 from zoo.data import Arrays, ImageFile, OwnFiles, files_fingerprint
-from zoo.data.listed import PARTS, Listed, arrays_of, part_of
+from zoo.data.listed import PARTS, Listed, arrays_of, part_of, weights_of
 from zoo.errors import DataError
 
 _REQUIRED = ("file", "label")
@@ -68,16 +67,15 @@ class Csv(OwnFiles):
             raise DataError(f"{self.path}: data.group_by names no column: {group_by!r}; it has {', '.join(rows[0])}")
         used = {*_REQUIRED, "part", "weight", *([group_by] if group_by else [])}
         unused = [name for name in rows[0] if name not in used]
-        weights = self._weights(rows)
+        lines = [f"{self.path} line {line}" for line in range(2, len(rows) + 2)]
         notes = [f"columns not used: {', '.join(unused)}"] if unused else []
-        if weights is not None:
-            notes.append(
-                f"weights of images: from {min(weights):g} to {max(weights):g}; training.sampling = weighted "
-                "draws images by them"
-            )
+        weights = None
+        if "weight" in rows[0]:
+            weights, note = weights_of((row["weight"] for row in rows), lines)
+            notes.append(note)
         listed = Listed(
             labels=[row["label"] for row in rows],
-            parts=[part_of(row.get("part", "train"), f"{self.path} line {at}") for at, row in enumerate(rows, 2)],
+            parts=[part_of(row.get("part", "train"), line) for row, line in zip(rows, lines, strict=True)],
             names=[row["file"] for row in rows],
             groups=None if group_by is None else [row[group_by] for row in rows],
             weights=weights,
@@ -85,22 +83,6 @@ class Csv(OwnFiles):
         )
         files = (ImageFile(self._file(row), self._file(row)) for row in rows)
         return arrays_of(listed, files, resize=resize, fit=fit, skip_damaged=skip_damaged)
-
-    def _weights(self, rows: _Rows) -> list[float] | None:
-        if "weight" not in rows[0]:
-            return None
-        weights = []
-        for line, row in enumerate(rows, 2):
-            try:
-                weight = float(row["weight"])
-            except ValueError:
-                weight = math.nan
-            if not 0 <= weight < math.inf:
-                raise DataError(
-                    f"{self.path} line {line}: its weight is {row['weight']!r:.40}, and not a number from 0 on"
-                )
-            weights.append(weight)
-        return weights
 
     def _file(self, row: Mapping[str, str]) -> str:
         return os.path.join(os.path.dirname(self.path), row["file"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from zoo.data import Arrays, ImageFile, OwnFiles, files_fingerprint
-from zoo.data.listed import Listed, arrays_of, part_of_file
+from zoo.data.listed import Listed, arrays_of, part_of_file, weights_of
 from zoo.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class _Columns:
 
     image: str
     label: str
+    weight: str | None
     names: tuple[str, ...] | None
 
 
@@ -36,6 +37,7 @@ class Parquet(OwnFiles):
 
     The column of images has files' bytes, or structures with `bytes`, as Hugging Face's library writes them. That of
     labels is called `label`, or is the only one that the metadata call a ClassLabel; it has numbers from 0, or names.
+    One called `weight` has a number from 0 on for each image, by which training may draw images.
     A file belongs to the part that its name begins with (`train-00000-of-00002.parquet`) or that its folder is called,
     or else to train. Images are in the order of the files' names and of the rows.
     """
@@ -82,20 +84,28 @@ class Parquet(OwnFiles):
         parts: list[str] = []
         names: list[str] = []
         groups: list[str] = []
+        weights: list[Any] = []
         for file in files:
-            wanted = [columns.label, *([group_by] if group_by else [])]
+            wanted = [column for column in (columns.label, columns.weight, group_by) if column]
             with _opened(file) as opened:
                 table = opened.read(columns=wanted)
             labels += table.column(columns.label).to_pylist()
             groups += [str(group) for group in table.column(group_by).to_pylist()] if group_by else []
+            weights += table.column(columns.weight).to_pylist() if columns.weight else []
             parts += [part_of_file(file, Path(self.path))] * table.num_rows
             names += [f"{self._name(file)} row {row}" for row in range(table.num_rows)]
+        notes: list[str] = []
+        if columns.weight is not None:
+            weights, note = weights_of(weights, names)
+            notes.append(note)
         listed = Listed(
             labels=_named(labels, columns, names),
             parts=parts,
             names=names,
             groups=groups if group_by else None,
+            weights=weights if columns.weight else None,
             classes=columns.names,
+            notes=notes,
         )
         images = self._images(files, columns.image)
         return arrays_of(listed, images, resize=resize, fit=fit, skip_damaged=skip_damaged)
@@ -146,7 +156,10 @@ def _columns(schema: pa.Schema, file: Path, group_by: str | None) -> _Columns:
     if group_by is not None and group_by not in schema.names:
         raise DataError(f"{file}: data.group_by names no column: {group_by!r}; {has}")
     return _Columns(
-        "image" if "image" in images else images[0], label, tuple(stated[label]) if label in stated else None
+        image="image" if "image" in images else images[0],
+        label=label,
+        weight="weight" if "weight" in schema.names else None,
+        names=tuple(stated[label]) if label in stated else None,
     )
 
 

@@ -126,6 +126,31 @@ def leaking(folder: Path) -> Path:
     return folder / "pictures"
 
 
+CHANGE = ("--base", "starter/default", "--change", "wide:network.features.0.filters=8")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("data", "get", "folder:pictures"),
+        ("data", "show", "folder:pictures"),
+        ("benchmark", "starter/default", "--data", "folder:pictures", "--set", "resize=8", "--plan"),
+        ("study", "plan", *CHANGE, "--data", "folder:pictures", "--set", "resize=8"),
+        ("show", "starter/default", "--data", "folder:pictures", "--set", "resize=8"),
+    ],
+)
+def test_damaged_files_are_left_out_where_that_is_said(zoo: Zoo, leaking: Path, command: tuple[str, ...]) -> None:
+    damaged = leaking / "train" / "ant" / "00.png"
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    refused = zoo(*command)
+    assert refused.exit_code != 0
+    assert "00.png cannot be read as an image" in refused.stderr + refused.stdout
+    result = zoo(*command, "--skip-damaged")
+    assert result.exit_code == 0, result.stderr
+    twice = zoo(*command, "--skip-damaged", "--set", "data.skip_damaged=true")
+    assert "data.skip_damaged is set twice" in twice.stderr
+
+
 def test_a_data_set_is_shown_with_its_duplicates(zoo: Zoo, leaking: Path) -> None:
     result = zoo("data", "show", "folder:pictures", "--images", "sheet.png")
     assert result.exit_code == 0, result.stderr

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from zoo.data.duplicates import NEAR, _closest, alike, exact
+from zoo.data import Arrays
+from zoo.data.duplicates import NEAR, _closest, alike, exact, said
+from zoo.data.prepare import prepare
+from zoo.data.resizing import resized
+from zoo.data.sources import Images
 
 
 def picture(seed: int) -> Image.Image:
@@ -42,6 +46,48 @@ def test_altered_copies_look_alike_and_other_images_do_not(change) -> None:  # t
     found = {one.index: one for one in alike({"train": train, "test": test})}
     assert all(one.train == one.index and one.same_label for one in found.values())
     assert 25 <= len(found) <= 30
+
+
+@pytest.mark.parametrize(("side", "told"), [(48, True), (16, False)])
+def test_a_plan_says_how_many_images_look_like_training_images(side: int, told: bool) -> None:
+    def part(pictures: list[Image.Image], labels: list[int]) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+        small = [np.asarray(one.resize((side, side))).transpose(2, 0, 1) for one in pictures]
+        return np.stack(small), np.array(labels)
+
+    first, second, third = (picture(seed) for seed in range(3))
+    train = part([first, second, third], [0, 1, 0])
+    test = part([first, brighter(second), brighter(third), picture(9)], [0, 1, 1, 0])
+    arrays = Arrays(*train, *test, ("a", "b"))
+    same, *alike_ones = said(prepare(arrays, "These", None, "stretch"))
+    assert same == (
+        "leak: 1 of 4 test images are training images, too, pixel for pixel, so that test recall is not that of new "
+        "images"
+    )
+    assert (
+        alike_ones
+        == [
+            "leak: 2 of 4 test images look like a training image without being the same, 1 of them with another label: "
+            "`zoo data show` lists them; where they are copies, test recall is not that of new images"
+        ]
+        * told
+    )
+
+
+def test_few_images_are_held_while_they_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+
+    def reading(images: Images, size: tuple[int, int]) -> Images:
+        happened.append(f"{len(images)} read")
+        return resized(images, size)
+
+    monkeypatch.setattr("zoo.data.room._AT_ONCE", 2 * 3 * 48 * 48)
+    monkeypatch.setattr("zoo.data.room.give_back", lambda images: happened.append("given back"))
+    monkeypatch.setattr("zoo.data.duplicates.resized", reading)
+    images = np.stack([np.asarray(picture(seed)).transpose(2, 0, 1) for seed in range(5)])
+    part = (images, np.arange(5) % 2)
+    assert len(alike({"train": part, "test": part})) == 5
+    of_one_part = ["2 read", "given back", "2 read", "given back", "1 read", "given back"]
+    assert happened == of_one_part * 2
 
 
 def test_an_image_without_contrast_looks_like_none() -> None:

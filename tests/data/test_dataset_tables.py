@@ -79,6 +79,20 @@ def test_weights_of_a_table_stay_with_their_images_and_are_part_of_the_digest(
     assert weighted(1).digest == weighted(1).digest != data.digest
 
 
+def test_weights_of_parquet_files_are_those_of_their_rows(tmp_path: Path, registry: Registry) -> None:
+    hub(tmp_path / "train-0.parquet", range(4), weight=[0.5, 1, 2, 0])
+    hub(tmp_path / "train-1.parquet", range(4, 6), weight=[3, 4])
+    hub(tmp_path / "test-0.parquet", range(6, 8), weight=[1, 1])
+    data = load(f"parquet:{tmp_path}", registry)
+    assert data.train.weights is not None
+    assert data.train.weights.tolist() == [0.5, 1, 2, 0, 3, 4]
+    assert data.notes == ("weights of images: from 0 to 4; training.sampling = weighted draws images by them",)
+    hub(tmp_path / "test-0.parquet", range(6, 8), weight=[1, None])
+    assert refusal(f"parquet:{tmp_path}", registry) == (
+        "test-0.parquet row 1: its weight is None, and not a number from 0 on"
+    )
+
+
 def test_a_table_without_parts_is_split_by_a_column(tmp_path: Path, registry: Registry) -> None:
     rows = [f"pictures/{i}.png,{10 if i % 2 else 9},p{i // 2}" for i in range(12)]
     name = table(tmp_path, rows, "file,label,patient")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli.asking import ask_if_long
-from zoo.cli.changes import read_sets, read_variations
+from zoo.cli.changes import read_sets, read_variations, sets_option
 from zoo.cli.common import (
     Duration,
     Epochs,
@@ -44,14 +44,7 @@ if TYPE_CHECKING:
     help="Train all on this data set: a name, or your own images as folder:PATH, npz:PATH, csv:PATH, parquet:PATH, "
     "wds:PATH or hf:OWNER/NAME; zoo data list has all.",
 )
-@click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    metavar="PATH=VALUE",
-    shell_complete=complete_variant,
-    help="Set a value in every spec.",
-)
+@sets_option("Set a value in every spec.")
 @click.option(
     "--vary",
     "variations",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from zoo.cli.changes import read_sets
-from zoo.cli.completion import complete_dataset, complete_kind, complete_shown, complete_variant
+from zoo.cli.changes import read_sets, sets_option
+from zoo.cli.completion import complete_dataset, complete_kind, complete_shown
 from zoo.cli.main import Plugins
 from zoo.errors import UnknownNameError, ZooError, near_misses
 from zoo.registry import Registry, Variant
@@ -93,14 +93,7 @@ def _list_row(record: dict[str, Any]) -> list[str]:
 @click.command()
 @click.argument("name", shell_complete=complete_shown)
 @click.option("--data", metavar="DATASET", shell_complete=complete_dataset, help="Show it on this data set's images.")
-@click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    metavar="PATH=VALUE",
-    shell_complete=complete_variant,
-    help="Change the spec first.",
-)
+@sets_option("Change the spec first.")
 @click.option("--spec", "as_spec", is_flag=True, help="Print the resolved spec, every default written out.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj

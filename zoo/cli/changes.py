@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast
 
+import click
+
+from zoo.cli.completion import complete_variant
 from zoo.errors import SpecError
 from zoo.spec.changes import joined
 from zoo.spec.paths import parse_set, parse_values
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_SKIP_DAMAGED = "data.skip_damaged=true"
+
+
+def sets_option(told: str) -> Callable[[Command], Command]:
+    """Return what adds --set, told like that, and --skip-damaged, which is a --set; a command gets both as `sets`."""
+
+    def add(command: Command) -> Command:
+        @functools.wraps(command)
+        def called(*arguments: Any, sets: tuple[str, ...], skip_damaged: bool, **named: Any) -> Any:
+            return command(*arguments, sets=(*sets, *[_SKIP_DAMAGED] * skip_damaged), **named)
+
+        skip = click.option(
+            "--skip-damaged", is_flag=True, help=f"Leave out files that cannot be read: --set {_SKIP_DAMAGED}."
+        )
+        sets = click.option(
+            "--set", "sets", multiple=True, metavar="PATH=VALUE", shell_complete=complete_variant, help=told
+        )
+        return sets(skip(cast("Command", called)))
+
+    return add
 
 
 def read_sets(sets: Iterable[str], *, data: str | None = None, epochs: float | None = None) -> dict[str, Any]:

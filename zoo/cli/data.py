@@ -15,6 +15,7 @@ import click
 from zoo.characters import without_controls
 from zoo.cli import shown_data
 from zoo.cli.asking import may_remove
+from zoo.cli.changes import read_sets, sets_option
 from zoo.cli.common import Group, default_ledger, ledger_option, say
 from zoo.cli.completion import complete_dataset
 from zoo.cli.decoding import decoding_shown
@@ -27,13 +28,7 @@ if TYPE_CHECKING:
     from zoo.data import Holding
 
 
-sets_option = click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    metavar="PATH=VALUE",
-    help="How it is read, as a spec's data says it: data.test=0.2, data.resize=32. Repeatable.",
-)
+_SETS = "How it is read, as a spec's data says it: data.test=0.2, data.resize=32. Repeatable."
 
 
 @click.group(cls=Group)
@@ -79,7 +74,7 @@ def list_command(plugins: Plugins, as_json: bool) -> None:
 
 @data_command.command("get")
 @click.argument("names", metavar="DATASET...", nargs=-1, required=True, shell_complete=complete_dataset)
-@sets_option
+@sets_option(_SETS)
 @click.pass_obj
 def get_command(plugins: Plugins, names: tuple[str, ...], sets: tuple[str, ...]) -> None:
     """Download data sets, decode them once, and keep them in the cache.
@@ -132,7 +127,6 @@ def _options(name: str, sets: tuple[str, ...], registry: Any) -> Any:
     Raises:
         SpecError: a path is none of a spec's `data`, or a value is not valid.
     """
-    from zoo.cli.changes import read_sets
     from zoo.data import Options
     from zoo.spec import DataSpec, read_as
 
@@ -142,7 +136,7 @@ def _options(name: str, sets: tuple[str, ...], registry: Any) -> Any:
 
 @data_command.command("show")
 @click.argument("name", metavar="DATASET", shell_complete=complete_dataset)
-@sets_option
+@sets_option(_SETS)
 @click.option(
     "--images",
     "sheet",
@@ -161,7 +155,7 @@ def show_command(plugins: Plugins, name: str, sets: tuple[str, ...], sheet: Path
       zoo data show folder:images --set data.test=0.2 --images sheet.png
     """
     from zoo.data import read, source, split
-    from zoo.data.duplicates import alike, exact
+    from zoo.data.duplicates import alike, apart, exact
     from zoo.data.sheet import contact_sheet
 
     registry = plugins.registry()
@@ -171,8 +165,7 @@ def show_command(plugins: Plugins, name: str, sets: tuple[str, ...], sheet: Path
     if "test" in data.parts or options.test:
         data = split(data, options, source(name, registry).title)
     same = exact(data.parts)
-    seen = {(twins.part, twins.index) for twins in same}
-    similar = [twins for twins in alike(data.parts) if (twins.part, twins.index) not in seen]
+    similar = apart(alike(data.parts), same)
     if sheet is not None:
         try:
             sheet.write_bytes(contact_sheet(data))

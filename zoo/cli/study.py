@@ -13,7 +13,7 @@ import attrs
 import click
 
 from zoo.cli.asking import ask_if_long
-from zoo.cli.changes import read_sets, read_variations
+from zoo.cli.changes import read_sets, read_variations, sets_option
 from zoo.cli.common import (
     Duration,
     Epochs,
@@ -25,7 +25,7 @@ from zoo.cli.common import (
     say,
     training_options,
 )
-from zoo.cli.completion import complete_dataset, complete_spec, complete_study, complete_variant
+from zoo.cli.completion import complete_dataset, complete_spec, complete_study
 from zoo.cli.files import require_place, write_output
 from zoo.cli.main import Plugins
 from zoo.errors import WORK_FAILED, SpecError, ZooError, near_misses
@@ -127,8 +127,7 @@ def _described_by(command: Command) -> Command:
         click.option("--resolution", type=click.IntRange(3, 5), help="Of a fractional design.  [default: the study's]"),
         click.option("--design", type=click.Choice(list(design_names())), metavar="DESIGN",
                      help=f"Which combinations are trained: {', '.join(design_names())}."),
-        click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", shell_complete=complete_variant,
-                     help="Set a value in the base."),
+        sets_option("Set a value in the base."),
         click.option("--data", multiple=True, metavar="DATASET", shell_complete=complete_dataset,
                      help="Train on this data set: a name, or one with a path, such as folder:PATH; repeatable."),
         click.option("--epochs", type=Epochs(), help="Train this many epochs, such as 20 or 9.9."),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zoo.cli.changes import read_sets, read_variations
+from zoo.cli.changes import read_sets, read_variations, sets_option
 from zoo.cli.common import Duration, device_options, say
 from zoo.cli.completion import complete_dataset, complete_spec, complete_variant
 from zoo.cli.main import Plugins
@@ -27,14 +27,7 @@ ROUNDS = 200
     shell_complete=complete_dataset,
     help="Time all on this data set: a name, or one with a path, such as folder:PATH; zoo data list has all.",
 )
-@click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    metavar="PATH=VALUE",
-    shell_complete=complete_variant,
-    help="Set a value in every spec.",
-)
+@sets_option("Set a value in every spec.")
 @click.option(
     "--vary",
     "variations",

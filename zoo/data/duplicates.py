@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -17,6 +17,8 @@ from zoo.data.sources import Images, Labels
 _HASH_SIDE = 8
 NEAR = 3
 """In how many of their 64 bits the hashes of images that look alike differ at most; one less than there are bands."""
+TELLING_SIDE = 32
+"""From which height and width on images that look alike are told as a leak: of smaller ones, different ones do, too."""
 
 
 @attrs.frozen
@@ -65,19 +67,39 @@ def alike(parts: Mapping[str, tuple[Images, Labels]]) -> list[Twins]:
 
 
 def said(prepared: Prepared) -> list[str]:
-    """Say how many images of test and validation are training images, for people; nothing where none is."""
-    found = exact(prepared.parts)
-    notes = []
+    """Say how many images of test and validation are training images, or look like one; nothing where none does."""
+    same = exact(prepared.parts)
+    notes = [
+        f"{LEAK}{counts} are training images, too, pixel for pixel{labelled}, so that {part} recall is not that of new "
+        "images"
+        for part, counts, labelled in _counted(same, prepared)
+    ]
+    if min(prepared.parts["train"][0].shape[2:]) >= TELLING_SIDE:
+        notes += [
+            f"{LEAK}{counts} look like a training image without being the same{labelled}: `zoo data show` lists them; "
+            f"where they are copies, {part} recall is not that of new images"
+            for part, counts, labelled in _counted(apart(alike(prepared.parts), same), prepared)
+        ]
+    return notes
+
+
+def apart(similar: Sequence[Twins], same: Sequence[Twins]) -> list[Twins]:
+    """Return those of the images that look alike which are not the same as a training image."""
+    known = {(twins.part, twins.index) for twins in same}
+    return [twins for twins in similar if (twins.part, twins.index) not in known]
+
+
+def _counted(found: Sequence[Twins], prepared: Prepared) -> Iterator[tuple[str, str, str]]:
+    """Yield of each part that has some its name, how many they are, and how many have another label."""
     for part, (_, labels) in prepared.parts.items():
         twins = [one for one in found if one.part == part]
         if twins:
             other = sum(not one.same_label for one in twins)
-            labelled = f", {other} of them with another label" if other else ""
-            notes.append(
-                f"{LEAK}{len(twins):,} of {len(labels):,} {part} images are training images, too, pixel for pixel"
-                f"{labelled}, so that {part} recall is not that of new images"
+            yield (
+                part,
+                f"{len(twins):,} of {len(labels):,} {part} images",
+                (f", {other:,} of them with another label" if other else ""),
             )
-    return notes
 
 
 def _twins(parts: Mapping[str, tuple[Images, Labels]], keys: Callable[[Images], Sequence[bytes]]) -> list[Twins]:
@@ -107,8 +129,8 @@ def _contents(images: Images) -> list[bytes]:
 
 def _difference_hashes(images: Images) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     """Return the hash of each image, and whether it has any contrast."""
-    parts = [images[some] for some in room.chunks(len(images), images)]
-    small = np.concatenate([resized(part, (_HASH_SIDE, _HASH_SIDE + 1)) for part in parts]).mean(axis=1)
+    size = (_HASH_SIDE, _HASH_SIDE + 1)
+    small = np.concatenate([resized(images[some], size) for some in room.chunks(len(images), images)]).mean(axis=1)
     bits = (small[:, :, 1:] > small[:, :, :-1]).reshape(len(images), -1)
     return np.packbits(bits, axis=1).view(np.uint64)[:, 0], bits.any(1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -56,6 +57,32 @@ def part_of(word: str, where: str) -> str:
     if part is None:
         raise DataError(f"{where}: {word!r} is no part; it must be train, test or validation")
     return part
+
+
+def weights_of(values: Iterable[object], where: Iterable[str]) -> tuple[list[float], str]:
+    """Return the weights that a table's column states, and a note on them.
+
+    Args:
+        values: texts or numbers.
+        where: each of them stands, for people.
+
+    Raises:
+        DataError: one is no number from 0 on.
+    """
+    weights = []
+    for value, place in zip(values, where, strict=True):
+        try:
+            weight = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            weight = math.nan
+        if not 0 <= weight < math.inf:
+            raise DataError(f"{place}: its weight is {value!r:.40}, and not a number from 0 on")
+        weights.append(weight)
+    note = (
+        f"weights of images: from {min(weights):g} to {max(weights):g}; training.sampling = weighted draws images by "
+        "them"
+    )
+    return weights, note
 
 
 def part_of_file(file: Path, root: Path) -> str:
