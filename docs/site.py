@@ -6,6 +6,7 @@ is an error. Its search needs no server, and the theme Furo nothing from elsewhe
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -32,10 +33,8 @@ PARTS = {
 }
 """Folders of which each page is listed on a page of their own."""
 GALLERY = Path("results/gallery")
-FIRST, LAST = (
-    ("README",),
-    ("results/gallery/index", "benchmarks/results/README", "CHANGELOG", "CONTRIBUTING"),
-)
+MEASURED = ("results/gallery/index", "benchmarks/results/README")
+ABOUT = ("CHANGELOG", "CONTRIBUTING")
 
 
 def build(output: Path, *, root: Path = ROOT, pages: Sequence[str] = PAGES, gallery: bool = True) -> int:
@@ -72,7 +71,7 @@ def _write_gallery(ledgers: Path, folder: Path) -> None:
 
 
 def _stage(root: Path, pages: Iterable[str], source: Path) -> None:
-    """Copy what the site is made of, and write the page that lists it."""
+    """Copy what the site is made of, its first page last: the README, and what leads to all others."""
     for found in (found for name in pages for found in root.glob(name)):
         place = source / found.relative_to(root)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -80,21 +79,37 @@ def _stage(root: Path, pages: Iterable[str], source: Path) -> None:
             shutil.copytree(found, place, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
         else:
             shutil.copy(found, place)
-    listed = [name for name in FIRST if (source / f"{name}.md").exists()]
+    for notebook in source.rglob("*.ipynb"):
+        notebook.with_suffix(".md").write_text(_page(notebook), encoding="utf-8")
+    listed = []
     for title, folder in PARTS.items():
         if (source / folder).is_dir():
             names = sorted(path.stem for path in (source / folder).glob("*.md"))
-            (source / folder / "index.md").write_text(_list(title, names), encoding="utf-8")
+            (source / folder / "index.md").write_text(f"# {title}\n\n{_list(names)}", encoding="utf-8")
             listed.append(f"{folder}/index")
-    listed += sorted(str(path.relative_to(source).with_suffix("")) for path in source.glob("plugins/**/*.md"))
-    listed += [name for name in LAST if (source / f"{name}.md").exists()]
-    (source / "index.md").write_text(_list("zoo", listed), encoding="utf-8")
+    plugins = sorted(str(path.relative_to(source).with_suffix("")) for path in source.glob("plugins/**/*.md"))
+    others = (name for name in (*MEASURED, *plugins, *ABOUT) if (source / f"{name}.md").exists())
+    first = source / "README.md"
+    first.write_text(f"{first.read_text(encoding='utf-8')}\n{_list([*listed, *others], hidden=True)}", encoding="utf-8")
+    for page in source.rglob("*.md"):
+        up = "../" * (len(page.relative_to(source).parts) - 1)
+        page.write_text(
+            page.read_text(encoding="utf-8").replace(f"]({up}README.md", f"]({up}index.md"), encoding="utf-8"
+        )
+    first.rename(source / "index.md")
 
 
-def _list(title: str, names: Iterable[str]) -> str:
-    """Return a page that lists others."""
-    titled = ("Overview <README>" if name == "README" else name for name in names)
-    return "\n".join([f"# {title}\n\n```{{toctree}}\n:maxdepth: 2\n", *titled, "```\n"])
+def _list(names: Iterable[str], *, hidden: bool = False) -> str:
+    """Return what leads to other pages; hidden, it stands beside the page only."""
+    return "\n".join(["```{toctree}", ":maxdepth: 2", *[":hidden:"] * hidden, "", *names, "```", ""])
+
+
+def _page(notebook: Path) -> str:
+    """Return a notebook's texts and code as a page."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    sources = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
+    written = [text if kind == "markdown" else f"```python\n{text}\n```" for text, kind in sources]
+    return "\n\n".join([*written, f"This page as a notebook: [{notebook.name}]({notebook.name}).", ""])
 
 
 if __name__ == "__main__":

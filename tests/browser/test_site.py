@@ -36,12 +36,17 @@ def site(build: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_has_a_page_of_each_document(site: Path) -> None:
-    documents = [path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md")]
+    documents = [path.relative_to(ROOT) for ending in ("md", "ipynb") for path in (ROOT / "docs").rglob(f"*.{ending}")]
     listed = "".join(page.read_text() for page in (site / "index.html", *site.glob("docs/*/index.html")))
-    for document in [Path("README.md"), *documents]:
+    for document in documents:
         page = document.with_suffix(".html")
         assert (site / page).exists()
         assert re.search(rf'href="({page}|{page.name})"', listed), f"{page} is not listed"
+
+
+def test_its_first_page_is_the_readme(site: Path) -> None:
+    assert "You have an idea for a layer" in (site / "index.html").read_text()
+    assert 'href="../../index.html#try-it"' in (site / "docs/tutorials/author.html").read_text()
 
 
 def test_nothing_comes_from_elsewhere(site: Path) -> None:

@@ -46,6 +46,38 @@ def test_each_value_is_compared_with_the_first(gain: float, verdict: str) -> Non
     assert note == "Paired by seed, on these images and this split, difference in test recall [96% interval]:"
 
 
+def looking(made: list[Run], *asked: tuple[str, int]) -> list[Run]:
+    """The same runs, those of a seed below each number asked for with so many seeds, of a spec's name."""
+    asked_of = dict(asked)
+    return [
+        attrs.evolve(run, provenance={**run.provenance, "seeds": str(asked_of[run.name])})
+        for run in made
+        if run.key.seed < asked_of[run.name]
+    ]
+
+
+def test_what_another_spec_was_asked_for_is_no_look() -> None:
+    made = runs(0.05)
+    other = [attrs.evolve(run, name="other") for run in runs(0.02) if run.name == SECOND]
+    of_other = looking(other, ("other", 4))
+    of_both = looking(made, (FIRST, 8), (SECOND, 8))
+    alone, beside = judged(of_both, [[FIRST, SECOND]]), judged([*of_both, *of_other], [[FIRST, SECOND, "other"]])
+    assert beside[0].looks == alone[0].looks == ("8",)
+    assert beside[0].comparison.held == alone[0].comparison.held == pytest.approx(0.04)
+    assert beside[0].comparison.p == alone[0].comparison.p
+
+
+def test_a_second_look_has_less_of_the_level_and_is_said() -> None:
+    made = runs(0.05)
+    first = dict.fromkeys(range(5), "5")
+    again = [attrs.evolve(r, provenance={**r.provenance, "seeds": first.get(r.key.seed, "8")}) for r in made]
+    *_, note = verdicts(judged(again, [[FIRST, SECOND]]))
+    assert note == (
+        "Look 2 at these comparisons, after those with 5 seeds: it has 0.50% of the 5% that all looks share, so that "
+        "false claims stay as rare."
+    )
+
+
 def test_images_held_out_are_used() -> None:
     made = runs(0.05, validation=0.2)
     note, line = verdicts(judged(made, [[FIRST, SECOND]]))

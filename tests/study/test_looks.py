@@ -22,6 +22,8 @@ def test_runs_tell_the_looks_before() -> None:
     assert looks_until(runs, "12") == ["5", "12"]
     assert looks_until(runs, "auto 15") == ["5", "12", "auto 15"]
     assert looks_until(runs, "20") == ["5", "12", "auto 15", "20"]
+    assert looks_until(asked("1", "2", "3"), "5") == ["3", "5"], "nothing is claimed from fewer than three seeds"
+    assert looks_until(asked("1"), "1") == ["1"]
     assert looks_until(asked("", "many"), "3") == ["3"], "runs of earlier versions do not tell"
 
 

@@ -17,7 +17,7 @@ from zoo.statistics.results import Comparison, Losses
 from zoo.statistics.sequential import share
 from zoo.statistics.verdicts import LEAST_SEEDS
 from zoo.study.comparable import BY_TIME, RECALLS, TIMES, VERSIONS, at_once, unlike
-from zoo.study.looks import looks_until
+from zoo.study.looks import looked, looks_until
 from zoo.study.measure import image_step, is_lost, learned_recall, training_overlap
 from zoo.train.run import Run
 
@@ -39,6 +39,7 @@ class Judged:
         resplit: whether each seed had a validation part of its own, so that the verdict is about images like these.
         by_time: whether training ended by time, so that the verdict is about this machine.
         where: " on" which data set and device, where there are comparisons on several; else "".
+        looks: with how many seeds these comparisons were looked at, in the words of the runs; this look is the last.
     """
 
     spec: str
@@ -55,6 +56,7 @@ class Judged:
     resplit: bool = False
     by_time: bool = False
     where: str = ""
+    looks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         pair = f"{self.spec} against {self.against}{self.where}"
@@ -117,9 +119,9 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
     }
     none = (0, 0)
     losses = compare_losses({text: (lost.get(pairs[text][1], none), lost.get(pairs[text][0], none)) for text in claims})
-    others = {other for _, other in pairs.values()}
-    most = max(len(own) for own in by_name.values())
-    taken = len(looks_until((run for run in runs if run.name in others), str(most)))
+    # That of the spec looked at most often: they are corrected together. What another spec was asked for is no look.
+    looks = max((_looks(by_name.get(other, {})) for _, other in pairs.values()), key=len)
+    taken = len(looks)
     overlaps = {
         text: training_overlap(by_name[first][min(by_name[first])].spec["data"], part) if first in by_name else 0.0
         for text, (first, _) in pairs.items()
@@ -139,6 +141,7 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
             comparison=compared[text],
             losses=losses.get(text),
             reason=reasons[text],
+            looks=looks,
         )
         for text, (first, other) in pairs.items()
     ]
@@ -192,6 +195,7 @@ def _judged(
     comparison: Comparison,
     losses: Losses | None,
     reason: str,
+    looks: tuple[str, ...],
 ) -> Judged:
     runs = [*theirs.values(), *ours.values()]
     times = unlike(runs, [name for name in TIMES if name not in VERSIONS])
@@ -210,7 +214,12 @@ def _judged(
         unlike_times=times,
         by_time=any(run.spec["training"].get("minutes") is not None for run in runs),
         resplit=part == "validation" and all(bool(run.spec["data"].get("resplit")) for run in runs),
+        looks=looks,
     )
+
+
+def _looks(runs: Mapping[int, Run]) -> tuple[str, ...]:
+    return tuple(looks_until(runs.values(), str(len(runs))))
 
 
 def verdicts(found: Sequence[Judged]) -> list[str]:
@@ -244,8 +253,9 @@ def about(found: Sequence[Judged]) -> str:
 
 
 def advice(found: Sequence[Judged]) -> list[str]:
-    """Say what it means that time ended training, and how to choose among several where the test images were seen."""
-    lines = [BY_TIME] if any(one.by_time for one in found) else []
+    """Say which look this is, what it means that time ended training, and how to choose among several on test."""
+    lines = looked(found[0].looks, "comparisons")
+    lines += [BY_TIME] if any(one.by_time for one in found) else []
     several = sum(not one.unlike for one in found) > 1
     if found[0].part == "test" and several:
         lines.append(f"To choose among them, hold images out: {setting('data.validation', 0.25)}.")

@@ -14,7 +14,6 @@ from zoo.spec import Reference
 from zoo.spec.resolve import resolve
 from zoo.statistics.ranking import pareto, ranks
 from zoo.statistics.results import Comparison, Effect, Losses
-from zoo.statistics.sequential import share
 from zoo.study import designs
 from zoo.study.arms import ArmTable, TrainedArm
 from zoo.study.comparable import TIMES, VERSIONS, at_once, unlike
@@ -22,6 +21,7 @@ from zoo.study.confirm import Confirmation
 from zoo.study.definition import Part, Study
 from zoo.study.designs import Outcome
 from zoo.study.images import Imaged
+from zoo.study.looks import looked
 from zoo.study.measure import kept_epoch
 from zoo.study.result import Arm, Claim, Step, StudyResult
 from zoo.train import metrics
@@ -85,7 +85,7 @@ def summarize(
         per_class=_per_class(table, base, study.design.select),
         found_by=confirmed.found_by if confirmed else (),
         proofs=proofs,
-        notes=(*_looked(looks), *_notes(study, table)),
+        notes=(*looked(looks), *_notes(study, table)),
         look_level=level,
         command=command,
         classes=dataset.classes,
@@ -189,17 +189,6 @@ def _class_recalls(arm: TrainedArm, part: Part) -> dict[int, np.ndarray]:
         for seed, run in arm.runs.items()
         if run.status == "finished" and (kept := kept_epoch(run)) is not None and part in kept.evaluations
     }
-
-
-def _looked(looks: Sequence[str]) -> list[str]:
-    """Say that the claims were looked at before."""
-    *before, _ = looks
-    if not before:
-        return []
-    return [
-        f"Look {len(looks)} at these claims, after those with {', '.join(before)} seeds: it has "
-        f"{share(len(looks)):.2%} of the 5% that all looks share, so that false claims stay as rare."
-    ]
 
 
 def _notes(study: Study, table: ArmTable) -> list[str]:
