@@ -66,6 +66,7 @@ def _write_gallery(ledgers: Path, folder: Path) -> None:
         checks=checks if checks.exists() else None,
         published=tuple(ledgers.glob("*.toml")),
         times=False,  # much else ran on that machine
+        timed=tuple(sorted(ledgers.glob("times/*.json"))),
     )
     write(texts(default_registry(), sources), folder)
 

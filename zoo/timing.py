@@ -66,9 +66,16 @@ class Pace:
 
 @attrs.frozen(kw_only=True)
 class Timing:
-    """How long training and evaluation take a spec."""
+    """How long training and evaluation take a spec.
+
+    Attributes:
+        spec: its name.
+        identity: of the spec, as in a run's key.
+        training, evaluation: of a step, and of a batch of test images.
+    """
 
     spec: str
+    identity: str
     training: Pace
     evaluation: Pace
 
@@ -172,6 +179,7 @@ def measure(
     timings = [
         Timing(
             spec=own.spec.name,
+            identity=own.spec.identity,
             training=_pace(steps[index], own.batch, (steps[0], contestants[0].batch) if index else None),
             evaluation=_pace(
                 evaluations[index], own.evaluated, (evaluations[0], contestants[0].evaluated) if index else None

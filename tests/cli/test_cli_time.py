@@ -10,7 +10,9 @@ from collections.abc import Callable
 import pytest
 from click.testing import Result
 
+from zoo.registry import Registry
 from zoo.report import layout
+from zoo.spec.resolve import resolve
 
 Zoo = Callable[..., Result]
 
@@ -61,11 +63,13 @@ def test_one_spec_has_no_ratios(zoo: Zoo) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--json"], ["--format", "json"]])
-def test_json_has_every_figure(zoo: Zoo, arguments: list[str]) -> None:
+def test_json_has_every_figure(zoo: Zoo, registry: Registry, arguments: list[str]) -> None:
     result = zoo("time", "starter/default", "starter/4c", *FEW, *arguments)
     reference, other = json.loads(result.stdout)
     about = {"dataset", "device", "device_name", "precision", "rounds", "load"}
-    assert set(reference) == {"spec", *about, *(f"{k}_{p}" for k in ("training", "evaluation") for p in PACE)}
+    paces = (f"{kind}_{figure}" for kind in ("training", "evaluation") for figure in PACE)
+    assert set(reference) == {"spec", "identity", *about, *paces}
+    assert reference["identity"] == resolve("starter/default", registry=registry).identity != other["identity"]
     assert (reference["dataset"], reference["rounds"], reference["load"]) == ("digits", 40, 0.0)
     assert reference["training_ratio"] is None
     assert other["training_low"] <= other["training_ratio"] <= other["training_high"]

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from small_gallery import MANY
+from small_runs import TREE
 
 from zoo.cli import main
 from zoo.errors import ZooError
 from zoo.gallery import build as building
 from zoo.gallery.build import Sources, build, sources_of
+from zoo.lab.lab import Lab
 from zoo.registry import Registry
+from zoo.report.times import render
 
 PUBLISHED = """
 [[published]]
@@ -145,6 +148,34 @@ def test_training_times_are_left_out_where_that_is_asked_for(
         assert (said in (place / "index.md").read_text()) == (not times)
         ratios = re.findall(r"\| \d+\.\d\dx ", (place / "activation/index.md").read_text())
         assert len(ratios) == (2 if times else 0)
+
+
+def test_ratios_of_zoo_time_stand_in_place_of_those_of_runs(
+    runs_of_three: Path, small_registry: Registry, tmp_path: Path
+) -> None:
+    lab = Lab(registry=small_registry, project=None)
+    tree = {**TREE, "training": {**TREE["training"], "epochs": 6}}
+    timings = lab.time(tree, vary={"activation": ["relu", "mish"]}, rounds=40)
+    (tmp_path / "times.json").write_text(render(timings, format_="json"))
+    sources = Sources(ledgers=(runs_of_three,), format="markdown", timed=(tmp_path / "times.json",))
+    build(small_registry, sources, tmp_path / "gallery")
+    build(small_registry, sources_of(tmp_path / "gallery"), tmp_path / "gallery")
+    page, front = ((tmp_path / "gallery" / name).read_text() for name in ("activation/mish.md", "index.md"))
+    pace = timings.specs[1].training
+    assert f"{pace.ratio:.2f}x [{pace.low:.2f}, {pace.high:.2f}]" in page
+    assert f"that `zoo time` made side by side, on {timings.device_name}, fp32, 40 rounds" in front
+    assert not re.findall(r"\d\.\d\dx", (tmp_path / "gallery/activation/leaky-relu.md").read_text()), "not measured"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "[{}, {}]", '[{"identity": "a"}, {"identity": "b"}]'])
+def test_what_is_no_table_of_times_is_refused(content: str, small_registry: Registry, tmp_path: Path) -> None:
+    file = tmp_path / "times.json"
+    file.write_text(content)
+    with pytest.raises(ZooError, match=rf"^{file} does not hold what `zoo time SPEC\.\.\. --json` prints$"):
+        build(small_registry, Sources(ledgers=(), timed=(file,)), tmp_path / "gallery")
+    file.unlink()
+    with pytest.raises(ZooError, match=f"^the times in {file} cannot be read: No such file or directory$"):
+        build(small_registry, Sources(ledgers=(), timed=(file,)), tmp_path / "gallery")
 
 
 def test_it_is_written_again_of_what_it_was_made_of(folder: Path, small_registry: Registry) -> None:

@@ -56,6 +56,14 @@ _folder = click.option(
     help="Do not compare training times, as where other programs ran beside, of which zoo knows nothing.",
 )
 @click.option(
+    "--times",
+    "timed",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="What `zoo time SPEC... --json` printed: its ratios, in place of those of runs.",
+)
+@click.option(
     "--format",
     "format_",
     type=click.Choice(["html", "markdown"]),
@@ -72,6 +80,7 @@ def build(
     published: tuple[Path, ...],
     title: str,
     no_times: bool,
+    timed: tuple[Path, ...],
     format_: str,
 ) -> None:
     """Write the gallery of the plugins and of ledgers.
@@ -94,6 +103,7 @@ def build(
         title=title,
         format="markdown" if format_ == "markdown" else "html",
         times=not no_times,
+        timed=timed,
     )
     _say(build(registry, sources, folder), folder)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import attrs
 
 from zoo.errors import ZooError
-from zoo.gallery import checked, published
+from zoo.gallery import checked, published, times
 from zoo.gallery.effects import fields
 from zoo.gallery.gallery import Gallery
 from zoo.gallery.pages import pages
@@ -40,7 +40,9 @@ class Sources:
         published: TOML files with figures of publications.
         title: of the front page.
         format: "html" for a site, "markdown" for its pages, to be part of another.
-        times: whether training times are compared; not where other programs ran beside, of which zoo knows nothing.
+        times: whether training times of runs are compared; not where other programs ran beside, of which zoo knows
+            nothing.
+        timed: what `zoo time --json` printed; its ratios stand in place of those of runs.
     """
 
     ledgers: tuple[Path, ...]
@@ -49,6 +51,7 @@ class Sources:
     title: str = TITLE
     format: Format = "html"
     times: bool = True
+    timed: tuple[Path, ...] = ()
 
 
 def build(registry: Registry, sources: Sources, folder: Path) -> int:
@@ -95,6 +98,7 @@ def sources_of(folder: Path) -> Sources:
             title=str(stated["title"]),
             format=stated["format"],
             times=bool(stated.get("times", True)),
+            timed=tuple(folder / each for each in stated.get("timed", ())),
         )
     except (OSError, ValueError, KeyError, TypeError):
         raise ZooError(f"{folder} holds no gallery; `zoo gallery build -o {folder}` makes one") from None
@@ -114,18 +118,21 @@ def texts(registry: Registry, sources: Sources) -> dict[str, str]:
         for kind in KINDS
     }
     runs = _runs(sources.ledgers)
-    if not sources.times:
+    measured = [one for file in sources.timed for one in times.read(file)]
+    if measured or not sources.times:
         # As for runs that shared the machine with others of zoo's: theirs are not compared.
         runs = [attrs.evolve(run, provenance={**run.provenance, "runs_at_once": "2"}) for run in runs]
+    found = fields(runs, defaults)
     return pages(
         Gallery(
             title=sources.title,
             registry=registry,
             runs=runs,
-            fields=fields(runs, defaults),
+            fields=times.timed(found, measured) if measured else found,
             checked=checked.read(sources.checks) if sources.checks else {},
             published=[one for file in sources.published for one in published.read(file)],
-            times=sources.times,
+            times=sources.times and not measured,
+            timed_on=tuple(dict.fromkeys(one.where for one in measured)),
         )
     )
 
@@ -174,4 +181,5 @@ def _stated(sources: Sources, folder: Path) -> dict[str, Any]:
         "title": sources.title,
         "format": sources.format,
         "times": sources.times,
+        "timed": [relative(path) for path in sources.timed],
     }

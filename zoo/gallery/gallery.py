@@ -25,7 +25,8 @@ class Gallery:
         fields: all that was compared.
         checked: what the conformance suite said, by kind and name.
         published: figures of publications.
-        times: whether training times are compared.
+        times: whether training times of runs are compared.
+        timed_on: where ratios of times were measured, and how, if `zoo time` did.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Gallery:
     checked: Mapping[tuple[str, str], Checked]
     published: Sequence[Published]
     times: bool = True
+    timed_on: tuple[str, ...] = ()
 
     def of_kind(self, kind: str) -> list[Field]:
         """Return the comparisons of a kind's variants."""

@@ -83,10 +83,20 @@ def _front(gallery: Gallery, kinds: Sequence[VariantKind]) -> str:
         "be; what could not be decided with these seeds is undecided.",
         "[Published beside measured](published.md) holds figures of publications against these.",
         *_provenance([run for field in gallery.fields for run in field.runs]),
-        "" if gallery.times else "Training times are not compared: other programs ran beside these runs.",
+        _times(gallery),
         contents(["published", *(f"{kind.name}/index" for kind in kinds)]),
     ]
     return joined(lines)
+
+
+def _times(gallery: Gallery) -> str:
+    """Say where ratios of training times are from, if not from the runs."""
+    if gallery.timed_on:
+        return (
+            "Ratios of times are of training steps that `zoo time` made side by side, on "
+            f"{markdown('; '.join(gallery.timed_on))}, with 95% intervals. Where there is none, it was not measured."
+        )
+    return "" if gallery.times else "Training times are not compared: other programs ran beside these runs."
 
 
 def _claims(verdicts: Mapping[str, int], tables: int) -> str:

@@ -32,7 +32,9 @@ def render(timings: Timings, *, format_: str = "simple", width: int | None = Non
         about = attrs.asdict(timings, filter=lambda field, _: field.name != "specs")
         # The last is an earlier name of the device's, which programs may read.
         about["device"] = timings.device_name
-        records = [{"spec": timing.spec, **_figures(timing), **about} for timing in timings.specs]
+        records = [
+            {"spec": timing.spec, "identity": timing.identity, **_figures(timing), **about} for timing in timings.specs
+        ]
         return json.dumps(records, indent=2) if format_ == "json" else _csv(records)
     cells = _cells(timings)
     width = width if format_ == "simple" else None
