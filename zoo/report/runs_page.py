@@ -22,7 +22,7 @@ from zoo.report.verdict import Judged, about, advice, by_place
 from zoo.statistics.intervals import mean_interval
 from zoo.statistics.ranking import pareto
 from zoo.study.comparable import TIMES, at_once, unlike
-from zoo.study.measure import measured
+from zoo.study.measure import measured, typical_seconds
 from zoo.train.run import Run
 
 if TYPE_CHECKING:
@@ -235,8 +235,8 @@ def cost_plots(
                     points, cost, part=part, front=front, named=front[:_MOST_NAMED], ax=ax
                 ),
                 3.2,
-                f"{part.capitalize()} recall against {words}, means over seeds; the line joins those not beaten in "
-                f"both.{on}",
+                f"{part.capitalize()} recall, mean over seeds, against {words}; the line joins those "
+                f"not beaten in both.{on}",
                 f"Not beaten: {', '.join(front)}.",
             )
         )
@@ -245,7 +245,7 @@ def cost_plots(
 
 def _cost(runs: Sequence[Run], cost: str) -> float:
     if cost == "seconds":
-        return mean_interval([run.seconds_training for run in runs])[0]
+        return typical_seconds(runs)
     return float(getattr(runs[0], cost))
 
 

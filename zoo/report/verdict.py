@@ -116,7 +116,9 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
         name: (sum(is_lost(run, part) for run in own.values() if run.status != "failed"), len(own))
         for name, own in by_name.items()
     }
-    losses = compare_losses({text: (lost[other], lost[first]) for text, (first, other) in pairs.items() if text in claims})
+    losses = compare_losses(
+        {text: (lost[other], lost[first]) for text, (first, other) in pairs.items() if text in claims}
+    )
     others = {other for _, other in pairs.values()}
     most = max(len(own) for own in by_name.values())
     taken = len(looks_until((run for run in runs if run.name in others), str(most)))
