@@ -105,14 +105,17 @@ def _title(run: Run) -> str:
 
 
 def _tables(report: Report) -> list[Table]:
-    """Return the tables of results, as on the terminal, but with all columns."""
+    """Return the tables of results, as on a terminal that has room for all columns."""
     found = []
     for heading, own in headings(report.runs).items():
         shown = rows(own, report.is_stale)
+        # What is the same for all rows is in the title.
+        same = [name for name in ("epochs", "measure") if len({getattr(row, name) for row in shown}) == 1]
         cells = tuple(
             {
                 column.title: Cell(column.cell(row), _number(getattr(row, column.number)) if column.number else None)
-                for column in COLUMNS.values()
+                for name, column in COLUMNS.items()
+                if name not in same
             }
             for row in shown
         )
@@ -236,11 +239,16 @@ def cost_plots(
                 ),
                 3.2,
                 f"{part.capitalize()} recall, mean over seeds, against {words}; the line joins those "
-                f"not beaten in both.{on}",
+                f"not beaten in both.{_named(len(front))}{on}",
                 f"Not beaten: {', '.join(front)}.",
             )
         )
     return found
+
+
+def _named(there_are: int) -> str:
+    """Say how many points have their names, where not all on the line have."""
+    return f" Named: the {_MOST_NAMED} cheapest of {there_are} on it." if there_are > _MOST_NAMED else ""
 
 
 def _cost(runs: Sequence[Run], cost: str) -> float:
