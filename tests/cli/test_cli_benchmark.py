@@ -391,6 +391,15 @@ def test_a_layer_that_does_not_fit_leaves_the_others(zoo: Zoo) -> None:
     assert "starter/default[network.features.1.pooling=global_average, network.features.2.pooling=max]" in line
 
 
+def test_nothing_is_judged_against_a_first_value_that_does_not_fit(zoo: Zoo) -> None:
+    result = zoo("benchmark", "starter/default", *TINY, "--vary", "network.features.2.pooling=max,none", "--vary",
+                 "activation=relu,elu", "--set", "network.features.1.pooling=global_average")  # fmt: skip
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Nothing is judged against ")]
+    assert "network.features.2.pooling=max, activation=relu], which is left out" in line
+    assert "network.features.2.pooling=none, activation=elu]" in result.stdout
+    assert " against " not in result.stdout, "a verdict against what was not trained"
+
+
 def test_what_is_asked_for_by_name_and_does_not_fit_fails_a_plan_and_a_wildcard_may_leave_it_out(zoo: Zoo) -> None:
     varied = ("--vary", "network.features.2.pooling=none,max", "--set", "network.features.1.pooling=global_average")
     for patterns, code in ((["starter/default", "starter/4c"], 1), (["starter/defaul?"], 0)):

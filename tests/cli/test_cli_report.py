@@ -109,4 +109,7 @@ def test_a_watched_page_follows_until_ctrl_c(zoo: Zoo, ledger: Path) -> None:
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0
     assert said.endswith(f"Written to {page}.\n")
+    assert said.count("No run is under way: this waits until one begins, or Ctrl-C.\n") == 1, (
+        "whoever watches before training begins is not told why nothing ends"
+    )
     assert 'http-equiv="refresh"' not in page.read_text()

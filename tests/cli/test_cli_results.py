@@ -113,6 +113,12 @@ def test_runs_of_a_plugin_that_is_not_loaded_are_not_called_stale(zoo: Zoo, ledg
     assert [row["stale"] for row in json.loads(result.stdout)] == [False, False]
 
 
+def test_compare_is_another_spelling_of_against(zoo: Zoo, ledger: Path) -> None:
+    judged = zoo("results", "starter/4c", "--against", "starter/default").stdout
+    assert "undecided" in judged, "no verdict stands below the table"
+    assert zoo("results", "starter/4c", "--compare", "starter/default").stdout == judged
+
+
 def test_a_changed_spec_has_the_change_in_its_name(zoo: Zoo, ledger: Path) -> None:
     zoo("benchmark", "starter/default", "--epochs", "1", "--seeds", "1", "--set", "learning_rate=0.02", "--jobs", "1")
     assert specs(zoo("results", "starter/default*", "--json")) == [

@@ -96,6 +96,7 @@ def test_plan_then_run_then_report(zoo: Zoo, folder: Path) -> None:
         assert zoo("study", "report", *SMALL, "-o", f"report.{ending}").exit_code == 0
     frame = pd.read_parquet("report.parquet")
     assert {"leaky", "bn"} <= set(frame["name"])
+    assert r"\toprule" in Path("report.tex").read_text(), "the tables of report.tex are not those of booktabs"
     assert len(json.loads(Path("report.json").read_text())) == len(pd.read_csv("report.csv")) == len(frame)
 
 

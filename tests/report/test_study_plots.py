@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from zoo.errors import UnknownNameError
 from zoo.registry import Registry
-from zoo.report.plots import spread
+from zoo.report.plots import name_rows, spread
 from zoo.report.study import plots, tables
 from zoo.report.study.tables import runs
 from zoo.study.measure import measured
@@ -277,3 +277,19 @@ def test_where_not_all_is_drawn_it_is_said_how_many_of_how_many(single: StudyRes
     many = [attrs.evolve(single.claims[0], change=f"c{i}", comparison=small) for i in range(plots.MOST_EFFECTS + 3)]
     ax = plots.effect_plot(attrs.evolve(single, claims=tuple(many)), axes())
     assert ax.get_xlabel().endswith(f"({plots.MOST_EFFECTS} of {len(many)})")
+
+
+def test_ticks_of_a_narrow_plot_do_not_run_into_each_other() -> None:
+    """Long names and remarks leave little room: of a wide range, "-1.0-0.50.0" was one text."""
+    figure = Figure(figsize=(1.6, 3), layout="constrained")
+    ax = figure.add_subplot()
+    ax.plot([-1.33, 0.52], [0, 1])
+    name_rows(ax, ["adahessian=three times", "base"])
+    figure.canvas.draw()
+    low, high = ax.get_xlim()
+    boxes = [
+        label.get_window_extent()
+        for place, label in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
+        if low <= place <= high
+    ]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes)), boxes

@@ -60,6 +60,14 @@ def test_the_answer_says_which_changes_help(single: StudyResult) -> None:
     assert tables.answer(attrs.evolve(single, claims=())) == "Nothing was compared."
 
 
+def test_the_answer_names_the_first_few_of_many(single: StudyResult) -> None:
+    claim = next(claim for claim in single.claims if claim.change == "leaky")
+    many = attrs.evolve(single, claims=tuple(attrs.evolve(claim, change=f"c{number}") for number in range(52)))
+    assert "52 are undecided (c0, c1, c2 and 49 more)" in tables.answer(many), (
+        "a headline of 52 names is read by nobody"
+    )
+
+
 def test_the_answer_of_a_factorial_study_is_about_main_effects(crossed: StudyResult) -> None:
     pairs = [effect for effect in crossed.effects if len(effect.levels) == 2]
     clear = [effect for effect in pairs if effect.comparison.verdict in ("helps", "hurts")]

@@ -138,6 +138,12 @@ def test_two_measures_in_one_table_are_told_apart() -> None:
     assert "EQ2425 study (eq2425)" in above
 
 
+def test_the_training_time_is_not_that_of_one_run_during_which_the_machine_slept() -> None:
+    took = enumerate((2.0, 1079.0, 2.2))
+    runs = [run(seed=seed, epochs=(EpochRecord(1, 0.5, seconds, 0.1, {}),)) for seed, seconds in took]
+    assert column(runs, "training") == ["2.20 s"], "the mean of 2.0, 2.2 and 1,079 seconds is the time of no run"
+
+
 def test_one_seed_has_no_interval() -> None:
     assert column([run()], "test recall") == ["0.8500"]
 

@@ -140,6 +140,8 @@ class _Work:
             while quiet < 2 or not seen:  # between two runs, for a moment, none may be under way
                 under_way = self.write(refresh=every)
                 seen, quiet = seen + under_way, 0 if under_way else quiet + 1
+                if not seen and quiet == 1:
+                    say("No run is under way: this waits until one begins, or Ctrl-C.")
                 time.sleep(every)
         except KeyboardInterrupt:
             pass

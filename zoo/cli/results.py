@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--against",
+    "--compare",
     metavar="SPEC",
     shell_complete=complete_spec,
     help="Judge each other spec against this one, seed by seed, below the table.",

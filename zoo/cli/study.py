@@ -545,7 +545,7 @@ def _finite(node: Any) -> Any:
 _ENDINGS = {
     ".html": "html",
     ".md": "markdown",
-    ".tex": "latex",
+    ".tex": "latex_booktabs",
     ".csv": "csv",
     ".json": "json",
     ".parquet": "parquet",

@@ -27,6 +27,11 @@ def remarks(plan: Plan, ledger: Path) -> list[str]:
             f"{counted(len(waiting), 'spec')} {verb} for the data set {name} ({few}): zoo data get {quote(name)}"
         )
     lines += [f"Left out: {reason}" for reason in plan.unfit.values()]
+    lines += [
+        f"Nothing is judged against {first}, which is left out: give a value first that can be trained."
+        for first, *_ in plan.families
+        if first in plan.unfit
+    ]
     held = plan.stored
     if plan.missing:
         already = f"; {held} {'is' if held == 1 else 'are'} in {ledger} already" if held else ""

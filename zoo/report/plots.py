@@ -204,10 +204,12 @@ def ink() -> Any:
 
 def name_rows(ax: Axes, names: Sequence[str]) -> None:
     """Name rows from the top."""
+    from matplotlib.ticker import AutoLocator
+
     ax.set_yticks(range(len(names)), [folded(plain(name), LABEL) for name in names])
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
-    ax.locator_params(axis="x", nbins=5)
+    ax.xaxis.set_major_locator(AutoLocator())  # as many ticks as there is room for beside the names
 
 
 def name_both(ax: Axes, names: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from zoo.report.verdict import Judged, about, advice, by_place
 from zoo.statistics.intervals import mean_interval
 from zoo.statistics.ranking import pareto
 from zoo.study.comparable import TIMES, at_once, unlike
-from zoo.study.measure import measured
+from zoo.study.measure import measured, typical_seconds
 from zoo.train.run import Run
 
 if TYPE_CHECKING:
@@ -105,14 +105,17 @@ def _title(run: Run) -> str:
 
 
 def _tables(report: Report) -> list[Table]:
-    """Return the tables of results, as on the terminal, but with all columns."""
+    """Return the tables of results, as on a terminal that has room for all columns."""
     found = []
     for heading, own in headings(report.runs).items():
         shown = rows(own, report.is_stale)
+        # What is the same for all rows is in the title.
+        same = [name for name in ("epochs", "measure") if len({getattr(row, name) for row in shown}) == 1]
         cells = tuple(
             {
                 column.title: Cell(column.cell(row), _number(getattr(row, column.number)) if column.number else None)
-                for column in COLUMNS.values()
+                for name, column in COLUMNS.items()
+                if name not in same
             }
             for row in shown
         )
@@ -235,17 +238,22 @@ def cost_plots(
                     points, cost, part=part, front=front, named=front[:_MOST_NAMED], ax=ax
                 ),
                 3.2,
-                f"{part.capitalize()} recall against {words}, means over seeds; the line joins those not beaten in "
-                f"both.{on}",
+                f"{part.capitalize()} recall, mean over seeds, against {words}; the line joins those "
+                f"not beaten in both.{_named(len(front))}{on}",
                 f"Not beaten: {', '.join(front)}.",
             )
         )
     return found
 
 
+def _named(there_are: int) -> str:
+    """Say how many points have their names, where not all on the line have."""
+    return f" Named: the {_MOST_NAMED} cheapest of {there_are} on it." if there_are > _MOST_NAMED else ""
+
+
 def _cost(runs: Sequence[Run], cost: str) -> float:
     if cost == "seconds":
-        return mean_interval([run.seconds_training for run in runs])[0]
+        return typical_seconds(runs)
     return float(getattr(runs[0], cost))
 
 

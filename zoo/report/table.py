@@ -25,7 +25,7 @@ from zoo.report.text import counted, duration, fit, quantity, seed_span, with_in
 from zoo.spec.length import ends_early
 from zoo.statistics.intervals import mean_interval
 from zoo.study.comparable import BY_TIME, TIMES, VERSIONS, unlike
-from zoo.study.measure import measured, seconds_to_target
+from zoo.study.measure import measured, seconds_to_target, typical_seconds
 from zoo.train.metrics import measure_of
 from zoo.train.run import Run
 
@@ -191,7 +191,7 @@ def _row(runs: list[Run], label: str, stale: bool) -> Row:
         reference_of=f"{counted(reported['epochs'], 'epoch')} on {reported['dataset']}"
         if reported.get("epochs")
         else None,
-        seconds_training=mean_interval([run.seconds_training for run in finished])[0],
+        seconds_training=typical_seconds(finished),
         parameters=known.parameters,
         flops=known.flops,
         runs=len(finished),

@@ -89,6 +89,7 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
     Args:
         runs: ended runs.
         families: names of the specs that differ in what was varied; the first is what the others are compared with.
+            One without any run is compared with none: it was left out, or waits for its data.
     """
     by_name: dict[str, dict[int, Run]] = {}
     for run in runs:
@@ -101,12 +102,12 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
         f"{other} against {first}": (first, other)
         for first, *others in families
         for other in others
-        if first not in content or content[first] != content.get(other)
+        if first in by_name and other in by_name and content[first] != content[other]
     }
     reasons: dict[str, str] = {}
     for text, (first, other) in pairs.items():
-        ours, theirs = recalls.get(other, {}), recalls.get(first, {})
-        both = [*by_name.get(first, {}).values(), *by_name.get(other, {}).values()]
+        ours, theirs = recalls[other], recalls[first]
+        both = [*by_name[first].values(), *by_name[other].values()]
         reasons[text] = unlike(both, [name for name in RECALLS if part == "validation" or name != "held out"])
         differences[text] = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
     if not differences:
@@ -117,13 +118,14 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
         name: (sum(is_lost(run, part) for run in own.values() if run.status != "failed"), len(own))
         for name, own in by_name.items()
     }
-    none = (0, 0)
-    losses = compare_losses({text: (lost.get(pairs[text][1], none), lost.get(pairs[text][0], none)) for text in claims})
+    losses = compare_losses(
+        {text: (lost[other], lost[first]) for text, (first, other) in pairs.items() if text in claims}
+    )
     # That of the spec looked at most often: they are corrected together. What another spec was asked for is no look.
-    looks = max((_looks(by_name.get(other, {})) for _, other in pairs.values()), key=len)
+    looks = max((_looks(by_name[other]) for _, other in pairs.values()), key=len)
     taken = len(looks)
     overlaps = {
-        text: training_overlap(by_name[first][min(by_name[first])].spec["data"], part) if first in by_name else 0.0
+        text: training_overlap(by_name[first][min(by_name[first])].spec["data"], part)
         for text, (first, _) in pairs.items()
         if text in claims
     }
@@ -133,8 +135,8 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
     compared = {**found, **compare(nothing)}
     return [
         _judged(
-            by_name.get(other, {}),
-            by_name.get(first, {}),
+            by_name[other],
+            by_name[first],
             spec=other,
             against=first,
             part=part,

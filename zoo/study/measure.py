@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from zoo.statistics.verdicts import ROUNDING
@@ -47,6 +48,14 @@ def seconds_to_target(run: Run) -> float:
         if epoch_recall(epoch, "validation") >= target:
             return seconds
     return math.inf
+
+
+def typical_seconds(runs: Sequence[Run]) -> float:
+    """Return the median training time of runs, in seconds; NaN for none.
+
+    Not the mean: the time of one run during which the machine slept, or was busy with other work, would be that of all.
+    """
+    return median(run.seconds_training for run in runs) if runs else math.nan
 
 
 def epoch_recall(epoch: EpochRecord, part: str) -> float:

@@ -22,7 +22,7 @@ from zoo.study.definition import Part, Study
 from zoo.study.designs import Outcome
 from zoo.study.images import Imaged
 from zoo.study.looks import looked
-from zoo.study.measure import kept_epoch
+from zoo.study.measure import kept_epoch, typical_seconds
 from zoo.study.result import Arm, Claim, Step, StudyResult
 from zoo.train import metrics
 
@@ -164,7 +164,7 @@ def _fronts(table: ArmTable) -> dict[str, tuple[str, ...]]:
             all_finished = [run for runs in finished.values() for run in runs]
             if any(at_once(run) > 1 for run in all_finished) or unlike(all_finished, TIMES):
                 continue
-            costs = {name: float(np.mean([run.seconds_training for run in runs])) for name, runs in finished.items()}
+            costs = {name: typical_seconds(runs) for name, runs in finished.items()}
         else:
             costs = {name: float(getattr(runs[0], cost)) for name, runs in finished.items()}
         fronts[cost] = pareto({name: (recalls[name], value) for name, value in costs.items()})

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.statistics.intervals import mean_interval
+from zoo.study.measure import typical_seconds
 from zoo.study.result import Arm, StudyResult
 from zoo.train.run import Run
 
@@ -23,8 +24,8 @@ def recall(arm: Arm, part: str) -> tuple[float, float | None]:
 
 
 def seconds(arm: Arm) -> float:
-    """Return the mean training time of the finished runs; NaN for none."""
-    return mean_interval([run.seconds_training for run in finished(arm)])[0]
+    """Return the median training time of the finished runs; NaN for none."""
+    return typical_seconds(finished(arm))
 
 
 def parameters(arm: Arm) -> float:

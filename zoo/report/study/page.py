@@ -121,7 +121,7 @@ def sections(result: StudyResult) -> dict[str, list[Plot]]:
             f"recall-against-{cost}",
             lambda ax, cost=cost: plots.recall_against(result, cost, ax),  # type: ignore[misc]
             3.2,
-            f"{select.capitalize()} recall against {words}, means over seeds; the line joins those not beaten in both.",
+            f"{select.capitalize()} recall, mean over seeds, against {words}; the line joins those not beaten in both.",
             f"Not beaten: {', '.join(result.pareto[cost]) or 'none'}.",
         )
         for cost, words in COSTS.items()

@@ -57,6 +57,8 @@ VERDICTS = {
 
 MOST_EFFECTS = 40
 MOST_CLASSES = 30
+_WORDS = 16
+"""Characters of a verdict in a line."""
 _WIDE = 8
 """How many times the smallest setting the largest is where their axis is logarithmic."""
 
@@ -83,7 +85,10 @@ def effect_plot(result: StudyResult, ax: Axes | None = None) -> Axes:
         fill = color if c.verdict in ("helps", "hurts") else ax.get_facecolor()
         ax.plot([c.difference], [row], marker, color=color, markerfacecolor=fill, markersize=6)
         words = said(attrs.evolve(c, more_seeds=None), is_interaction=is_interaction)
-        ax.annotate(words, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize="small")
+        # Folded, as a long one takes its room from the axes.
+        ax.annotate(
+            folded(words, _WORDS), (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize="small"
+        )
     name_rows(ax, [name for name, _, _ in judged])
     shown = f" ({len(judged)} of {there_are})" if len(judged) < there_are else ""
     ax.set_xlabel(f"difference in {result.study.design.select} recall, {tables.interval(result)}{shown}")

@@ -264,7 +264,7 @@ def answer(result: StudyResult) -> str:
 
 
 def said_of(judged: Sequence[tuple[str, Comparison]], lead: str) -> str:
-    """Say in one sentence how many changes help, hurt and so on, and which."""
+    """Say in one sentence how many changes help, hurt and so on, and which; of many, the first few."""
     groups: dict[str, list[str]] = {}
     for name, comparison in judged:
         groups.setdefault(comparison.verdict, []).append(name)
@@ -272,7 +272,7 @@ def said_of(judged: Sequence[tuple[str, Comparison]], lead: str) -> str:
     for verdict, (one, several) in _SAID.items():
         names = groups.get(verdict, [])
         if names:
-            said.append(f"{len(names)} {one if len(names) == 1 else several} ({', '.join(names)})")
+            said.append(f"{len(names)} {one if len(names) == 1 else several} ({_some(names)})")
     return f"{lead}{counted(len(judged), 'change')}, {_listed(said)}."
 
 
@@ -496,7 +496,7 @@ def arms_table(result: StudyResult) -> Table:
                 "failed": Cell(str(arm.failed or ""), arm.failed),
             }
         )
-    below = ["mean ± 95% interval over seeds."]
+    below = ["mean ± 95% interval over seeds; training: median over seeds."]
     if select != "test":
         below.append("Test recall is shown for the base and for what was chosen, nothing else, by fresh seeds.")
     if len({frozenset(arm.recalls.get(select, {})) for arm in result.arms}) > 1:
