@@ -8,16 +8,21 @@ import re
 import shlex
 from pathlib import Path
 
+import attrs
 import pytest
 from click.testing import CliRunner
-from small_gallery import MANY
+from small_gallery import MANY, SEEDS
 from small_runs import TREE
 
 from zoo.cli import main
 from zoo.errors import ZooError
 from zoo.gallery import build as building
 from zoo.gallery.build import Sources, build, sources_of
+from zoo.gallery.effects import choices, fields
+from zoo.gallery.gallery import Gallery
+from zoo.gallery.pages import pages
 from zoo.lab.lab import Lab
+from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.report.times import render
 
@@ -106,6 +111,39 @@ def test_tables_can_be_had_as_data(folder: Path) -> None:
     with open(folder / "activation/wins-1.csv") as file:
         rates = {(row["arm"], row["other"]): float(row["rate"]) for row in csv.DictReader(file)}
     assert rates["mish", "relu"] + rates["relu", "mish"] == pytest.approx(1)
+
+
+def test_lost_runs_are_told_wherever_their_variant_is(runs_of_three: Path, small_registry: Registry) -> None:
+    """A verdict on the few seeds that were not lost says nothing of the others: lost runs have one of their own."""
+    with Ledger(runs_of_three, create=False) as ledger:
+        stored = ledger.runs()
+    runs = []
+    for run in stored:
+        of_mish = choices(run.spec)["network", "features", 0, "activation"][1].name == "mish"
+        for more in (0, SEEDS):  # of eight, one of mish learns
+            seed = run.key.seed + more
+            status = "diverged" if of_mish and seed else run.status
+            runs.append(attrs.evolve(run, key=attrs.evolve(run.key, seed=seed), status=status))
+    found = fields(runs, {})
+    (verdict,) = [one for field in found for one in field.verdicts if one.spec == "mish"]
+    assert verdict.losses
+    assert verdict.losses.verdict == "loses more runs", "the test is about a claim"
+    made = pages(Gallery(title="T", registry=small_registry, runs=runs, fields=found, checked={}, published=[]))
+    lost = f"7 of 8 (p {verdict.losses.p_adjusted:.4f})"
+    (row,) = [line for line in made["activation/index.md"].splitlines() if line.startswith("| [mish](mish.md) | und")]
+    assert "| undecided, loses more runs |" in row
+    assert f"| 1 | {lost} |" in row, "of seeds, and of lost runs"
+    assert "mish, 7 of 8 lost" in made["activation/index.md"], "in the plot"
+    (said,) = [line for line in made["activation/index.md"].splitlines() if line.startswith("2 changes of")]
+    assert said.endswith(", 1 loses more runs.")
+    assert lost in made["activation/mish.md"]
+    assert "Lost: runs that diverged" in made["activation/mish.md"]
+    rows = {row["variant"]: row for row in csv.DictReader(made["activation/table-1.csv"].splitlines())}
+    told = [rows["mish"][name] for name in ("seeds compared", "lost", "runs", "lost verdict")]
+    assert told == ["1", "7", "8", "loses more runs"]
+    assert rows["relu"]["lost"] == "0"
+    assert "; more runs are lost with 1, fewer with 0.**" in made["index.md"]
+    assert "Claims about lost runs are corrected for themselves" in made["index.md"]
 
 
 def test_published_figures_stand_beside_verdicts(folder: Path) -> None:

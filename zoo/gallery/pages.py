@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -30,9 +30,11 @@ from zoo.spec import describe_type, unstructure
 from zoo.statistics.intervals import mean_interval
 from zoo.statistics.pooling import win_rates
 from zoo.statistics.verdicts import LEVEL
-from zoo.study.measure import learned_recall, measured
+from zoo.study.measure import is_lost, learned_recall, measured
 
 VERDICTS = ("helps", "hurts", "no practical difference", "undecided")
+LOSSES = ("loses more runs", "loses fewer runs")
+"""Verdicts on how many runs are lost, of which none is said where it is undecided."""
 _IN_WORDS = {
     "helps": "help",
     "hurts": "hurt",
@@ -55,20 +57,21 @@ def pages(gallery: Gallery) -> dict[str, str]:
 
 
 def _front(gallery: Gallery, kinds: Sequence[VariantKind]) -> str:
-    verdicts = Counter(_verdict(found) for field in gallery.fields for found in field.verdicts)
+    verdicts = _counts(found for field in gallery.fields for found in field.verdicts)
+    shown = (*VERDICTS, *(verdict for verdict in LOSSES if verdicts[verdict]))
     rows = []
     for kind in kinds:
         own = gallery.of_kind(kind.name)
         variants = gallery.registry.variants(kind.name)
         seen = {arm.variant for field in own for arm in field.every} & set(variants)
-        counts = Counter(_verdict(found) for field in own for found in field.verdicts)
+        counts = _counts(found for field in own for found in field.verdicts)
         rows.append(
             {
                 "kind": f"[{kind.name}]({kind.name}/index.md)",
                 "variants": str(len(variants)),
                 "measured": str(len(seen)),
                 "tables": str(len(own)),
-                **{verdict: str(counts[verdict]) for verdict in VERDICTS},
+                **{verdict: str(counts[verdict]) for verdict in shown},
             }
         )
     number = sum(len(gallery.registry.variants(kind.name)) for kind in kinds)
@@ -77,7 +80,7 @@ def _front(gallery: Gallery, kinds: Sequence[VariantKind]) -> str:
         f"{counted(number, 'variant')} of {counted(len(kinds), 'kind')}, each with its options, what it is checked "
         "for, and what it was measured to do: seed by seed against the usual variant of its kind, in the same network, "
         "with all else equal.",
-        _claims(verdicts, len(gallery.fields)),
+        _claims(verdicts, gallery.fields),
         table(rows, "What was measured"),
         "A variant may be in several tables: one for each network and data set. What was not measured is said not to "
         "be; what could not be decided with these seeds is undecided.",
@@ -99,23 +102,47 @@ def _times(gallery: Gallery) -> str:
     return "" if gallery.times else "Training times are not compared: other programs ran beside these runs."
 
 
-def _claims(verdicts: Mapping[str, int], tables: int) -> str:
+def _claims(verdicts: Mapping[str, int], fields: Sequence[Field]) -> str:
     """Say how many claims there are, and how many of them must be expected to be false."""
     total = sum(verdicts.get(verdict, 0) for verdict in VERDICTS)
     if not total:
         return "**Nothing was measured yet.** There is no run to compare in the ledgers."
+    tables = len(fields)
+    losing = sum(any(found.losses for found in field.verdicts) for field in fields)
     told = [f"{verdicts.get(name, 0)} {word}" for name, word in _IN_WORDS.items()]
-    expected = LEVEL * tables
+    lost = (
+        f"; more runs are lost with {verdicts.get(LOSSES[0], 0)}, fewer with {verdicts.get(LOSSES[1], 0)}"
+        if losing
+        else ""
+    )
+    too = (
+        f" Claims about lost runs are corrected for themselves: of {counted(losing, 'table')} with lost runs at most "
+        f"{LEVEL * losing:.2g} more."
+    )
     return (
-        f"**{counted(total, 'comparison')} in {counted(tables, 'table')}: {', '.join(told)}.** In each table the "
+        f"**{counted(total, 'comparison')} in {counted(tables, 'table')}: {', '.join(told)}{lost}.** In each table the "
         f"chance that any claim is false is at most {LEVEL:.0%}, for p and intervals are corrected for the number of "
-        f"its claims. So of {counted(tables, 'table')} at most {expected:.2g} must be expected to hold a false claim; "
-        f"where variants do nothing, half of those would say that one helps: {expected / 2:.2g}."
+        f"its claims. So of {counted(tables, 'table')} at most {LEVEL * tables:.2g} must be expected to hold a false "
+        f"claim; where variants do nothing, half of those would say that one helps: {LEVEL * tables / 2:.2g}."
+        f"{too if losing else ''}"
     )
 
 
-def _verdict(found: Judged) -> str:
-    return "not compared" if found.unlike else found.comparison.verdict
+def _counts(found: Iterable[Judged]) -> Counter[str]:
+    """Return how often there is each verdict, on recall and on lost runs."""
+    return Counter(verdict for one in found for verdict in _verdicts(one))
+
+
+def _verdicts(found: Judged) -> list[str]:
+    """Return the verdict on recall, and that on lost runs where it is decided."""
+    on_recall = "not compared" if found.unlike else found.comparison.verdict
+    return [on_recall, *([found.losses.verdict] if found.losses and found.losses.verdict in LOSSES else [])]
+
+
+def _told(counts: Mapping[str, int], form: str) -> str:
+    """Say how often there is each verdict."""
+    shown = (*VERDICTS, "not compared", *LOSSES)
+    return ", ".join(form.format(verdict, counts[verdict]) for verdict in shown if counts[verdict])
 
 
 def _kind(gallery: Gallery, kind: VariantKind) -> dict[str, str]:
@@ -136,7 +163,7 @@ def _kind(gallery: Gallery, kind: VariantKind) -> dict[str, str]:
             f"## In {markdown(field.base.name)}, on {markdown(str(field.heading))}",
             _said(field),
             table(_rows(gallery, field), f"Each against {field.base.label}", SORTABLE, FIGURES),
-            f"{about(field.verdicts)}. {{download}}`CSV <table-{number}.csv>`",
+            f"{_about(field)} {{download}}`CSV <table-{number}.csv>`",
             *figures(shown.get(f"differences {number}", [])),
             *figures(shown.get(f"cost {number}", [])),
             *_win_lines(field, number),
@@ -159,19 +186,17 @@ def _kind(gallery: Gallery, kind: VariantKind) -> dict[str, str]:
 
 
 def _said(field: Field) -> str:
-    counts = Counter(map(_verdict, field.verdicts))
-    told = [f"{counts[verdict]} {verdict}" for verdict in (*VERDICTS, "not compared") if counts[verdict]]
     return (
         f"{counted(len(field.arms), 'change')} of the {field.kind} {markdown(field.base.label)}, with "
-        f"{counted(len(field.seeds), 'seed')} ({seed_span(field.seeds)}): {', '.join(told)}."
+        f"{counted(len(field.seeds), 'seed')} ({seed_span(field.seeds)}): {_told(_counts(field.verdicts), '{1} {0}')}."
     )
 
 
 def _summary(own: Sequence[Field], variant: str) -> str:
     """Say in a few words what was found of a variant."""
-    counts = Counter(_verdict(found) for field in own for _, found in field.of(variant))
+    counts = _counts(found for field in own for _, found in field.of(variant))
     if counts:
-        return ", ".join(f"{verdict} ({counts[verdict]})" for verdict in (*VERDICTS, "not compared") if counts[verdict])
+        return _told(counts, "{} ({})")
     if any(variant == field.base.variant for field in own):
         return "what others are held against"
     return "not measured"
@@ -194,7 +219,7 @@ def _row(gallery: Gallery, field: Field, arm: Arm, found: Judged | None) -> dict
     return {
         "variant": link(arm.label, file_name(arm.variant)) if known else markdown(arm.label),
         "verdict": "usual" if found is None else told["verdict"],
-        **{name: markdown(told[name]) for name in ("difference", "p", "recall", "time", "parameters", "FLOPs", "runs")},
+        **{name: markdown(text) for name, text in told.items() if name != "verdict"},
         "where": "" if found is None else code(place_text(arm)),
     }
 
@@ -203,17 +228,42 @@ def _measured(field: Field, arm: Arm, found: Judged | None) -> dict[str, str]:
     done = finished(arm.runs)
     recall = mean_interval([measured(run, field.part) for run in done]) if done else (math.nan, None)
     comparison = found.comparison if found else None
-    lost = len(arm.runs) - len(done)
+    failed = sum(run.status == "failed" for run in arm.runs)
     return {
-        "verdict": _verdict(found) if found else "",
+        "verdict": ", ".join(_verdicts(found)) if found else "",
         "difference": difference(comparison.difference, comparison.low, comparison.high) if comparison else "",
         "p": probability(comparison.p_of_all) if comparison else "",
+        "seeds": str(comparison.n if comparison else len(_recalls(field)[arm.label])),
+        "lost": _losses(field, arm, found),
+        "failed": str(failed or ""),
         "recall": with_interval(*recall),
         "time": f"{found.time_ratio:.2f}x" if found and found.time_ratio is not None else "",
         "parameters": quantity(arm.runs[0].parameters),
         "FLOPs": quantity(arm.runs[0].flops),
-        "runs": f"{len(done)}" + (f" ({lost} lost)" if lost else ""),
     }
+
+
+def _losses(field: Field, arm: Arm, found: Judged | None) -> str:
+    """Say how many runs were lost, with the corrected p of Fisher's test against the base; nothing where none was."""
+    number = _lost(field, arm)
+    told = f"{number} of {len(arm.runs)}" if number or (found and found.losses) else ""
+    return f"{told} (p {probability(found.losses.p_adjusted)})" if found and found.losses else told
+
+
+def _lost(field: Field, arm: Arm) -> int:
+    return sum(is_lost(run, field.part) for run in arm.runs)
+
+
+def _about(field: Field) -> str:
+    """Say what verdicts are about, and what became of lost runs where there are any."""
+    if not any(_lost(field, arm) for arm in field.every):
+        return f"{about(field.verdicts)}."
+    return (
+        f"{about(field.verdicts)}. Lost: runs that diverged, or ended no better than chance. Verdicts on recall, "
+        "differences and how often one is better leave them out, which favours variants that lose runs; seeds: how "
+        "many pairs are left. Recall is of all runs that finished. Whether more runs are lost than with "
+        f"{markdown(field.base.label)} is judged for itself (Fisher's exact test, p corrected for the whole table)."
+    )
 
 
 def _records(field: Field) -> list[dict[str, Any]]:
@@ -228,7 +278,7 @@ def _records(field: Field) -> list[dict[str, Any]]:
                 "options": json.dumps(dict(arm.options)),
                 "where": "" if judged is None else place_text(arm),
                 "against": field.base.label if judged else "",
-                "verdict": _verdict(judged) if judged else "",
+                "verdict": _verdicts(judged)[0] if judged else "",
                 "difference": comparison.difference if comparison else "",
                 "low": comparison.low if comparison else "",
                 "high": comparison.high if comparison else "",
@@ -240,7 +290,12 @@ def _records(field: Field) -> list[dict[str, Any]]:
                 "parameters": arm.runs[0].parameters,
                 "flops": arm.runs[0].flops,
                 "seeds": len(field.seeds),
+                "seeds compared": comparison.n if comparison else "",
+                "runs": len(arm.runs),
                 "finished": len(done),
+                "lost": _lost(field, arm),
+                "lost verdict": judged.losses.verdict if judged and judged.losses else "",
+                "lost p": judged.losses.p_adjusted if judged and judged.losses else "",
                 "data set": field.heading.dataset,
                 "device": field.heading.device_name,
                 "precision": field.heading.precision,
@@ -291,11 +346,16 @@ def _rate(rate: Mapping[str, Any]) -> str:
 
 def _differences(field: Field, number: int) -> list[Plot]:
     """Return the plot of all differences of a table with their intervals; none where there is no pair of runs."""
+    labels = {
+        arm.label: f"{arm.label}, {lost} of {len(arm.runs)} lost" if (lost := _lost(field, arm)) else arm.label
+        for arm in field.arms
+    }
     pairs = [
-        (arm.label, found.comparison)
+        (labels[arm.label], found.comparison)
         for arm, found in zip(field.arms, field.verdicts, strict=True)
         if math.isfinite(found.comparison.difference)
     ]
+    without = ", ".join(label for label in labels.values() if label not in {label for label, _ in pairs})
     pairs.sort(key=lambda pair: -pair[1].difference)
 
     def draw(ax: Any) -> Any:
@@ -313,7 +373,10 @@ def _differences(field: Field, number: int) -> list[Plot]:
 
     height = plots.rows_height(len(pairs))
     words = "; ".join(f"{label}: {difference(one.difference, one.low, one.high)}" for label, one in pairs)
-    plot = Plot(f"differences-{number}", draw, height, "Differences with their corrected intervals.", words)
+    caption = "Differences with their corrected intervals." + (
+        f" Without any pair of runs: {without}." if without else ""
+    )
+    plot = Plot(f"differences-{number}", draw, height, caption, words)
     return [plot] if pairs else []
 
 
@@ -389,7 +452,7 @@ def _effects(gallery: Gallery, variant: Variant, own: Sequence[Field], shown: Ma
         lines += [
             f"### In {markdown(field.base.name)}, on {markdown(str(field.heading))}",
             table(rows, f"Against {field.base.label}", FIGURES),
-            f"{about(field.verdicts)}.",
+            _about(field),
             *figures(shown.get(f"curves {number}", [])),
             *_command(gallery, field, [arm for arm, _ in found]),
             *_provenance(field.runs),
