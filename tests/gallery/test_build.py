@@ -16,6 +16,8 @@ from small_gallery import MANY, SEEDS
 from zoo.cli import main
 from zoo.errors import ZooError
 from zoo.gallery import build as building
+from zoo.gallery import published
+from zoo.gallery.beside import published_page
 from zoo.gallery.build import Sources, build, sources_of
 from zoo.gallery.effects import choices, fields
 from zoo.gallery.gallery import Gallery
@@ -147,6 +149,48 @@ def test_published_figures_stand_beside_verdicts(folder: Path) -> None:
     text = (folder / "published.md").read_text()
     assert "| [mish](activation/mish.md) | +0.2500 |" in text
     assert "| serf | +0.1000 |  | not measured |" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "here"),
+    [
+        ("", "undecided here"),
+        ('where = "network.features.*.activation"', "not the same: everywhere"),
+        ("options = { mish = { rate = 0.3 } }", "not the same: rate None"),
+    ],
+)
+def test_what_is_not_the_same_neither_agrees_nor_disagrees(
+    more: str, here: str, runs_of_three: Path, small_registry: Registry, tmp_path: Path
+) -> None:
+    """Dropout of 0.3 between dense layers is nothing that dropout of 0.5 before a convolution can contradict."""
+    (tmp_path / "published.toml").write_text(f"{PUBLISHED}{more}\n")
+    with Ledger(runs_of_three, create=False) as ledger:
+        found = fields(ledger.runs(), {})
+    (one,) = published.read(tmp_path / "published.toml")
+    (field,) = [field for field in found if field.kind == "activation"]
+    ((arm, _),) = field.of("mish")
+    gallery = Gallery(title="T", registry=small_registry, runs=[], fields=found, checked={}, published=[one])
+    (line,) = [line for line in published_page(gallery).splitlines() if line.startswith("| [mish]")]
+    assert one.unlike(arm, "activation") == here.removeprefix("not the same: ") * here.startswith("not")
+    assert ("| not the same: " in line) == here.startswith("not the same")
+    assert "`everywhere`" in line
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict", "said"),
+    [
+        (0.01, "helps", "agrees"),
+        (-0.01, "helps", "disagrees"),
+        (0.0009, "no practical difference", "no practical difference in both"),
+        (0.01, "no practical difference", "no practical difference here"),
+        (0.01, "undecided", "undecided here"),
+    ],
+)
+def test_only_a_direction_agrees(shift: float, verdict: str, said: str, runs_of_three: Path) -> None:
+    """Two differences that are too small to matter may well have two directions."""
+    with Ledger(runs_of_three, create=False) as ledger:
+        comparison = fields(ledger.runs(), {})[0].verdicts[0].comparison
+    assert published.agreement(shift, attrs.evolve(comparison, verdict=verdict)) == said
 
 
 def test_the_command_repeats_a_cell(runs_of_three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
