@@ -24,6 +24,7 @@ from zoo.gallery.gallery import Gallery
 from zoo.gallery.pages import pages
 from zoo.ledger import Ledger
 from zoo.registry import Registry
+from zoo.train.run import Run
 
 PUBLISHED = """
 [[published]]
@@ -43,6 +44,8 @@ CHECKS = [
         "checks": [
             {"name": "builds", "result": "passed", "note": ""},
             {"name": "speed", "result": "fact", "note": "4.71 times as long as relu"},
+            {"name": "memory", "result": "fact", "note": "as much as relu"},
+            {"name": "compiles", "result": "skipped", "note": "there is no compiler"},
         ],
     }
 ]
@@ -91,8 +94,11 @@ def test_a_variants_page_has_all_of_it(folder: Path) -> None:
     assert "Mish: x \\* tanh(softplus(x))." in text
     assert "Paper: Misra, 2019" in text
     assert "mish with its default options, in evaluation." in text
-    assert "`zoo check activation:mish`: 1 passed, 1 fact." in text
+    assert "`zoo check activation:mish`: 1 passed, 2 facts, 1 skipped." in text
     assert "fact: 4.71 times as long as relu" in text
+    assert "| `compiles` | skipped: there is no compiler |" in text
+    assert "; length: 6 epochs; " in text
+    assert re.search(r"Intervals are of \d\d(\.\d+)?%, for all comparisons of the table together\.", text)
     assert "Paired by seed, on these images and this split" in text
     assert "recall after each epoch" in text
     assert "Its checks are not part of this gallery" in (folder / "activation/gelu.md").read_text()
@@ -143,6 +149,27 @@ def test_lost_runs_are_told_wherever_their_variant_is(runs_of_three: Path, small
     assert rows["relu"]["lost"] == "0"
     assert "; more runs are lost with 1, fewer with 0.**" in made["index.md"]
     assert "Claims about lost runs are corrected for themselves" in made["index.md"]
+
+
+def test_tables_of_one_base_with_other_epochs_and_equal_arms_are_told_apart(
+    runs_of_three: Path, small_registry: Registry
+) -> None:
+    with Ledger(runs_of_three, create=False) as ledger:
+        runs = [run for run in ledger.runs() if run.spec["training"]["optimizer"]["name"] == "sgd"]
+
+    def changed(run: Run, digest: str, **training: int) -> Run:
+        spec = {**run.spec, "training": {**run.spec["training"], **training}}
+        return attrs.evolve(run, spec=spec, key=attrs.evolve(run.key, spec=run.key.spec + digest))
+
+    first = runs[0].epochs
+    longer = [attrs.evolve(changed(run, "longer", epochs=7), epochs=first) for run in runs]
+    found = fields([*runs, *longer], {})
+    gallery = Gallery(title="T", registry=small_registry, runs=runs, fields=found, checked={}, published=[])
+    made = pages(gallery)
+    for page in ("activation/index.md", "activation/mish.md"):
+        heads = [line for line in made[page].splitlines() if line.endswith("(epochs=6)") or line.endswith("(epochs=7)")]
+        assert len(heads) == 2, page
+    assert made["activation/index.md"].count("gave the same figures in each epoch with each seed") == 1
 
 
 def test_published_figures_stand_beside_verdicts(folder: Path) -> None:
