@@ -28,7 +28,7 @@ DESCRIPTIONS = {
     "conclusion": "what the report concludes: 4a1, 4c, 4d, 4e and 5c together",
 }
 
-# Train recall, validation recall, runtime.
+# Recall on the training images, on the test images (which the report calls validation recall), runtime.
 REFERENCES: dict[str, tuple[float, float, str | None]] = {
     "4a1": (0.6635, 0.5713, None),
     "4a2": (0.5599, 0.4956, None),

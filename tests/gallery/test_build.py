@@ -17,6 +17,8 @@ from small_runs import TREE
 from zoo.cli import main
 from zoo.errors import ZooError
 from zoo.gallery import build as building
+from zoo.gallery import published
+from zoo.gallery.beside import published_page
 from zoo.gallery.build import Sources, build, sources_of
 from zoo.gallery.effects import choices, fields
 from zoo.gallery.gallery import Gallery
@@ -25,6 +27,7 @@ from zoo.lab.lab import Lab
 from zoo.ledger import Ledger
 from zoo.registry import Registry
 from zoo.report.times import render
+from zoo.train.run import Run
 
 PUBLISHED = """
 [[published]]
@@ -44,6 +47,8 @@ CHECKS = [
         "checks": [
             {"name": "builds", "result": "passed", "note": ""},
             {"name": "speed", "result": "fact", "note": "4.71 times as long as relu"},
+            {"name": "memory", "result": "fact", "note": "as much as relu"},
+            {"name": "compiles", "result": "skipped", "note": "there is no compiler"},
         ],
     }
 ]
@@ -92,8 +97,11 @@ def test_a_variants_page_has_all_of_it(folder: Path) -> None:
     assert "Mish: x \\* tanh(softplus(x))." in text
     assert "Paper: Misra, 2019" in text
     assert "mish with its default options, in evaluation." in text
-    assert "`zoo check activation:mish`: 1 passed, 1 fact." in text
+    assert "`zoo check activation:mish`: 1 passed, 2 facts, 1 skipped." in text
     assert "fact: 4.71 times as long as relu" in text
+    assert "| `compiles` | skipped: there is no compiler |" in text
+    assert "; length: 6 epochs; " in text
+    assert re.search(r"Intervals are of \d\d(\.\d+)?%, for all comparisons of the table together\.", text)
     assert "Paired by seed, on these images and this split" in text
     assert "recall after each epoch" in text
     assert "Its checks are not part of this gallery" in (folder / "activation/gelu.md").read_text()
@@ -146,10 +154,73 @@ def test_lost_runs_are_told_wherever_their_variant_is(runs_of_three: Path, small
     assert "Claims about lost runs are corrected for themselves" in made["index.md"]
 
 
+def test_tables_of_one_base_with_other_epochs_and_equal_arms_are_told_apart(
+    runs_of_three: Path, small_registry: Registry
+) -> None:
+    with Ledger(runs_of_three, create=False) as ledger:
+        runs = [run for run in ledger.runs() if run.spec["training"]["optimizer"]["name"] == "sgd"]
+
+    def changed(run: Run, digest: str, **training: int) -> Run:
+        spec = {**run.spec, "training": {**run.spec["training"], **training}}
+        return attrs.evolve(run, spec=spec, key=attrs.evolve(run.key, spec=run.key.spec + digest))
+
+    first = runs[0].epochs
+    longer = [attrs.evolve(changed(run, "longer", epochs=7), epochs=first) for run in runs]
+    found = fields([*runs, *longer], {})
+    gallery = Gallery(title="T", registry=small_registry, runs=runs, fields=found, checked={}, published=[])
+    made = pages(gallery)
+    for page in ("activation/index.md", "activation/mish.md"):
+        heads = [line for line in made[page].splitlines() if line.endswith("(epochs=6)") or line.endswith("(epochs=7)")]
+        assert len(heads) == 2, page
+    assert made["activation/index.md"].count("gave the same figures in each epoch with each seed") == 1
+
+
 def test_published_figures_stand_beside_verdicts(folder: Path) -> None:
     text = (folder / "published.md").read_text()
     assert "| [mish](activation/mish.md) | +0.2500 |" in text
     assert "| serf | +0.1000 |  | not measured |" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "here"),
+    [
+        ("", "undecided here"),
+        ('where = "network.features.*.activation"', "not the same: everywhere"),
+        ("options = { mish = { rate = 0.3 } }", "not the same: rate None"),
+    ],
+)
+def test_what_is_not_the_same_neither_agrees_nor_disagrees(
+    more: str, here: str, runs_of_three: Path, small_registry: Registry, tmp_path: Path
+) -> None:
+    """Dropout of 0.3 between dense layers is nothing that dropout of 0.5 before a convolution can contradict."""
+    (tmp_path / "published.toml").write_text(f"{PUBLISHED}{more}\n")
+    with Ledger(runs_of_three, create=False) as ledger:
+        found = fields(ledger.runs(), {})
+    (one,) = published.read(tmp_path / "published.toml")
+    (field,) = [field for field in found if field.kind == "activation"]
+    ((arm, _),) = field.of("mish")
+    gallery = Gallery(title="T", registry=small_registry, runs=[], fields=found, checked={}, published=[one])
+    (line,) = [line for line in published_page(gallery).splitlines() if line.startswith("| [mish]")]
+    assert one.unlike(arm, "activation") == here.removeprefix("not the same: ") * here.startswith("not")
+    assert ("| not the same: " in line) == here.startswith("not the same")
+    assert "`everywhere`" in line
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict", "said"),
+    [
+        (0.01, "helps", "agrees"),
+        (-0.01, "helps", "disagrees"),
+        (0.0009, "no practical difference", "no practical difference in both"),
+        (0.01, "no practical difference", "no practical difference here"),
+        (0.01, "undecided", "undecided here"),
+    ],
+)
+def test_only_a_direction_agrees(shift: float, verdict: str, said: str, runs_of_three: Path) -> None:
+    """Two differences that are too small to matter may well have two directions."""
+    with Ledger(runs_of_three, create=False) as ledger:
+        comparison = fields(ledger.runs(), {})[0].verdicts[0].comparison
+    assert published.agreement(shift, attrs.evolve(comparison, verdict=verdict)) == said
 
 
 def test_the_command_repeats_a_cell(runs_of_three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,14 @@ def test_a_verdict_is_that_of_the_differences_seed_by_seed(runs: list[Run]) -> N
     assert verdict.comparison.n == SEEDS
 
 
+def test_all_places_beside_each_other_are_one_pattern(runs: list[Run]) -> None:
+    """Three paths in full leave no room for the verdict beside them."""
+    arm = of_kind(fields(runs, {}), "activation").arms[0]
+    within = tuple(place for place in arm.places if "features" in place)
+    some = attrs.evolve(arm, everywhere=False, places=within)
+    assert place_text(some) == "network.features.*.activation"
+
+
 def test_seeds_that_few_arms_have_do_not_count(runs: list[Run]) -> None:
     """A study trains what it chose with seeds more: to count them would be to look until something is found."""
     mish = [run for run in runs if choices(run.spec)["network", "features", 0, "activation"][1].name == "mish"]

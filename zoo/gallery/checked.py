@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from zoo.errors import ZooError
+from zoo.report.text import counted
 
 
 @attrs.frozen
@@ -21,10 +22,14 @@ class Checked:
     told: Mapping[str, str]
 
     def __str__(self) -> str:
-        return ", ".join(f"{number} {result}" for result, number in self.counts.items())
+        return ", ".join(
+            counted(number, result) if result in _NOUNS else f"{number} {result}"
+            for result, number in self.counts.items()
+        )
 
 
-_TOLD = ("failed", "expected failure", "fact")
+_NOUNS = ("fact", "expected failure")
+_TOLD = ("failed", "skipped", *_NOUNS)
 """Results of which the note is shown."""
 
 

@@ -365,10 +365,22 @@ def _distinct(arms: Sequence[Arm]) -> list[Arm]:
 
 
 def place_text(arm: Arm) -> str:
-    """Say where in the network an arm differs from its base: "everywhere", "features.0.dropout"."""
+    """Say where an arm differs from its base: "everywhere", "network.features.*.normalization"."""
     if arm.everywhere:
         return "everywhere" if len(arm.places) > 1 else path(arm.places[0])
-    return ", ".join(path(place) for place in arm.places)
+    every = [place for place in choices(arm.spec) if place[-1] == arm.places[0][-1]]
+    all_of = {
+        pattern
+        for pattern in map(_pattern, arm.places)
+        if all(place in arm.places for place in every if _pattern(place) == pattern)
+    }
+    texts = [_pattern(place) if _pattern(place) in all_of else path(place) for place in arm.places]
+    return ", ".join(dict.fromkeys(texts))
+
+
+def _pattern(place: Place) -> str:
+    """Return the path of a place and of those beside it, as a wildcard names them."""
+    return path(tuple("*" if isinstance(step, int) else step for step in place))
 
 
 def path(place: Place) -> str:

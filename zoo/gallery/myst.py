@@ -43,7 +43,7 @@ def link(text: str, page: str) -> str:
 
 def table(rows: Sequence[Mapping[str, str]], title: str, *classes: str) -> str:
     """Return a table; its classes say whether it can be sorted and filtered, and whether it holds mostly figures."""
-    columns = [name for name in rows[0] if name == "" or any(row[name] for row in rows)]
+    columns = [name for name in rows[0] if any(row[name] for row in rows)]
     lines = [columns, ["---"] * len(columns), *([row[name] for name in columns] for row in rows)]
     text = "\n".join("| " + " | ".join(cell.replace("\n", " ") for cell in line) + " |" for line in lines)
     option = f":class: {' '.join(classes)}\n" if classes else ""

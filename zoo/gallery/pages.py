@@ -21,10 +21,20 @@ from zoo.registry.hookspecs import KINDS, VariantKind
 from zoo.report import plots
 from zoo.report.details import finished
 from zoo.report.drawing import Plot, file_name, pictures
+from zoo.report.labels import differences
 from zoo.report.markup import code, markdown
 from zoo.report.page import provenance
 from zoo.report.runs_page import cost_plots, curve_plot
-from zoo.report.text import counted, difference, duration, probability, quantity, seed_span, with_interval
+from zoo.report.text import (
+    counted,
+    difference,
+    duration,
+    lengths_in_words,
+    probability,
+    quantity,
+    seed_span,
+    with_interval,
+)
 from zoo.report.verdict import Judged, about
 from zoo.spec import describe_type, unstructure
 from zoo.statistics.intervals import mean_interval
@@ -160,7 +170,7 @@ def _kind(gallery: Gallery, kind: VariantKind) -> dict[str, str]:
     lines = [f"# {kind.name}", f"{kind.purpose[0].upper()}{kind.purpose[1:]}."]
     for number, field in enumerate(own, 1):
         lines += [
-            f"## In {markdown(field.base.name)}, on {markdown(str(field.heading))}",
+            f"## {_title(field, own)}",
             _said(field),
             table(_rows(gallery, field), f"Each against {field.base.label}", SORTABLE, FIGURES),
             f"{_about(field)} {{download}}`CSV <table-{number}.csv>`",
@@ -183,6 +193,16 @@ def _kind(gallery: Gallery, kind: VariantKind) -> dict[str, str]:
     lines.append(contents(map(file_name, variants)))
     found[f"{kind.name}/index.md"] = joined(lines)
     return found
+
+
+def _title(field: Field, own: Sequence[Field]) -> str:
+    """Return a heading: where it was measured, and in what a base differs from others of that name there."""
+    same = [each for each in own if (each.base.name, each.heading) == (field.base.name, field.heading)]
+    told = ""
+    if len(same) > 1:
+        number = same.index(field)
+        told = f" ({differences([each.base.spec for each in same], ())[number] or number + 1})"
+    return markdown(f"In {field.base.name}, on {field.heading}{told}")
 
 
 def _said(field: Field) -> str:
@@ -256,14 +276,34 @@ def _lost(field: Field, arm: Arm) -> int:
 
 def _about(field: Field) -> str:
     """Say what verdicts are about, and what became of lost runs where there are any."""
+    level = 100 * (1 - field.verdicts[0].comparison.level)
+    said = f"{about(field.verdicts)}. Intervals are of {level:.4g}%, for all comparisons of the table together."
+    said += "".join(
+        f" {_listed(labels)} gave the same figures in each epoch with each seed: as they are trained here they are one "
+        "function, and counted as several."
+        for labels in _equal(field)
+    )
     if not any(_lost(field, arm) for arm in field.every):
-        return f"{about(field.verdicts)}."
+        return said
     return (
-        f"{about(field.verdicts)}. Lost: runs that diverged, or ended no better than chance. Verdicts on recall, "
+        f"{said} Lost: runs that diverged, or ended no better than chance. Verdicts on recall, "
         "differences and how often one is better leave them out, which favours variants that lose runs; seeds: how "
         "many pairs are left. Recall is of all runs that finished. Whether more runs are lost than with "
         f"{markdown(field.base.label)} is judged for itself (Fisher's exact test, p corrected for the whole table)."
     )
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return f"{', '.join(map(markdown, labels[:-1]))} and {markdown(labels[-1])}"
+
+
+def _equal(field: Field) -> list[list[str]]:
+    """Return the labels of arms whose runs are equal in all figures, seed by seed."""
+    found: dict[Any, list[str]] = {}
+    for arm in field.every:
+        figures_of = tuple((run.key.seed, run.status, *(epoch.loss for epoch in run.epochs)) for run in arm.runs)
+        found.setdefault(figures_of, []).append(arm.label)
+    return [labels for figures_of, labels in found.items() if len(labels) > 1 and len(figures_of[0]) > 2]
 
 
 def _records(field: Field) -> list[dict[str, Any]]:
@@ -327,7 +367,7 @@ def _win_lines(field: Field, number: int) -> list[str]:
         return []
     rows = [
         {
-            "": markdown(one),
+            "variant": markdown(one),
             **{markdown(other): _rate(rates[one, other]) if (one, other) in rates else "" for other in best},
         }
         for one in best
@@ -443,14 +483,14 @@ def _effects(gallery: Gallery, variant: Variant, own: Sequence[Field], shown: Ma
         rows = [
             {
                 "change": markdown(arm.label),
-                "where": code(place_text(arm)),
                 **{name: markdown(text) for name, text in _measured(field, arm, judged).items()},
                 "time": markdown(_time(judged)),
+                "where": code(place_text(arm)),
             }
             for arm, judged in found
         ]
         lines += [
-            f"### In {markdown(field.base.name)}, on {markdown(str(field.heading))}",
+            f"### {_title(field, gallery.of_kind(variant.kind))}",
             table(rows, f"Against {field.base.label}", FIGURES),
             _about(field),
             *figures(shown.get(f"curves {number}", [])),
@@ -479,7 +519,8 @@ def _curves(field: Field, variant: str) -> Plot:
     best = sorted(arms, key=lambda arm: -_mean_recall(field, arm))[:_MOST_CURVES]
     groups = {arm.label: finished(arm.runs) for arm in (field.base, *best)}
     groups = {label: runs for label, runs in groups.items() if runs}
-    return curve_plot(groups, list(groups), field.part, f"-{file_name(field.base.name)}", "")
+    some = f" Shown: the best {len(best)} of {len(arms)} settings." if len(best) < len(arms) else ""
+    return curve_plot(groups, list(groups), field.part, f"-{file_name(field.base.name)}", some)
 
 
 def _mean_recall(field: Field, arm: Arm) -> float:
@@ -491,8 +532,11 @@ def _checks(gallery: Gallery, variant: Variant) -> list[str]:
     name = f"{variant.kind}:{variant.name}"
     found = gallery.checked.get((variant.kind, variant.name))
     if found is None:
-        return [f"Its checks are not part of this gallery: {code(f'zoo check {name}')} makes them."]
-    rows = [{"check": code(check), "": markdown(told)} for check, told in found.told.items()]
+        return [
+            "Its checks are not part of this gallery, since they take long, or more than is at hand where it is made: "
+            f"{code(f'zoo check {name}')} makes them."
+        ]
+    rows = [{"check": code(check), "result": markdown(told)} for check, told in found.told.items()]
     return [f"{code(f'zoo check {name}')}: {found}.", *([table(rows, "What was found besides")] if rows else [])]
 
 
@@ -508,6 +552,7 @@ def _provenance(runs: Sequence[Any]) -> list[str]:
     told = {
         "device": found.get("device", ""),
         "precision": found.get("precision", ""),
+        "length": lengths_in_words([run.spec for run in runs]),
         "seeds": seeds,
         "trained": span,
         "training took": f"{took} in {counted(len(runs), 'run')}",

@@ -3,4 +3,9 @@ addEventListener("DOMContentLoaded", () => {
   for (const box of document.querySelectorAll("pre, .table-wrapper")) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
   }
+  // Furo's two landmarks of one kind have no names, and its search page has no heading.
+  document.querySelector(".sidebar-drawer")?.setAttribute("aria-label", "All pages");
+  document.querySelector(".toc-drawer")?.setAttribute("aria-label", "On this page");
+  const results = document.getElementById("search-results");
+  if (results) results.before(Object.assign(document.createElement("h1"), { textContent: "Search" }));
 });
