@@ -11,6 +11,7 @@ from pathlib import Path
 
 import by_seed
 import executors
+import gallery_times
 import gpu
 import overhead
 import precision
@@ -27,6 +28,7 @@ from _zoo import changed, train
 from click.testing import CliRunner
 from vs_plain_loop import Turn
 
+import zoo
 from zoo.errors import ZooError
 from zoo.ledger import Ledger
 from zoo.registry import default_registry
@@ -282,6 +284,20 @@ def test_overhead(tmp_path, monkeypatch):
     )
     assert added == pytest.approx(zoo - bare)
     assert times["one command: zoo --help"][0] < times["one command: zoo results, one run"][0]
+
+
+def test_gallery_times(tmp_path):
+    lab = zoo.Lab(tmp_path / "lab.sqlite", device="cpu", jobs=1, project=None)
+    lab.benchmark("starter/default", vary={"activation": ["relu", "tanh"]}, seeds=1, epochs=1)
+    result = CliRunner().invoke(gallery_times.main, [str(tmp_path), "--rounds", "40"], catch_exceptions=False)
+    assert result.output.startswith("digits, ")
+    timed = json.loads((tmp_path / "times" / "lab-activation-0.json").read_text())
+    with Ledger(tmp_path / "lab.sqlite") as ledger:
+        identities = {run.name: run.key.spec for run in ledger.runs()}
+    assert {one["spec"]: one["identity"] for one in timed} == {
+        name.removeprefix("starter/default[activation=").removesuffix("]"): identity
+        for name, identity in identities.items()
+    }
 
 
 def test_steps(tmp_path, monkeypatch):

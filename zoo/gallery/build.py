@@ -13,7 +13,7 @@ import attrs
 
 from zoo.errors import ZooError
 from zoo.gallery import checked, published, times
-from zoo.gallery.effects import fields
+from zoo.gallery.effects import Field, fields
 from zoo.gallery.gallery import Gallery
 from zoo.gallery.pages import pages
 from zoo.gallery.site import html
@@ -110,19 +110,12 @@ def texts(registry: Registry, sources: Sources) -> dict[str, str]:
     Raises:
         ZooError: a source cannot be read.
     """
-    defaults = {
-        kind: {
-            name: {field.name: unstructure(field.default) for field in attrs.fields(variant.options)}
-            for name, variant in registry.variants(kind).items()
-        }
-        for kind in KINDS
-    }
-    runs = _runs(sources.ledgers)
+    runs = stored(sources.ledgers)
     measured = [one for file in sources.timed for one in times.read(file)]
     if measured or not sources.times:
         # As for runs that shared the machine with others of zoo's: theirs are not compared.
         runs = [attrs.evolve(run, provenance={**run.provenance, "runs_at_once": "2"}) for run in runs]
-    found = fields(runs, defaults)
+    found = compared(registry, runs)
     return pages(
         Gallery(
             title=sources.title,
@@ -137,6 +130,18 @@ def texts(registry: Registry, sources: Sources) -> dict[str, str]:
     )
 
 
+def compared(registry: Registry, runs: Sequence[Run]) -> list[Field]:
+    """Return what there is to compare among runs."""
+    defaults = {
+        kind: {
+            name: {field.name: unstructure(field.default) for field in attrs.fields(variant.options)}
+            for name, variant in registry.variants(kind).items()
+        }
+        for kind in KINDS
+    }
+    return fields(runs, defaults)
+
+
 def write(written: dict[str, str], folder: Path) -> None:
     """Write files below a folder, which is made."""
     for name, text in written.items():
@@ -145,7 +150,7 @@ def write(written: dict[str, str], folder: Path) -> None:
         file.write_text(text, encoding="utf-8")
 
 
-def _runs(ledgers: Sequence[Path]) -> list[Run]:
+def stored(ledgers: Sequence[Path]) -> list[Run]:
     """Return the runs of all ledgers; one that is in several, once."""
     found: dict[Any, Run] = {}
     for path in ledgers:
