@@ -269,8 +269,9 @@ def _about(field: Field) -> str:
     counting = [found.comparison for found in field.verdicts if not found.unlike]
     said = f"{about(field.verdicts)}."
     if counting:
+        widest = max(one.level for one in counting)
         said += (
-            f" Each interval is of {100 * (1 - max(one.level for one in counting)):.4g}% or more, so that the chance of "
+            f" Each interval is of {100 * (1 - widest):.4g}% or more, so that the chance of "
             f"any false claim of a difference in this table is at most {counting[0].held:.2g}."
         )
     said += "".join(
