@@ -101,7 +101,10 @@ def test_a_variants_page_has_all_of_it(folder: Path) -> None:
     assert "fact: 4.71 times as long as relu" in text
     assert "| `compiles` | skipped: there is no compiler |" in text
     assert "; length: 6 epochs; " in text
-    assert re.search(r"Intervals are of \d\d(\.\d+)?%, for all comparisons of the table together\.", text)
+    assert "Each interval is of " in text
+    assert "so that the chance of any false claim of a difference in this table is at most 0.04." in text, (
+        "of the first look at seeds"
+    )
     assert "Paired by seed, on these images and this split" in text
     assert "recall after each epoch" in text
     assert "Its checks are not part of this gallery" in (folder / "activation/gelu.md").read_text()

@@ -276,8 +276,14 @@ def _lost(field: Field, arm: Arm) -> int:
 
 def _about(field: Field) -> str:
     """Say what verdicts are about, and what became of lost runs where there are any."""
-    level = 100 * (1 - field.verdicts[0].comparison.level)
-    said = f"{about(field.verdicts)}. Intervals are of {level:.4g}%, for all comparisons of the table together."
+    counting = [found.comparison for found in field.verdicts if not found.unlike]
+    said = f"{about(field.verdicts)}."
+    if counting:
+        widest = max(one.level for one in counting)
+        said += (
+            f" Each interval is of {100 * (1 - widest):.4g}% or more, so that the chance of "
+            f"any false claim of a difference in this table is at most {counting[0].held:.2g}."
+        )
     said += "".join(
         f" {_listed(labels)} gave the same figures in each epoch with each seed: as they are trained here they are one "
         "function, and counted as several."
