@@ -275,7 +275,7 @@ def test_ratios_of_zoo_time_stand_in_place_of_those_of_runs(
     page, front = ((tmp_path / "gallery" / name).read_text() for name in ("activation/mish.md", "index.md"))
     pace = timings.specs[1].training
     assert f"{pace.ratio:.2f}x [{pace.low:.2f}, {pace.high:.2f}]" in page
-    assert f"that `zoo time` made side by side, on {timings.device_name}, fp32, 40 rounds" in front
+    assert f"that `zoo time` made side by side, on {timings.device_name}, fp32, with 95% intervals" in front
     assert not re.findall(r"\d\.\d\dx", (tmp_path / "gallery/activation/leaky-relu.md").read_text()), "not measured"
 
 

@@ -23,7 +23,7 @@ class Timed:
         reference: that of the other.
         ratio: of the times of a training step.
         low, high: its 95% interval.
-        where: on which device, in what precision, and in how many rounds.
+        where: on which device, and in what precision.
     """
 
     spec: str
@@ -57,7 +57,7 @@ def _timed(one: dict[str, Any], reference: dict[str, Any]) -> Timed:
         ratio=ratio,
         low=low,
         high=high,
-        where=f"{one['device_name']}, {one['precision']}, {one['rounds']} rounds",
+        where=f"{one['device_name']}, {one['precision']}",
     )
 
 
