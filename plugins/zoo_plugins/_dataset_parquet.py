@@ -88,6 +88,9 @@ class Parquet(OwnFiles):
         for file in files:
             wanted = [column for column in (columns.label, columns.weight, group_by) if column]
             with _opened(file) as opened:
+                for column in wanted:
+                    if column not in opened.schema_arrow.names:
+                        raise DataError(f"{file}: it has no column {column!r}, which {files[0]} has")
                 table = opened.read(columns=wanted)
             labels += table.column(columns.label).to_pylist()
             groups += [str(group) for group in table.column(group_by).to_pylist()] if group_by else []

@@ -93,6 +93,15 @@ def test_weights_of_parquet_files_are_those_of_their_rows(tmp_path: Path, regist
     )
 
 
+@pytest.mark.parametrize("column", ["label", "weight"])
+def test_a_parquet_file_that_lacks_a_column_is_named(column: str, tmp_path: Path, registry: Registry) -> None:
+    hub(tmp_path / "train-0.parquet", range(4), weight=[1, 1, 1, 1])
+    hub(tmp_path / "train-1.parquet", range(4, 6), **{"weight": [1, 1], column: None})
+    assert refusal(f"parquet:{tmp_path}", registry) == (
+        f"{tmp_path}/train-1.parquet: it has no column {column!r}, which {tmp_path}/train-0.parquet has"
+    )
+
+
 def test_a_table_without_parts_is_split_by_a_column(tmp_path: Path, registry: Registry) -> None:
     rows = [f"pictures/{i}.png,{10 if i % 2 else 9},p{i // 2}" for i in range(12)]
     name = table(tmp_path, rows, "file,label,patient")

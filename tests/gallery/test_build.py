@@ -19,10 +19,11 @@ from zoo.errors import ZooError
 from zoo.gallery import build as building
 from zoo.gallery import published
 from zoo.gallery.beside import published_page
-from zoo.gallery.build import Sources, build, sources_of
+from zoo.gallery.build import Sources, build, compared, sources_of, stored
 from zoo.gallery.effects import choices, fields
 from zoo.gallery.gallery import Gallery
 from zoo.gallery.pages import pages
+from zoo.gallery.times import Timed, timed
 from zoo.lab.lab import Lab
 from zoo.ledger import Ledger
 from zoo.registry import Registry
@@ -277,6 +278,32 @@ def test_ratios_of_zoo_time_stand_in_place_of_those_of_runs(
     assert f"{pace.ratio:.2f}x [{pace.low:.2f}, {pace.high:.2f}]" in page
     assert f"that `zoo time` made side by side, on {timings.device_name}, fp32, with 95% intervals" in front
     assert not re.findall(r"\d\.\d\dx", (tmp_path / "gallery/activation/leaky-relu.md").read_text()), "not measured"
+
+
+def test_a_ratio_counts_only_on_the_data_set_and_in_the_precision_of_the_runs(
+    runs_of_three: Path, small_registry: Registry
+) -> None:
+    """What a spec is does not say on which images it is trained, and these decide how long a step takes."""
+    field = next(each for each in compared(small_registry, stored([runs_of_three])) if each.kind == "activation")
+    arm, base = field.arms[0], field.base
+    right = Timed(
+        spec=arm.runs[0].key.spec,
+        reference=base.runs[0].key.spec,
+        dataset=field.heading.dataset,
+        precision="fp32",
+        device_name="any",
+        ratio=1.5,
+        low=1.4,
+        high=1.6,
+    )
+    for one, ratio in (
+        (right, 1.5),
+        (attrs.evolve(right, dataset="cifar10"), None),
+        (attrs.evolve(right, precision="bf16"), None),
+        (attrs.evolve(right, reference=right.spec), None),
+    ):
+        (found,) = timed([field], [one])
+        assert [verdict.time_ratio for verdict in found.verdicts] == [ratio, None]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "[{}, {}]", '[{"identity": "a"}, {"identity": "b"}]'])

@@ -125,7 +125,7 @@ def texts(registry: Registry, sources: Sources) -> dict[str, str]:
             checked=checked.read(sources.checks) if sources.checks else {},
             published=[one for file in sources.published for one in published.read(file)],
             times=sources.times and not measured,
-            timed_on=tuple(dict.fromkeys(one.where for one in measured)),
+            timed_on=tuple(dict.fromkeys(f"{one.device_name}, {one.precision}" for one in measured)),
         )
     )
 

@@ -84,16 +84,16 @@ def read(file: Path) -> list[Published]:
 
 
 def _one(stated: Mapping[str, Any], where: str) -> Published:
-    names = {field.name for field in attrs.fields(Published) if field.default is attrs.NOTHING}
-    more = {"where": "*", "options": {}}
-    stated = {**more, **stated}
-    if set(stated) != names | set(more):
-        wrong = ", ".join(sorted(set(stated) ^ (names | set(more))))
-        raise ZooError(f"{where}: expected {', '.join(sorted(names))}; what is too much or missing: {wrong}")
-    for name in (names | {"where"}) - {"values"}:
+    known = attrs.fields_dict(Published)
+    required = {name for name, field in known.items() if field.default is attrs.NOTHING}
+    if wrong := (required - set(stated)) | (set(stated) - set(known)):
+        raise ZooError(
+            f"{where}: expected {', '.join(sorted(required))}; what is too much or missing: {', '.join(sorted(wrong))}"
+        )
+    for name in set(stated) - {"values", "options"}:
         if not isinstance(stated[name], str):
             raise ZooError(f"{where}: {name}: expected a text, got {stated[name]!r}")
-    options = stated["options"]
+    options = stated.get("options", {})
     if not isinstance(options, Mapping) or not all(isinstance(each, Mapping) for each in options.values()):
         raise ZooError(f"{where}: options: expected a table of options by variant")
     values = stated["values"]

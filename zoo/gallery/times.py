@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from zoo.errors import ZooError
-from zoo.gallery.effects import Field
+from zoo.gallery.effects import Arm, Field
 from zoo.report.verdict import Judged
 
 
@@ -21,17 +21,21 @@ class Timed:
     Attributes:
         spec: the identity of one.
         reference: that of the other.
+        dataset: the name of the data set, which no identity holds.
+        precision: of both.
+        device_name: the model of the device.
         ratio: of the times of a training step.
         low, high: its 95% interval.
-        where: on which device, and in what precision.
     """
 
     spec: str
     reference: str
+    dataset: str
+    precision: str
+    device_name: str
     ratio: float
     low: float
     high: float
-    where: str
 
 
 def read(file: Path) -> list[Timed]:
@@ -54,29 +58,33 @@ def _timed(one: dict[str, Any], reference: dict[str, Any]) -> Timed:
     return Timed(
         spec=str(one["identity"]),
         reference=str(reference["identity"]),
+        dataset=str(one["dataset"]),
+        precision=str(one["precision"]),
+        device_name=str(one["device_name"]),
         ratio=ratio,
         low=low,
         high=high,
-        where=f"{one['device_name']}, {one['precision']}",
     )
 
 
 def timed(fields: Iterable[Field], times: Sequence[Timed]) -> list[Field]:
-    """Return comparisons with the measured ratios in place of those of runs; none where none was measured."""
-    ratios = {(one.spec, one.reference): one for one in times}
+    """Return comparisons with the measured ratios in place of those of runs; none where none was measured.
 
-    def with_ratio(found: Judged, spec: str, base: str) -> Judged:
-        own = ratios.get((spec, base))
-        if own is None:
-            return attrs.evolve(found, time_ratio=None, time_low=None, time_high=None)
-        return attrs.evolve(found, time_ratio=own.ratio, time_low=own.low, time_high=own.high)
+    A ratio is of the same specs, on the same data set and in the same precision as the runs, on whatever device.
+    """
+    ratios = {(one.spec, one.reference, one.dataset, one.precision): one for one in times}
+
+    def with_ratio(field: Field, arm: Arm, found: Judged) -> Judged:
+        (ours, *_), (theirs, *_) = arm.runs, field.base.runs
+        own = ratios.get((ours.key.spec, theirs.key.spec, field.heading.dataset, field.heading.precision))
+        ratio, low, high = (own.ratio, own.low, own.high) if own else (None, None, None)
+        return attrs.evolve(found, time_ratio=ratio, time_low=low, time_high=high)
 
     return [
         attrs.evolve(
             field,
             verdicts=tuple(
-                with_ratio(found, arm.runs[0].key.spec, field.base.runs[0].key.spec)
-                for arm, found in zip(field.arms, field.verdicts, strict=True)
+                with_ratio(field, arm, found) for arm, found in zip(field.arms, field.verdicts, strict=True)
             ),
         )
         for field in fields
