@@ -75,7 +75,7 @@ def zoo_register_studies(register: RegisterStudy) -> None:
         ("dropouts", "every dropout", "starter/4e", 20, _dropouts()),
         ("poolings", "every pooling", "starter/4e", 20, _poolings()),
         ("filters", "every filter that takes maps of any size", "starter/4e", 20, _filters()),
-        ("optimizers", "every optimizer at four learning rates", "starter/4e", 10, _optimizers()),
+        ("optimizers", "every optimizer at four learning rates", "starter/4e", 20, _optimizers()),
         ("activations-photographs", "every activation", "gallery/normalized", 5, activation),
         ("normalizations-photographs", "every normalization", "gallery/plain", 5, normalization),
         ("filters-photographs", "every filter", "gallery/normalized", 5, {**_filters(), **whitening}),
@@ -103,7 +103,7 @@ def _dropouts() -> dict[str, Sets]:
 
 def _poolings() -> dict[str, Sets]:
     """What can stand at each block, and what would leave too much or too little anywhere but at the last."""
-    everywhere = ("average", "blur", "lp", "strided_convolution")
+    everywhere = ("average", "blur", "concat", "lp", "strided_convolution")
     return {
         "pooling": {"levels": {name: {"network.features.*.pooling": name} for name in everywhere}},
         "last pooling": {

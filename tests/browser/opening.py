@@ -51,13 +51,11 @@ class Opened:
         return self.page.locator("table").first.get_by_role("button", name=title)
 
 
-def serious_faults(page: playwright.Page) -> list[tuple[str, str, list[str]]]:
-    """Return the faults of accessibility that axe-core calls serious or critical."""
+def faults(page: playwright.Page) -> list[tuple[str, str, list[str]]]:
+    """Return all faults of accessibility that axe-core finds, minor ones too."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     found = axe.Axe().run(page).response
     assert found["passes"], "it looked at something"
     return [
-        (fault["id"], fault["help"], [node["html"][:120] for node in fault["nodes"]])
-        for fault in found["violations"]
-        if fault["impact"] in ("serious", "critical")
+        (fault["id"], fault["help"], [node["html"][:120] for node in fault["nodes"]]) for fault in found["violations"]
     ]

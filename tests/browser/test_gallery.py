@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from opening import DESKTOP, PHONE, SCHEMES, needs_browser, serious_faults
+from opening import DESKTOP, PHONE, SCHEMES, faults, needs_browser
 from small_gallery import few, trained
 
 from zoo.gallery.build import Sources, build
@@ -43,12 +43,12 @@ def test_every_link_leads_to_something_of_its_own(gallery: Path) -> None:
 @pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("page", ["index.html", "activation/index.html", "activation/mish.html", "published.html"])
-def test_there_is_no_serious_fault_of_accessibility(page, scheme, viewport, gallery, opened):
+def test_there_is_no_fault_of_accessibility(page, scheme, viewport, gallery, opened):
     shown = opened(gallery / page, scheme, viewport)
     assert shown.said == []
     assert all(url.startswith(("file:", "data:")) for url in shown.asked)
     assert shown.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-    assert serious_faults(shown.page) == []
+    assert faults(shown.page) == []
 
 
 @needs_browser

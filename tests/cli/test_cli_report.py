@@ -34,6 +34,7 @@ def test_the_page_shows_what_is_stored(zoo: Zoo, ledger: Path) -> None:
     headings = re.findall(r"<h2[^>]*>(.*?)</h2>", text)
     assert headings == [
         "Learning curves",
+        "Recall by class",
         "Recall against cost",
         "Confusion",
         "All that was trained",
@@ -54,6 +55,19 @@ def test_each_spec_is_judged_against_one(zoo: Zoo, ledger: Path) -> None:
     text = (ledger.parent / "runs.html").read_text()
     assert "Each against starter/default" in text
     assert "Differences are paired by seed" in text
+
+
+def test_lost_runs_are_judged_beside_recall(zoo: Zoo, ledger: Path) -> None:
+    """Without them a verdict on the few runs that are left would be the whole truth of a page."""
+    run, other = (next(run for run in stored(ledger) if run.name == name) for name in ("starter/4c", "starter/default"))
+    lost = (attrs.evolve(run, key=attrs.evolve(run.key, seed=seed), status="diverged") for seed in range(50, 60))
+    kept = (attrs.evolve(other, key=attrs.evolve(other.key, seed=seed)) for seed in range(50, 60))
+    for each in (*lost, *kept):
+        store(ledger, each)
+    assert zoo("report", "starter/4c", "--against", "starter/default", "-o", "runs.html").exit_code == 0
+    text = (ledger.parent / "runs.html").read_text()
+    assert re.search(r"<td[^>]*>undecided, loses more runs</td>", text)
+    assert re.search(r"<td[^>]*>10 of 1\d, 0 of 1\d \(p (&lt;)?0\.0\d+\)</td>", text)
 
 
 def test_plots_are_files(zoo: Zoo, ledger: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 from click.testing import CliRunner
+from matplotlib import pyplot
 from small_gallery import MANY, SEEDS
 from small_runs import TREE
 
@@ -20,9 +21,9 @@ from zoo.gallery import build as building
 from zoo.gallery import published
 from zoo.gallery.beside import published_page
 from zoo.gallery.build import Sources, build, compared, sources_of, stored
-from zoo.gallery.effects import choices, fields
+from zoo.gallery.effects import Field, choices, fields
 from zoo.gallery.gallery import Gallery
-from zoo.gallery.pages import pages
+from zoo.gallery.pages import differences_plot, pages
 from zoo.gallery.times import Timed, timed
 from zoo.lab.lab import Lab
 from zoo.ledger import Ledger
@@ -278,6 +279,40 @@ def test_ratios_of_zoo_time_stand_in_place_of_those_of_runs(
     assert f"{pace.ratio:.2f}x [{pace.low:.2f}, {pace.high:.2f}]" in page
     assert f"that `zoo time` made side by side, on {timings.device_name}, fp32, with 95% intervals" in front
     assert not re.findall(r"\d\.\d\dx", (tmp_path / "gallery/activation/leaky-relu.md").read_text()), "not measured"
+    kind = (tmp_path / "gallery/activation/index.md").read_text()
+    assert "against training time relative to the usual one; the line joins those not beaten in both." in kind
+    assert "It was not measured of leaky_relu." in kind
+
+
+def test_what_is_the_same_in_all_rows_is_said_once(folder: Path) -> None:
+    text = (folder / "activation/index.md").read_text()
+    head = next(line for line in text.splitlines() if line.startswith("| variant |"))
+    assert head == "| variant | verdict | difference | p | recall | time |"
+    (line,) = [line for line in text.splitlines() if line.startswith("The same for all: ")]
+    assert re.fullmatch(r"The same for all: seeds 4, parameters \d+\.?\d*k?, FLOPs \d+\.?\d*k?, where `\S+`\.", line), (
+        line
+    )
+
+
+def test_a_few_large_differences_do_not_hide_the_others(runs_of_three: Path, small_registry: Registry) -> None:
+    """Arrows at the edge stand for what is far off, and the caption says how far."""
+    (field,) = [each for each in compared(small_registry, stored([runs_of_three])) if each.kind == "activation"]
+
+    def with_differences(*values: float) -> Field:
+        small = [attrs.evolve(field.verdicts[0].comparison, difference=v, low=v - 0.01, high=v + 0.01) for v in values]
+        arms = tuple(attrs.evolve(field.arms[0], label=f"arm {number}") for number in range(len(values)))
+        verdicts = tuple(attrs.evolve(field.verdicts[0], comparison=one) for one in small)
+        return attrs.evolve(field, arms=arms, verdicts=verdicts)
+
+    (near,) = differences_plot(with_differences(0.01, -0.01, 0.02), 1)
+    assert near.caption == "Differences with their corrected intervals."
+    (far,) = differences_plot(with_differences(0.01, -0.01, 0.0, 0.02, -0.8), 1)
+    assert far.caption == "Differences with their corrected intervals. Arrows: beyond the edge (arm 4 -0.8000)."
+    axes = far.draw(None)
+    low, high = axes.get_xlim()
+    assert -0.2 < low < high < 0.2
+    assert [line.get_marker() for line in axes.lines].count("<") == 1
+    pyplot.close("all")
 
 
 def test_a_ratio_counts_only_on_the_data_set_and_in_the_precision_of_the_runs(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 import numpy as np
 import pytest
 from made_results import one_at_a_time
+from matplotlib import pyplot
 from sklearn.metrics import recall_score
 
 from zoo.errors import ZooError
 from zoo.registry import Registry
-from zoo.report import details
+from zoo.report import details, plots
 from zoo.train.run import Evaluation, Run
 
 NAMES = ("cat", "dog", "eel")
@@ -49,6 +52,27 @@ def test_recall_by_class_is_that_of_scikit_learn(runs: list[Run]) -> None:
         own = [np.array(run.epochs[-1].evaluations["validation"].confusion) for run in runs if run.name == name]
         expected = np.mean([recall_score(*labels(counts), average=None) for counts in own], axis=0)
         assert [row[name].order for row in table.rows] == pytest.approx(expected)
+
+
+def test_a_plot_has_each_class_of_each_spec_as_in_the_table(runs: list[Run]) -> None:
+    (table,) = details.per_class(runs, "validation", lambda run: NAMES)
+    names = list(dict.fromkeys(run.name for run in runs))
+    recalls = {name: details.recalls_by_class([r for r in runs if r.name == name], "validation") for name in names}
+    ax = plots.recall_by_class(recalls, NAMES, part="validation")
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(NAMES)
+    drawn = {line.get_label(): line.get_xdata() for line in ax.lines if not line.get_label().startswith("_")}
+    assert list(drawn) == names
+    for name in names:
+        assert drawn[name] == pytest.approx([row[name].order for row in table.rows])
+    pyplot.close("all")
+
+
+def test_of_many_classes_a_plot_has_those_of_the_lowest_recall() -> None:
+    recalls = {"a": [(number / 100, None) for number in range(100)], "b": [(math.nan, None)] * 100}
+    ax = plots.recall_by_class(recalls, [f"class {number}" for number in range(100)], part="test")
+    assert [label.get_text() for label in ax.get_yticklabels()] == [f"class {number}" for number in range(30)]
+    assert ax.get_xlabel() == "test recall (30 of 100 classes)"
+    pyplot.close("all")
 
 
 def test_the_images_of_a_class_are_those_of_one_run(runs: list[Run]) -> None:

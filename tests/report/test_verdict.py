@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from made_results import _run as made_run
 from scipy import stats
 
 from zoo.registry import default_registry
+from zoo.report.frames import verdicts_frame
 from zoo.report.verdict import judged, verdicts
 from zoo.spec.resolve import resolve, vary
 from zoo.statistics.paired import compare
@@ -122,8 +125,14 @@ def test_lost_runs_are_counted_apart_and_hide_no_difference() -> None:
         attrs.evolve(run, status="diverged", epochs=()) if run.name == SECOND and run.key.seed == 3 else run
         for run in runs(0.05)
     ]
-    line = verdicts(judged(made, [[FIRST, SECOND]]))[1]
+    found = judged(made, [[FIRST, SECOND]])
+    line = verdicts(found)[1]
     assert "7 seeds: helps; 1 of 8 runs lost against 0 of 8 (p = 1.0000: undecided)" in line
+    (row,) = verdicts_frame(found).to_dict("records")
+    assert [row[name] for name in ("lost", "lost_against", "lost_p", "lost_verdict")] == [1, 0, 1.0, "undecided"]
+    (row,) = verdicts_frame(judged(runs(0.05), [[FIRST, SECOND]])).to_dict("records")
+    assert [row[name] for name in ("lost", "lost_against", "lost_verdict")] == [0, 0, ""]
+    assert math.isnan(row["lost_p"]), "nothing was lost, so nothing is judged"
 
 
 def test_without_pairs_nothing_is_claimed() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from zoo.report.markup import markdown
 
-SORTABLE, FIGURES = "zoo-sortable", "zoo-figures"
-"""Classes of tables: one that can be sorted and filtered, and one of figures, which stand at the right."""
+SORTABLE, FIGURES, MATRIX = "zoo-sortable", "zoo-figures", "zoo-matrix"
+"""Classes of tables: one that can be sorted and filtered; one of figures, that stay in one line; one that is square."""
 
 
 def figures(shown: Iterable[Any]) -> list[str]:

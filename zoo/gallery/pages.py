@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from zoo.gallery import functions
 from zoo.gallery.beside import published_page
 from zoo.gallery.effects import Arm, Field, place_text
 from zoo.gallery.gallery import Gallery, page_of
-from zoo.gallery.myst import FIGURES, SORTABLE, contents, csv_text, fence, figures, joined, link, table
+from zoo.gallery.myst import FIGURES, MATRIX, SORTABLE, contents, csv_text, fence, figures, joined, link, table
 from zoo.gallery.repeating import command
 from zoo.registry import Variant
 from zoo.registry.hookspecs import KINDS, VariantKind
@@ -24,7 +25,8 @@ from zoo.report.drawing import Plot, file_name, pictures
 from zoo.report.labels import differences
 from zoo.report.markup import code, markdown
 from zoo.report.page import provenance
-from zoo.report.runs_page import cost_plots, curve_plot
+from zoo.report.plots import Cost
+from zoo.report.runs_page import cost_plots, curve_plot, sizes
 from zoo.report.text import (
     counted,
     difference,
@@ -35,16 +37,15 @@ from zoo.report.text import (
     seed_span,
     with_interval,
 )
-from zoo.report.verdict import Judged, about
+from zoo.report.verdict import LOSSES, Judged, about
 from zoo.spec import describe_type, unstructure
 from zoo.statistics.intervals import mean_interval
 from zoo.statistics.pooling import win_rates
+from zoo.statistics.results import Comparison
 from zoo.statistics.verdicts import LEVEL
 from zoo.study.measure import is_lost, learned_recall, measured
 
 VERDICTS = ("helps", "hurts", "no practical difference", "undecided")
-LOSSES = ("loses more runs", "loses fewer runs")
-"""Verdicts on how many runs are lost, of which none is said where it is undecided."""
 _IN_WORDS = {
     "helps": "help",
     "hurts": "hurt",
@@ -52,6 +53,8 @@ _IN_WORDS = {
     "undecided": "are undecided",
 }
 _MOST_RATES = 8
+_BEYOND = 4
+"""Times the usual end of an interval, from where on differences are beyond the edge of a plot."""
 _MOST_CURVES = 2
 
 
@@ -140,13 +143,7 @@ def _claims(verdicts: Mapping[str, int], fields: Sequence[Field]) -> str:
 
 def _counts(found: Iterable[Judged]) -> Counter[str]:
     """Return how often there is each verdict, on recall and on lost runs."""
-    return Counter(verdict for one in found for verdict in _verdicts(one))
-
-
-def _verdicts(found: Judged) -> list[str]:
-    """Return the verdict on recall, and that on lost runs where it is decided."""
-    on_recall = "not compared" if found.unlike else found.comparison.verdict
-    return [on_recall, *([found.losses.verdict] if found.losses and found.losses.verdict in LOSSES else [])]
+    return Counter(verdict for one in found for verdict in one.outcomes)
 
 
 def _told(counts: Mapping[str, int], form: str) -> str:
@@ -162,17 +159,19 @@ def _kind(gallery: Gallery, kind: VariantKind) -> dict[str, str]:
     found: dict[str, str] = {}
     drawn: dict[str, list[Plot]] = {}
     for number, field in enumerate(own, 1):
-        drawn[f"differences {number}"] = _differences(field, number)
+        drawn[f"differences {number}"] = differences_plot(field, number)
         drawn[f"cost {number}"] = _costs(field, number)
         found[f"{kind.name}/table-{number}.csv"] = csv_text(_records(field))
         found[f"{kind.name}/wins-{number}.csv"] = csv_text(_wins(field))
     shown = pictures(drawn)
     lines = [f"# {kind.name}", f"{kind.purpose[0].upper()}{kind.purpose[1:]}."]
     for number, field in enumerate(own, 1):
+        rows, same = _without_same(_rows(gallery, field))
         lines += [
             f"## {_title(field, own)}",
             _said(field),
-            table(_rows(gallery, field), f"Each against {field.base.label}", SORTABLE, FIGURES),
+            table(rows, f"Each against {field.base.label}", SORTABLE, FIGURES),
+            same,
             f"{_about(field)} {{download}}`CSV <table-{number}.csv>`",
             *figures(shown.get(f"differences {number}", [])),
             *figures(shown.get(f"cost {number}", [])),
@@ -229,6 +228,17 @@ def _rows(gallery: Gallery, field: Field) -> list[dict[str, str]]:
     return found + [_row(gallery, field, arm, judged) for arm, judged in order]
 
 
+def _without_same(rows: Sequence[dict[str, str]]) -> tuple[list[dict[str, str]], str]:
+    """Return rows without what is the same in all of them, and a line that says it."""
+    same = {}
+    for name in ("seeds", "parameters", "FLOPs", "where"):
+        found = {row[name] for row in rows} - {""}
+        if len(rows) > 2 and len(found) == 1:
+            same[name] = found.pop()
+    told = f"The same for all: {', '.join(f'{name} {text}' for name, text in same.items())}." if same else ""
+    return [{name: text for name, text in row.items() if name not in same} for row in rows], told
+
+
 def _or_lowest(found: Judged) -> float:
     return found.comparison.difference if math.isfinite(found.comparison.difference) else -math.inf
 
@@ -250,7 +260,7 @@ def _measured(field: Field, arm: Arm, found: Judged | None) -> dict[str, str]:
     comparison = found.comparison if found else None
     failed = sum(run.status == "failed" for run in arm.runs)
     return {
-        "verdict": ", ".join(_verdicts(found)) if found else "",
+        "verdict": ", ".join(found.outcomes) if found else "",
         "difference": difference(comparison.difference, comparison.low, comparison.high) if comparison else "",
         "p": probability(comparison.p_of_all) if comparison else "",
         "seeds": str(comparison.n if comparison else len(_recalls(field)[arm.label])),
@@ -324,7 +334,7 @@ def _records(field: Field) -> list[dict[str, Any]]:
                 "options": json.dumps(dict(arm.options)),
                 "where": "" if judged is None else place_text(arm),
                 "against": field.base.label if judged else "",
-                "verdict": _verdicts(judged)[0] if judged else "",
+                "verdict": judged.outcomes[0] if judged else "",
                 "difference": comparison.difference if comparison else "",
                 "low": comparison.low if comparison else "",
                 "high": comparison.high if comparison else "",
@@ -380,17 +390,18 @@ def _win_lines(field: Field, number: int) -> list[str]:
     ]
     some = f" Shown: the best {len(best)} of {len(means)}." if len(best) < len(means) else ""
     return [
-        table(rows, "How often the row is better than the column, with the same seed", FIGURES),
+        table(rows, "How often the row is better than the column, with the same seed", MATRIX),
         f"In percent of seeds, a tie as half, with the 95% interval over seeds; these intervals are not corrected, and "
         f"claim nothing.{some} {{download}}`All pairs as CSV <wins-{number}.csv>`",
     ]
 
 
 def _rate(rate: Mapping[str, Any]) -> str:
-    return f"{100 * rate['rate']:.0f} [{100 * rate['low']:.0f}, {100 * rate['high']:.0f}]"
+    # Only its interval may stand in a line of its own.
+    return f"{100 * rate['rate']:.0f} [{100 * rate['low']:.0f},\u00a0{100 * rate['high']:.0f}]"
 
 
-def _differences(field: Field, number: int) -> list[Plot]:
+def differences_plot(field: Field, number: int) -> list[Plot]:
     """Return the plot of all differences of a table with their intervals; none where there is no pair of runs."""
     labels = {
         arm.label: f"{arm.label}, {lost} of {len(arm.runs)} lost" if (lost := _lost(field, arm)) else arm.label
@@ -403,6 +414,8 @@ def _differences(field: Field, number: int) -> list[Plot]:
     ]
     without = ", ".join(label for label in labels.values() if label not in {label for label, _ in pairs})
     pairs.sort(key=lambda pair: -pair[1].difference)
+    edge = _edge([comparison for _, comparison in pairs])
+    beyond = [(label, comparison) for label, comparison in pairs if abs(comparison.difference) > edge]
 
     def draw(ax: Any) -> Any:
         ax = plots.given_or_new(ax, plots.rows_height(len(pairs)))
@@ -411,7 +424,12 @@ def _differences(field: Field, number: int) -> list[Plot]:
             color = plots.BLUE if comparison.verdict == "helps" else plots.VERMILION if shown else plots.GREY
             if comparison.low is not None and comparison.high is not None:
                 ax.plot([comparison.low, comparison.high], [row, row], color=color, linewidth=1.5)
-            ax.plot([comparison.difference], [row], "o" if shown else "D", color=color, markersize=4)
+            place = min(max(comparison.difference, -edge), edge)
+            inside = place == comparison.difference
+            marker = ("o" if shown else "D") if inside else (">" if place > 0 else "<")
+            ax.plot([place], [row], marker, color=color, markersize=4 if inside else 7)
+        if math.isfinite(edge):
+            ax.set_xlim(-1.05 * edge, 1.05 * edge)
         ax.axvline(0, color=plots.GREY, linewidth=0.8)
         ax.set_xlabel(f"difference in {field.part} recall to {plots.plain(field.base.label)}")
         plots.name_rows(ax, [label for label, _ in pairs])
@@ -419,18 +437,34 @@ def _differences(field: Field, number: int) -> list[Plot]:
 
     height = plots.rows_height(len(pairs))
     words = "; ".join(f"{label}: {difference(one.difference, one.low, one.high)}" for label, one in pairs)
-    caption = "Differences with their corrected intervals." + (
-        f" Without any pair of runs: {without}." if without else ""
+    far = "; ".join(f"{label} {comparison.difference:+.4f}" for label, comparison in beyond)
+    caption = (
+        "Differences with their corrected intervals."
+        + (f" Arrows: beyond the edge ({far})." if far else "")
+        + (f" Without any pair of runs: {without}." if without else "")
     )
     plot = Plot(f"differences-{number}", draw, height, caption, words)
     return [plot] if pairs else []
+
+
+def _edge(found: Sequence[Comparison]) -> float:
+    """Return the largest difference that a plot shows; infinity where a few large ones do not make all others small."""
+    ends = sorted(max(abs(one.difference), abs(one.low or 0.0), abs(one.high or 0.0)) for one in found)
+    usual = _BEYOND * statistics.median(ends) if ends else 0.0
+    return usual if ends and ends[-1] > 2 * usual else math.inf
 
 
 def _costs(field: Field, number: int) -> list[Plot]:
     groups = {arm.label: done for arm in field.every if (done := finished(arm.runs))}
     recalls = {label: mean_interval([measured(run, field.part) for run in runs]) for label, runs in groups.items()}
     recalls = {label: recall for label, recall in recalls.items() if not math.isnan(recall[0])}
-    return cost_plots(groups, recalls, field.part, f"-{number}", "")
+    ratios = {
+        arm.label: found.time_ratio
+        for arm, found in zip(field.arms, field.verdicts, strict=True)
+        if found.time_ratio is not None
+    }
+    times: dict[Cost, dict[str, float]] = {"time_ratio": {field.base.label: 1.0, **ratios}}
+    return cost_plots(recalls, times | sizes(groups), field.part, f"-{number}", "")
 
 
 def _variant(gallery: Gallery, variant: Variant) -> str:
@@ -490,7 +524,7 @@ def _effects(gallery: Gallery, variant: Variant, own: Sequence[Field], shown: Ma
             {
                 "change": markdown(arm.label),
                 **{name: markdown(text) for name, text in _measured(field, arm, judged).items()},
-                "time": markdown(_time(judged)),
+                "time": markdown(judged.time),
                 "where": code(place_text(arm)),
             }
             for arm, judged in found
@@ -504,13 +538,6 @@ def _effects(gallery: Gallery, variant: Variant, own: Sequence[Field], shown: Ma
             *_provenance(field.runs),
         ]
     return lines
-
-
-def _time(found: Judged) -> str:
-    if found.time_ratio is None:
-        return ""
-    bounds = "" if found.time_low is None else f" [{found.time_low:.2f}, {found.time_high:.2f}]"
-    return f"{found.time_ratio:.2f}x{bounds}"
 
 
 def _command(gallery: Gallery, field: Field, arms: Sequence[Arm]) -> list[str]:

@@ -145,6 +145,12 @@ def _class_recalls(runs: Sequence[Run], part: str) -> NDArray[np.float64]:
     return np.array([recall_per_class(each) for each in counts])
 
 
+def recalls_by_class(runs: Sequence[Run], part: str) -> list[tuple[float, float | None]]:
+    """Return each class's mean recall over finished runs after their last evaluation, and half its 95% interval."""
+    found = _class_recalls(runs, part)
+    return [mean_interval([recall for recall in own if not math.isnan(recall)]) for own in found.T.tolist()]
+
+
 def per_class_frame(runs: Sequence[Run], part: str, class_names: ClassNames) -> pd.DataFrame:
     """Return the recalls of `per_class`, a row for each run and class."""
     import pandas as pd

@@ -116,7 +116,7 @@ def confusion_frame(runs: Sequence[Run], part: str, classes: Sequence[str] | Non
 
 VERDICT_COLUMNS = (
     "spec", "against", "part", "verdict", "difference", "low", "high", "p", "seeds", "more_seeds", "time_ratio",
-    "time_low", "time_high", "unlike", "versions", "unlike_times",
+    "time_low", "time_high", "unlike", "versions", "unlike_times", "lost", "lost_against", "lost_p", "lost_verdict",
 )  # fmt: skip
 
 
@@ -142,9 +142,15 @@ def verdicts_frame(found: Sequence[Judged]) -> pd.DataFrame:
             "unlike": one.unlike,
             "versions": one.versions,
             "unlike_times": one.unlike_times,
+            "lost": one.losses.with_change[0] if one.losses else 0,
+            "lost_against": one.losses.without_change[0] if one.losses else 0,
+            "lost_p": one.losses.p_adjusted if one.losses else None,
+            "lost_verdict": one.losses.verdict if one.losses else "",
         }
         for one in found
     ]
     frame = pd.DataFrame(records, columns=list(VERDICT_COLUMNS))
-    numbers = dict.fromkeys(["difference", "low", "high", "p", "time_ratio", "time_low", "time_high"], "float64")
+    numbers = dict.fromkeys(
+        ["difference", "low", "high", "p", "time_ratio", "time_low", "time_high", "lost_p"], "float64"
+    )
     return frame.astype({**numbers, "more_seeds": "Int64"})

@@ -23,8 +23,15 @@ from zoo.train.run import Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Cost = Literal["seconds", "parameters", "flops"]
-COSTS: Mapping[str, str] = {"seconds": "training time", "parameters": "parameters", "flops": "FLOPs"}
+Cost = Literal["seconds", "time_ratio", "parameters", "flops"]
+COSTS: Mapping[str, str] = {
+    "seconds": "training time",
+    "time_ratio": "training time relative to the usual one",
+    "parameters": "parameters",
+    "flops": "FLOPs",
+}
+_MEASURED = ("seconds", "time_ratio")
+"""Costs that differ a little where they are the same."""
 
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#7f7f7f"
 STYLES: tuple[tuple[str, Any, str], ...] = (
@@ -36,6 +43,8 @@ STYLES: tuple[tuple[str, Any, str], ...] = (
 )
 LABEL = 22
 """Characters of a name in a line."""
+MOST_CLASSES = 30
+"""Classes that a plot has a row for."""
 _ANNOTATED_CLASSES = 12
 _TICKED_CLASSES = 30
 
@@ -99,6 +108,43 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str], ax: Axes
     return ax
 
 
+def recall_by_class(
+    recalls: Mapping[str, Sequence[tuple[float, float | None]]],
+    classes: Sequence[str],
+    *,
+    part: str,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the recall of each class as a row, with a point and its interval for each name; of many, the 30 lowest.
+
+    Args:
+        recalls: by name, for each class the mean and half its interval's width.
+        classes: their names.
+        part: of the data.
+        ax: where to draw.
+    """
+    kept = _lowest([[mean for mean, _ in own] for own in recalls.values()])
+    ax = given_or_new(ax, rows_height(len(kept)))
+    for number, ((color, _, marker), (name, own)) in enumerate(zip(styles(), recalls.items(), strict=False)):
+        rows = np.arange(len(kept)) + 0.6 * ((number + 0.5) / len(recalls) - 0.5)
+        means, halves = zip(*(own[i] for i in kept), strict=True)
+        ax.errorbar(means, rows, xerr=[half or 0.0 for half in halves], fmt="none", ecolor=color, elinewidth=0.8)
+        ax.plot(means, rows, marker, color=color, markersize=4, label=folded(plain(name), LABEL))
+    name_rows(ax, [classes[i] for i in kept])
+    low, high = ax.get_xlim()
+    ax.set_xlim(max(low, -0.02), min(high, 1.02))
+    shown = f" ({len(kept)} of {len(classes)} classes)" if len(kept) < len(classes) else ""
+    ax.set_xlabel(f"{part} recall{shown}")
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize="small")
+    return ax
+
+
+def _lowest(means: Sequence[Sequence[float]]) -> list[int]:
+    """Return the numbers of the classes with the lowest recall on average, in order; an empty class is no low one."""
+    found = np.mean(np.nan_to_num(means, nan=1.0), axis=0)
+    return sorted(np.argsort(found, kind="stable")[:MOST_CLASSES].tolist())
+
+
 def matrix_height(classes: int) -> float:
     """Return the height in inches of a matrix of so many classes."""
     return 1.5 + 0.33 * min(classes, _ANNOTATED_CLASSES)
@@ -128,7 +174,7 @@ def recall_against_cost(
     ax = given_or_new(ax, 3.2)
     points = {name: point for name, point in points.items() if not any(map(math.isnan, point[:2]))}
     costs = [x for x, _, _ in points.values()]
-    shared = costs[0] if cost != "seconds" and len(costs) > 1 and len(set(costs)) == 1 else None
+    shared = costs[0] if cost not in _MEASURED and len(costs) > 1 and len(set(costs)) == 1 else None
     if shared is not None:
         in_order = sorted(points, key=lambda name: points[name][1])
         points = {name: (float(place), *points[name][1:]) for place, name in enumerate(in_order)}
@@ -157,9 +203,9 @@ def _cost_axis(ax: Axes, cost: Cost, costs: Sequence[float], remark: str) -> Non
     if costs and min(costs) > 0 and max(costs) > 5 * min(costs):
         ax.set_xscale("log")
     are_close = bool(costs) and max(costs) < 1.05 * min(costs)
-    write: Callable[[float], str] = duration
-    if cost != "seconds":
-        write = (lambda x: f"{x:,.0f}") if are_close else quantity
+    write: Callable[[float], str] = (lambda x: f"{x:,.0f}") if are_close else quantity
+    if cost in _MEASURED:
+        write = duration if cost == "seconds" else lambda x: f"{x:.3g}x"
     ax.xaxis.set_major_formatter(lambda x, _: write(x))
     ax.xaxis.set_minor_formatter(lambda x, _: "")
     if ax.get_xscale() == "linear":

@@ -15,12 +15,14 @@ from zoo.report.details import ClassNames, finished, shown_part
 from zoo.report.drawing import Plot, file_name, pictures
 from zoo.report.methods import of_runs
 from zoo.report.page import provenance, rendered
+from zoo.report.plots import Cost
 from zoo.report.table import COLUMNS, early_lines, headings, labelled, rows, title
 from zoo.report.text import counted, difference, probability
 from zoo.report.unfinished import table as unfinished_table
 from zoo.report.verdict import Judged, about, advice, by_place
 from zoo.statistics.intervals import mean_interval
 from zoo.statistics.ranking import pareto
+from zoo.statistics.results import Losses
 from zoo.study.comparable import TIMES, at_once, unlike
 from zoo.study.measure import measured, typical_seconds
 from zoo.train.run import Run
@@ -149,14 +151,15 @@ def verdict_table(found: Sequence[Judged]) -> Table:
         {
             "change": Cell(one.spec),
             "against": Cell(one.against),
-            "verdict": Cell("not compared" if one.unlike else one.comparison.verdict),
+            "verdict": Cell(", ".join(one.outcomes)),
             "difference": Cell(
                 difference(one.comparison.difference, one.comparison.low, one.comparison.high),
                 _number(one.comparison.difference),
             ),
             "p": Cell(probability(one.comparison.p_of_all), one.comparison.p_of_all),
             "seeds": Cell(str(one.comparison.n), one.comparison.n),
-            "training time": Cell(_ratio(one), one.time_ratio),
+            "lost": Cell(_lost(one.losses)),
+            "training time": Cell(one.time, one.time_ratio),
             "remark": Cell(f"the runs differ in more: {one.unlike}" if one.unlike else ""),
         }
         for one in found
@@ -166,11 +169,12 @@ def verdict_table(found: Sequence[Judged]) -> Table:
     )
 
 
-def _ratio(one: Judged) -> str:
-    if one.time_ratio is None:
+def _lost(losses: Losses | None) -> str:
+    """Say how many runs were lost of how many, and of the other."""
+    if losses is None:
         return ""
-    bounds = "" if one.time_low is None else f" [{one.time_low:.2f}, {one.time_high:.2f}]"
-    return f"{one.time_ratio:.2f}x{bounds}"
+    (ours, runs), (theirs, others) = losses.with_change, losses.without_change
+    return f"{ours} of {runs}, {theirs} of {others} (p {probability(losses.p_adjusted)})"
 
 
 def sections(report: Report) -> dict[str, list[Plot]]:
@@ -189,7 +193,12 @@ def sections(report: Report) -> dict[str, list[Plot]]:
         if not best:
             continue
         found.setdefault("Learning curves", []).append(curve_plot(groups_of, best, part, of, on))
-        found.setdefault("Recall against cost", []).extend(cost_plots(groups_of, recalls, part, of, on))
+        found.setdefault("Recall by class", []).append(
+            _class_plot(groups_of, best[:_MOST_CURVES], part, of, on, report.class_names)
+        )
+        found.setdefault("Recall against cost", []).extend(
+            cost_plots(recalls, _seconds(groups_of) | sizes(groups_of), part, of, on)
+        )
         found.setdefault("Confusion", []).extend(
             _confusion(groups_of[label], label, part, of, on, report.class_names) for label in best[:_MOST_CONFUSIONS]
         )
@@ -214,32 +223,71 @@ def curve_plot(groups: Mapping[str, Sequence[Run]], best: Sequence[str], part: s
     )
 
 
+def _class_plot(
+    groups: Mapping[str, Sequence[Run]], shown: Sequence[str], part: str, of: str, on: str, class_names: ClassNames
+) -> Plot:
+    recalls = {label: details.recalls_by_class(groups[label], part) for label in shown}
+    size = len(recalls[shown[0]])
+    names = details.named_classes(groups[shown[0]], size, class_names)
+    some = f" Shown: the best {len(shown)} of {len(groups)}." if len(shown) < len(groups) else ""
+    few = f" Shown: the {plots.MOST_CLASSES} classes of {size} with the lowest." if size > plots.MOST_CLASSES else ""
+    return Plot(
+        f"recall-by-class{of}",
+        lambda ax: plots.recall_by_class(recalls, names, part=part, ax=ax),
+        plots.rows_height(min(size, plots.MOST_CLASSES)),
+        f"{part.capitalize()} recall of each class, mean over finished runs, with the 95% interval over seeds."
+        f"{some}{few}{on}",
+        "; ".join(f"{label}: {lowest(recalls[label], names)}" for label in shown),
+    )
+
+
+def lowest(recalls: Sequence[tuple[float, float | None]], names: Sequence[str]) -> str:
+    """Say which class has the lowest recall."""
+    mean, name = min((mean, name) for (mean, _), name in zip(recalls, names, strict=True) if not math.isnan(mean))
+    return f"lowest {mean:.4f} ({name})"
+
+
+def sizes(groups: Mapping[str, Sequence[Run]]) -> dict[Cost, dict[str, float]]:
+    """Return the parameters and FLOPs of each group of runs."""
+    return {
+        "parameters": {label: float(runs[0].parameters) for label, runs in groups.items()},
+        "flops": {label: float(runs[0].flops) for label, runs in groups.items()},
+    }
+
+
+def _seconds(groups: Mapping[str, Sequence[Run]]) -> dict[Cost, dict[str, float]]:
+    """Return the training time of each group of runs; nothing where their times may not be compared."""
+    every = [run for runs in groups.values() for run in runs]
+    if any(at_once(run) != 1 for run in every) or unlike(every, TIMES):
+        return {}
+    return {"seconds": {label: typical_seconds(runs) for label, runs in groups.items()}}
+
+
 def cost_plots(
-    groups: Mapping[str, Sequence[Run]], recalls: Mapping[str, tuple[float, float | None]], part: str, of: str, on: str
+    recalls: Mapping[str, tuple[float, float | None]],
+    costs: Mapping[Cost, Mapping[str, float]],
+    part: str,
+    of: str,
+    on: str,
 ) -> list[Plot]:
-    """Return the plots of recall against what it costs; against time only of runs whose times may be compared."""
-    if len(recalls) < 2:
-        return []
-    every = [run for label in recalls for run in groups[label]]
-    alone = all(at_once(run) == 1 for run in every) and not unlike(every, TIMES)
+    """Return the plots of recall against what it costs; none of a cost that is the same for all that it is known of."""
     found = []
-    for cost, words in plots.COSTS.items():
-        if cost == "seconds" and not alone:
+    for cost, values in costs.items():
+        points = {label: (values[label], *recall) for label, recall in recalls.items() if label in values}
+        if len({value for value, _, _ in points.values()}) < 2:
             continue
-        values = {label: _cost(groups[label], cost) for label in recalls}
-        if len(set(values.values())) == 1:
-            continue
-        points = {label: (values[label], *recalls[label]) for label in recalls}
-        front = pareto({label: (recalls[label][0], values[label]) for label in recalls})
+        front = pareto({label: (recall, value) for label, (value, recall, _) in points.items()})
+        without = [label for label in recalls if label not in points]
+        unknown = f" It was not measured of {', '.join(without)}." if without else ""
         found.append(
             Plot(
-                f"recall-against-{cost}{of}",
+                f"recall-against-{cost.replace('_', '-')}{of}",
                 lambda ax, points=points, cost=cost, front=front: plots.recall_against_cost(  # type: ignore[misc]
                     points, cost, part=part, front=front, named=front[:_MOST_NAMED], ax=ax
                 ),
                 3.2,
-                f"{part.capitalize()} recall, mean over seeds, against {words}; the line joins those "
-                f"not beaten in both.{_named(len(front))}{on}",
+                f"{part.capitalize()} recall, mean over seeds, against {plots.COSTS[cost]}; the line joins those "
+                f"not beaten in both.{_named(len(front))}{unknown}{on}",
                 f"Not beaten: {', '.join(front)}.",
             )
         )
@@ -249,12 +297,6 @@ def cost_plots(
 def _named(there_are: int) -> str:
     """Say how many points have their names, where not all on the line have."""
     return f" Named: the {_MOST_NAMED} cheapest of {there_are} on it." if there_are > _MOST_NAMED else ""
-
-
-def _cost(runs: Sequence[Run], cost: str) -> float:
-    if cost == "seconds":
-        return typical_seconds(runs)
-    return float(getattr(runs[0], cost))
 
 
 def _confusion(runs: Sequence[Run], label: str, part: str, of: str, on: str, class_names: ClassNames) -> Plot:

@@ -21,6 +21,9 @@ from zoo.study.looks import looked, looks_until
 from zoo.study.measure import image_step, is_lost, learned_recall, training_overlap
 from zoo.train.run import Run
 
+LOSSES = ("loses more runs", "loses fewer runs")
+"""Verdicts on how many runs are lost, of which none is said where it is undecided."""
+
 
 @attrs.frozen(kw_only=True)
 class Judged:
@@ -40,6 +43,7 @@ class Judged:
         by_time: whether training ended by time, so that the verdict is about this machine.
         where: " on" which data set and device, where there are comparisons on several; else "".
         looks: with how many seeds these comparisons were looked at, in the words of the runs; this look is the last.
+        losses: whether more runs were lost; None where none was.
     """
 
     spec: str
@@ -58,14 +62,27 @@ class Judged:
     where: str = ""
     looks: tuple[str, ...] = ()
 
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The verdict on recall, and that on lost runs where it is decided."""
+        on_recall = "not compared" if self.unlike else self.comparison.verdict
+        return on_recall, *([self.losses.verdict] if self.losses and self.losses.verdict in LOSSES else [])
+
+    @property
+    def time(self) -> str:
+        """The ratio of training times with its interval: "1.25x [1.20, 1.31]"; nothing where there is none."""
+        if self.time_ratio is None:
+            return ""
+        bounds = "" if self.time_low is None else f" [{self.time_low:.2f}, {self.time_high:.2f}]"
+        return f"{self.time_ratio:.2f}x{bounds}"
+
     def __str__(self) -> str:
         pair = f"{self.spec} against {self.against}{self.where}"
         if self.unlike:
             return f"{pair}: not compared, the runs differ in more: {self.unlike}"
         times = ""
-        if self.time_ratio is not None:
-            bounds = "" if self.time_low is None else f" [{self.time_low:.2f}, {self.time_high:.2f}]"
-            times = f"; {self.time_ratio:.2f}x{bounds} the training time"
+        if self.time:
+            times = f"; {self.time} the training time"
         elif self.unlike_times:
             times = f"; times are not compared, of runs that differ: {self.unlike_times}"
         lost = ""

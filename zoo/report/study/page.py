@@ -10,7 +10,7 @@ from zoo.report.drawing import Plot, file_name, pictures
 from zoo.report.methods import of_study
 from zoo.report.page import provenance as of_runs
 from zoo.report.page import rendered
-from zoo.report.plots import COSTS, rows_height
+from zoo.report.plots import COSTS, MOST_CLASSES, rows_height
 from zoo.report.study import arms, plots, tables
 from zoo.report.study.tuning import tuning_tables
 from zoo.report.text import seed_span
@@ -137,9 +137,9 @@ def sections(result: StudyResult) -> dict[str, list[Plot]]:
             Plot(
                 "recall-by-class",
                 lambda ax: plots.class_recall(result, [shown], ax),
-                rows_height(min(len(result.classes), plots.MOST_CLASSES)),
+                rows_height(min(len(result.classes), MOST_CLASSES)),
                 f"Mean difference in {select} recall of each class, {shown} less {base}."
-                + _of(min(len(result.classes), plots.MOST_CLASSES), len(result.classes), "that differ most", "classes"),
+                + _of(min(len(result.classes), MOST_CLASSES), len(result.classes), "that differ most", "classes"),
                 ", ".join(f"{name}: {value:+.4f}" for name, value in figures),
             )
         ]

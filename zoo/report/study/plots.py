@@ -17,6 +17,7 @@ from zoo.report.plots import (
     BLUE,
     GREY,
     LABEL,
+    MOST_CLASSES,
     STYLES,
     VERMILION,
     Cost,
@@ -56,7 +57,6 @@ VERDICTS = {
 """Colour and marker; those of a claim that helps or hurts are filled."""
 
 MOST_EFFECTS = 40
-MOST_CLASSES = 30
 _WORDS = 16
 """Characters of a verdict in a line."""
 _WIDE = 8
