@@ -294,6 +294,24 @@ def test_what_is_the_same_in_all_rows_is_said_once(folder: Path) -> None:
     )
 
 
+def test_ledgers_of_two_devices_have_a_base_each(runs_of_three: Path, small_registry: Registry, tmp_path: Path) -> None:
+    """Runs of one spec and seed on both are two: without a base of its own, a table would take another variant for it."""
+    with Ledger(runs_of_three, create=False) as one, Ledger(tmp_path / "other.sqlite") as other:
+        for run in one.runs():
+            moved = attrs.evolve(run, provenance={**run.provenance, "device_name": "another"})
+            attempt = other.claim(moved)
+            assert attempt is not None
+            for epoch in moved.epochs:
+                other.add_epoch(attempt, epoch)
+            other.finish(attempt, moved)
+    found = compared(small_registry, stored([runs_of_three, runs_of_three, tmp_path / "other.sqlite"]))
+    alone = compared(small_registry, stored([runs_of_three]))
+    for device in ("another", alone[0].heading.device_name):
+        own = [field for field in found if field.heading.device_name == device]
+        assert [(field.kind, field.base.label) for field in own] == [(field.kind, field.base.label) for field in alone]
+        assert [len(field.runs) for field in own] == [len(field.runs) for field in alone]
+
+
 def test_a_few_large_differences_do_not_hide_the_others(runs_of_three: Path, small_registry: Registry) -> None:
     """Arrows at the edge stand for what is far off, and the caption says how far."""
     (field,) = [each for each in compared(small_registry, stored([runs_of_three])) if each.kind == "activation"]

@@ -151,11 +151,15 @@ def write(written: dict[str, str], folder: Path) -> None:
 
 
 def stored(ledgers: Sequence[Path]) -> list[Run]:
-    """Return the runs of all ledgers; one that is in several, once."""
+    """Return the runs of all ledgers; one that is in several, once for each device that it was trained on.
+
+    Those of a device are held against each other, so that a base is needed on each.
+    """
     found: dict[Any, Run] = {}
     for path in ledgers:
         with Ledger(path, create=False) as ledger:
-            found |= {run.key: run for run in ledger.runs() if run.key not in found}
+            for run in ledger.runs():
+                found.setdefault((run.key, run.provenance.get("device_name")), run)
     return list(found.values())
 
 
