@@ -294,8 +294,20 @@ def test_what_is_the_same_in_all_rows_is_said_once(folder: Path) -> None:
     )
 
 
+def test_an_earlier_look_is_said(runs_of_three: Path, small_registry: Registry) -> None:
+    runs = []
+    for run in stored([runs_of_three]):
+        first = attrs.evolve(run, provenance={**run.provenance, "seeds": "4"})
+        key = attrs.evolve(run.key, seed=run.key.seed + SEEDS)
+        runs += [first, attrs.evolve(run, key=key, provenance={**run.provenance, "seeds": "8"})]
+    found = fields(runs, {})
+    made = pages(Gallery(title="T", registry=small_registry, runs=runs, fields=found, checked={}, published=[]))
+    for page in ("activation/index.md", "activation/mish.md"):
+        assert " Look 2 at these comparisons, after those with 4 seeds: it has " in made[page]
+
+
 def test_ledgers_of_two_devices_have_a_base_each(runs_of_three: Path, small_registry: Registry, tmp_path: Path) -> None:
-    """Runs of one spec and seed on both are two: without a base of its own, a table would take another variant for it."""
+    """Runs of one spec and seed on both are two: without its own base, a table would take another variant for it."""
     with Ledger(runs_of_three, create=False) as one, Ledger(tmp_path / "other.sqlite") as other:
         for run in one.runs():
             moved = attrs.evolve(run, provenance={**run.provenance, "device_name": "another"})

@@ -43,6 +43,7 @@ from zoo.statistics.intervals import mean_interval
 from zoo.statistics.pooling import win_rates
 from zoo.statistics.results import Comparison
 from zoo.statistics.verdicts import LEVEL
+from zoo.study.looks import looked
 from zoo.study.measure import is_lost, learned_recall, measured
 
 VERDICTS = ("helps", "hurts", "no practical difference", "undecided")
@@ -286,7 +287,8 @@ def _lost(field: Field, arm: Arm) -> int:
 
 def _about(field: Field) -> str:
     """Say what verdicts are about, and what became of lost runs where there are any."""
-    counting = [found.comparison for found in field.verdicts if not found.unlike]
+    compared = [found for found in field.verdicts if not found.unlike]
+    counting = [found.comparison for found in compared]
     said = f"{about(field.verdicts)}."
     if counting:
         widest = max(one.level for one in counting)
@@ -294,6 +296,7 @@ def _about(field: Field) -> str:
             f" Each interval is of {100 * (1 - widest):.4g}% or more, so that the chance of "
             f"any false claim of a difference in this table is at most {counting[0].held:.2g}."
         )
+        said += "".join(f" {line}" for line in looked(compared[0].looks, "comparisons"))
     said += "".join(
         f" {_listed(labels)} gave the same figures in each epoch with each seed: as they are trained here they are one "
         "function, and counted as several."
@@ -403,23 +406,23 @@ def _rate(rate: Mapping[str, Any]) -> str:
 
 def differences_plot(field: Field, number: int) -> list[Plot]:
     """Return the plot of all differences of a table with their intervals; none where there is no pair of runs."""
-    labels = {
-        arm.label: f"{arm.label}, {lost} of {len(arm.runs)} lost" if (lost := _lost(field, arm)) else arm.label
-        for arm in field.arms
-    }
+    lost = {arm.label: f"{lost} of {len(arm.runs)} lost" for arm in field.arms if (lost := _lost(field, arm))}
     pairs = [
-        (labels[arm.label], found.comparison)
+        (arm.label, found.comparison)
         for arm, found in zip(field.arms, field.verdicts, strict=True)
         if math.isfinite(found.comparison.difference)
     ]
-    without = ", ".join(label for label in labels.values() if label not in {label for label, _ in pairs})
+    drawn = {label for label, _ in pairs}
+    without = ", ".join(_with(arm.label, lost) for arm in field.arms if arm.label not in drawn)
     pairs.sort(key=lambda pair: -pair[1].difference)
     edge = _edge([comparison for _, comparison in pairs])
     beyond = [(label, comparison) for label, comparison in pairs if abs(comparison.difference) > edge]
 
     def draw(ax: Any) -> Any:
         ax = plots.given_or_new(ax, plots.rows_height(len(pairs)))
-        for row, (_, comparison) in enumerate(pairs):
+        for row, (label, comparison) in enumerate(pairs):
+            if label in lost:
+                ax.text(1.02, row, lost[label], transform=ax.get_yaxis_transform(), va="center", fontsize="small")
             shown = comparison.verdict in ("helps", "hurts")
             color = plots.BLUE if comparison.verdict == "helps" else plots.VERMILION if shown else plots.GREY
             if comparison.low is not None and comparison.high is not None:
@@ -436,8 +439,8 @@ def differences_plot(field: Field, number: int) -> list[Plot]:
         return ax
 
     height = plots.rows_height(len(pairs))
-    words = "; ".join(f"{label}: {difference(one.difference, one.low, one.high)}" for label, one in pairs)
-    far = "; ".join(f"{label} {comparison.difference:+.4f}" for label, comparison in beyond)
+    words = "; ".join(f"{_with(label, lost)}: {difference(one.difference, one.low, one.high)}" for label, one in pairs)
+    far = "; ".join(f"{_with(label, lost)} {comparison.difference:+.4f}" for label, comparison in beyond)
     caption = (
         "Differences with their corrected intervals."
         + (f" Arrows: beyond the edge ({far})." if far else "")
@@ -445,6 +448,10 @@ def differences_plot(field: Field, number: int) -> list[Plot]:
     )
     plot = Plot(f"differences-{number}", draw, height, caption, words)
     return [plot] if pairs else []
+
+
+def _with(label: str, lost: Mapping[str, str]) -> str:
+    return f"{label}, {lost[label]}" if label in lost else label
 
 
 def _edge(found: Sequence[Comparison]) -> float:
