@@ -21,9 +21,10 @@ from zoo.gallery import build as building
 from zoo.gallery import published
 from zoo.gallery.beside import published_page
 from zoo.gallery.build import Sources, build, compared, sources_of, stored
+from zoo.gallery.drawings import differences
 from zoo.gallery.effects import Field, choices, fields
 from zoo.gallery.gallery import Gallery
-from zoo.gallery.pages import differences_plot, pages
+from zoo.gallery.pages import pages
 from zoo.gallery.times import Timed, timed
 from zoo.lab.lab import Lab
 from zoo.ledger import Ledger
@@ -334,9 +335,9 @@ def test_a_few_large_differences_do_not_hide_the_others(runs_of_three: Path, sma
         verdicts = tuple(attrs.evolve(field.verdicts[0], comparison=one) for one in small)
         return attrs.evolve(field, arms=arms, verdicts=verdicts)
 
-    (near,) = differences_plot(with_differences(0.01, -0.01, 0.02), 1)
+    (near,) = differences(with_differences(0.01, -0.01, 0.02), 1)
     assert near.caption == "Differences with their corrected intervals."
-    (far,) = differences_plot(with_differences(0.01, -0.01, 0.0, 0.02, -0.8), 1)
+    (far,) = differences(with_differences(0.01, -0.01, 0.0, 0.02, -0.8), 1)
     assert far.caption == "Differences with their corrected intervals. Arrows: beyond the edge (arm 4 -0.8000)."
     axes = far.draw(None)
     low, high = axes.get_xlim()

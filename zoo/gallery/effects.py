@@ -19,6 +19,7 @@ from zoo.report.table import Heading, headings
 from zoo.report.verdict import Judged, judged
 from zoo.spec import unstructure
 from zoo.spec.fields import Block, DataSpec, Dense, EvaluationSpec, NetworkSpec, Replace, TrainingSpec
+from zoo.study.measure import is_lost
 from zoo.train.run import Run
 
 Place = tuple[str | int, ...]
@@ -125,6 +126,10 @@ class Field:
     def runs(self) -> list[Run]:
         """All runs."""
         return [run for arm in self.every for run in arm.runs]
+
+    def lost(self, arm: Arm) -> int:
+        """Return how many runs of an arm diverged, or ended no better than chance."""
+        return sum(is_lost(run, self.part) for run in arm.runs)
 
     def of(self, variant: str) -> list[tuple[Arm, Judged]]:
         """Return the arms of a variant with their verdicts."""

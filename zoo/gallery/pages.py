@@ -4,47 +4,33 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from zoo.gallery import functions
+from zoo.gallery import drawings, functions, tables
 from zoo.gallery.beside import published_page
 from zoo.gallery.effects import Arm, Field, place_text
 from zoo.gallery.gallery import Gallery, page_of
-from zoo.gallery.myst import FIGURES, MATRIX, SORTABLE, contents, csv_text, fence, figures, joined, link, table
+from zoo.gallery.myst import FIGURES, SORTABLE, contents, csv_text, fence, figures, joined, link, table
 from zoo.gallery.repeating import command
 from zoo.registry import Variant
 from zoo.registry.hookspecs import KINDS, VariantKind
-from zoo.report import plots
-from zoo.report.details import finished
 from zoo.report.drawing import Plot, file_name, pictures
 from zoo.report.labels import differences
 from zoo.report.markup import code, markdown
 from zoo.report.page import provenance
-from zoo.report.plots import Cost
-from zoo.report.runs_page import cost_plots, curve_plot, sizes
 from zoo.report.text import (
     counted,
-    difference,
     duration,
     lengths_in_words,
-    probability,
-    quantity,
     seed_span,
-    with_interval,
 )
-from zoo.report.verdict import LOSSES, Judged, about
+from zoo.report.verdict import LOSSES, Judged
 from zoo.spec import describe_type, unstructure
-from zoo.statistics.intervals import mean_interval
-from zoo.statistics.pooling import win_rates
-from zoo.statistics.results import Comparison
 from zoo.statistics.verdicts import LEVEL
-from zoo.study.looks import looked
-from zoo.study.measure import is_lost, learned_recall, measured
 
 VERDICTS = ("helps", "hurts", "no practical difference", "undecided")
 _IN_WORDS = {
@@ -53,10 +39,6 @@ _IN_WORDS = {
     "no practical difference": "make no practical difference",
     "undecided": "are undecided",
 }
-_MOST_RATES = 8
-_BEYOND = 4
-"""Times the usual end of an interval, from where on differences are beyond the edge of a plot."""
-_MOST_CURVES = 2
 
 
 def pages(gallery: Gallery) -> dict[str, str]:
@@ -160,23 +142,23 @@ def _kind(gallery: Gallery, kind: VariantKind) -> dict[str, str]:
     found: dict[str, str] = {}
     drawn: dict[str, list[Plot]] = {}
     for number, field in enumerate(own, 1):
-        drawn[f"differences {number}"] = differences_plot(field, number)
-        drawn[f"cost {number}"] = _costs(field, number)
-        found[f"{kind.name}/table-{number}.csv"] = csv_text(_records(field))
-        found[f"{kind.name}/wins-{number}.csv"] = csv_text(_wins(field))
+        drawn[f"differences {number}"] = drawings.differences(field, number)
+        drawn[f"cost {number}"] = drawings.costs(field, number)
+        found[f"{kind.name}/table-{number}.csv"] = csv_text(tables.records(field))
+        found[f"{kind.name}/wins-{number}.csv"] = csv_text(tables.wins(field))
     shown = pictures(drawn)
     lines = [f"# {kind.name}", f"{kind.purpose[0].upper()}{kind.purpose[1:]}."]
     for number, field in enumerate(own, 1):
-        rows, same = _without_same(_rows(gallery, field))
+        rows, same = tables.without_same(tables.rows(gallery, field))
         lines += [
             f"## {_title(field, own)}",
             _said(field),
             table(rows, f"Each against {field.base.label}", SORTABLE, FIGURES),
             same,
-            f"{_about(field)} {{download}}`CSV <table-{number}.csv>`",
+            f"{tables.about_verdicts(field)} {{download}}`CSV <table-{number}.csv>`",
             *figures(shown.get(f"differences {number}", [])),
             *figures(shown.get(f"cost {number}", [])),
-            *_win_lines(field, number),
+            *tables.win_lines(field, number),
             *_provenance(field.runs),
         ]
     if not own:
@@ -222,265 +204,13 @@ def _summary(own: Sequence[Field], variant: str) -> str:
     return "not measured"
 
 
-def _rows(gallery: Gallery, field: Field) -> list[dict[str, str]]:
-    """Return the rows of a table, the base first, then by difference, the best first."""
-    found = [_row(gallery, field, field.base, None)]
-    order = sorted(zip(field.arms, field.verdicts, strict=True), key=lambda pair: -_or_lowest(pair[1]))
-    return found + [_row(gallery, field, arm, judged) for arm, judged in order]
-
-
-def _without_same(rows: Sequence[dict[str, str]]) -> tuple[list[dict[str, str]], str]:
-    """Return rows without what is the same in all of them, and a line that says it."""
-    same = {}
-    for name in ("seeds", "parameters", "FLOPs", "where"):
-        found = {row[name] for row in rows} - {""}
-        if len(rows) > 2 and len(found) == 1:
-            same[name] = found.pop()
-    told = f"The same for all: {', '.join(f'{name} {text}' for name, text in same.items())}." if same else ""
-    return [{name: text for name, text in row.items() if name not in same} for row in rows], told
-
-
-def _or_lowest(found: Judged) -> float:
-    return found.comparison.difference if math.isfinite(found.comparison.difference) else -math.inf
-
-
-def _row(gallery: Gallery, field: Field, arm: Arm, found: Judged | None) -> dict[str, str]:
-    known = arm.variant in gallery.registry.variants(field.kind)
-    told = _measured(field, arm, found)
-    return {
-        "variant": link(arm.label, file_name(arm.variant)) if known else markdown(arm.label),
-        "verdict": "usual" if found is None else told["verdict"],
-        **{name: markdown(text) for name, text in told.items() if name != "verdict"},
-        "where": "" if found is None else code(place_text(arm)),
-    }
-
-
-def _measured(field: Field, arm: Arm, found: Judged | None) -> dict[str, str]:
-    done = finished(arm.runs)
-    recall = mean_interval([measured(run, field.part) for run in done]) if done else (math.nan, None)
-    comparison = found.comparison if found else None
-    failed = sum(run.status == "failed" for run in arm.runs)
-    return {
-        "verdict": ", ".join(found.outcomes) if found else "",
-        "difference": difference(comparison.difference, comparison.low, comparison.high) if comparison else "",
-        "p": probability(comparison.p_of_all) if comparison else "",
-        "seeds": str(comparison.n if comparison else len(_recalls(field)[arm.label])),
-        "lost": _losses(field, arm, found),
-        "failed": str(failed or ""),
-        "recall": with_interval(*recall),
-        "time": f"{found.time_ratio:.2f}x" if found and found.time_ratio is not None else "",
-        "parameters": quantity(arm.runs[0].parameters),
-        "FLOPs": quantity(arm.runs[0].flops),
-    }
-
-
-def _losses(field: Field, arm: Arm, found: Judged | None) -> str:
-    """Say how many runs were lost, with the corrected p of Fisher's test against the base; nothing where none was."""
-    number = _lost(field, arm)
-    told = f"{number} of {len(arm.runs)}" if number or (found and found.losses) else ""
-    return f"{told} (p {probability(found.losses.p_adjusted)})" if found and found.losses else told
-
-
-def _lost(field: Field, arm: Arm) -> int:
-    return sum(is_lost(run, field.part) for run in arm.runs)
-
-
-def _about(field: Field) -> str:
-    """Say what verdicts are about, and what became of lost runs where there are any."""
-    compared = [found for found in field.verdicts if not found.unlike]
-    counting = [found.comparison for found in compared]
-    said = f"{about(field.verdicts)}."
-    if counting:
-        widest = max(one.level for one in counting)
-        said += (
-            f" Each interval is of {100 * (1 - widest):.4g}% or more, so that the chance of "
-            f"any false claim of a difference in this table is at most {counting[0].held:.2g}."
-        )
-        said += "".join(f" {line}" for line in looked(compared[0].looks, "comparisons"))
-    said += "".join(
-        f" {_listed(labels)} gave the same figures in each epoch with each seed: as they are trained here they are one "
-        "function, and counted as several."
-        for labels in _equal(field)
-    )
-    if not any(_lost(field, arm) for arm in field.every):
-        return said
-    return (
-        f"{said} Lost: runs that diverged, or ended no better than chance. Verdicts on recall, "
-        "differences and how often one is better leave them out, which favours variants that lose runs; seeds: how "
-        "many pairs are left. Recall is of all runs that finished. Whether more runs are lost than with "
-        f"{markdown(field.base.label)} is judged for itself (Fisher's exact test, p corrected for the whole table)."
-    )
-
-
-def _listed(labels: Sequence[str]) -> str:
-    return f"{', '.join(map(markdown, labels[:-1]))} and {markdown(labels[-1])}"
-
-
-def _equal(field: Field) -> list[list[str]]:
-    """Return the labels of arms whose runs are equal in all figures, seed by seed."""
-    found: dict[Any, list[str]] = {}
-    for arm in field.every:
-        figures_of = tuple((run.key.seed, run.status, *(epoch.loss for epoch in run.epochs)) for run in arm.runs)
-        found.setdefault(figures_of, []).append(arm.label)
-    return [labels for figures_of, labels in found.items() if len(labels) > 1 and len(figures_of[0]) > 2]
-
-
-def _records(field: Field) -> list[dict[str, Any]]:
-    """Return a table as data: a row for each arm, numbers in full."""
-    found: list[dict[str, Any]] = []
-    for arm, judged in zip(field.every, (None, *field.verdicts), strict=True):
-        comparison = judged.comparison if judged else None
-        done = finished(arm.runs)
-        found.append(
-            {
-                "variant": arm.variant,
-                "options": json.dumps(dict(arm.options)),
-                "where": "" if judged is None else place_text(arm),
-                "against": field.base.label if judged else "",
-                "verdict": judged.outcomes[0] if judged else "",
-                "difference": comparison.difference if comparison else "",
-                "low": comparison.low if comparison else "",
-                "high": comparison.high if comparison else "",
-                "p": comparison.p_of_all if comparison else "",
-                f"{field.part} recall": mean_interval([measured(run, field.part) for run in done])[0],
-                "time ratio": judged.time_ratio if judged else "",
-                "time low": judged.time_low if judged else "",
-                "time high": judged.time_high if judged else "",
-                "parameters": arm.runs[0].parameters,
-                "flops": arm.runs[0].flops,
-                "seeds": len(field.seeds),
-                "seeds compared": comparison.n if comparison else "",
-                "runs": len(arm.runs),
-                "finished": len(done),
-                "lost": _lost(field, arm),
-                "lost verdict": judged.losses.verdict if judged and judged.losses else "",
-                "lost p": judged.losses.p_adjusted if judged and judged.losses else "",
-                "data set": field.heading.dataset,
-                "device": field.heading.device_name,
-                "precision": field.heading.precision,
-            }
-        )
-    return found
-
-
-def _recalls(field: Field) -> dict[str, dict[int, float]]:
-    found = {}
-    for arm in field.every:
-        recalls = {run.key.seed: learned_recall(run, field.part) for run in arm.runs}
-        found[arm.label] = {seed: recall for seed, recall in recalls.items() if recall is not None}
-    return found
-
-
-def _wins(field: Field) -> list[dict[str, Any]]:
-    place = ("", "")
-    rates = win_rates({label: {place: recalls} for label, recalls in _recalls(field).items()})
-    return [attrs.asdict(rate) for rate in rates]
-
-
-def _win_lines(field: Field, number: int) -> list[str]:
-    """Return the matrix of how often one is better than another with the same seed, of the best few."""
-    rates = {(rate["arm"], rate["other"]): rate for rate in _wins(field)}
-    means = {label: sum(own.values()) / len(own) for label, own in _recalls(field).items() if own}
-    best = sorted(means, key=lambda label: -means[label])[:_MOST_RATES]
-    if len(best) < 2:
-        return []
-    rows = [
-        {
-            "variant": markdown(one),
-            **{markdown(other): _rate(rates[one, other]) if (one, other) in rates else "" for other in best},
-        }
-        for one in best
-    ]
-    some = f" Shown: the best {len(best)} of {len(means)}." if len(best) < len(means) else ""
-    return [
-        table(rows, "How often the row is better than the column, with the same seed", MATRIX),
-        f"In percent of seeds, a tie as half, with the 95% interval over seeds; these intervals are not corrected, and "
-        f"claim nothing.{some} {{download}}`All pairs as CSV <wins-{number}.csv>`",
-    ]
-
-
-def _rate(rate: Mapping[str, Any]) -> str:
-    # Only its interval may stand in a line of its own.
-    return f"{100 * rate['rate']:.0f} [{100 * rate['low']:.0f},\u00a0{100 * rate['high']:.0f}]"
-
-
-def differences_plot(field: Field, number: int) -> list[Plot]:
-    """Return the plot of all differences of a table with their intervals; none where there is no pair of runs."""
-    lost = {arm.label: f"{lost} of {len(arm.runs)} lost" for arm in field.arms if (lost := _lost(field, arm))}
-    pairs = [
-        (arm.label, found.comparison)
-        for arm, found in zip(field.arms, field.verdicts, strict=True)
-        if math.isfinite(found.comparison.difference)
-    ]
-    drawn = {label for label, _ in pairs}
-    without = ", ".join(_with(arm.label, lost) for arm in field.arms if arm.label not in drawn)
-    pairs.sort(key=lambda pair: -pair[1].difference)
-    edge = _edge([comparison for _, comparison in pairs])
-    beyond = [(label, comparison) for label, comparison in pairs if abs(comparison.difference) > edge]
-
-    def draw(ax: Any) -> Any:
-        ax = plots.given_or_new(ax, plots.rows_height(len(pairs)))
-        for row, (label, comparison) in enumerate(pairs):
-            if label in lost:
-                ax.text(1.02, row, lost[label], transform=ax.get_yaxis_transform(), va="center", fontsize="small")
-            shown = comparison.verdict in ("helps", "hurts")
-            color = plots.BLUE if comparison.verdict == "helps" else plots.VERMILION if shown else plots.GREY
-            if comparison.low is not None and comparison.high is not None:
-                ax.plot([comparison.low, comparison.high], [row, row], color=color, linewidth=1.5)
-            place = min(max(comparison.difference, -edge), edge)
-            inside = place == comparison.difference
-            marker = ("o" if shown else "D") if inside else (">" if place > 0 else "<")
-            ax.plot([place], [row], marker, color=color, markersize=4 if inside else 7)
-        if math.isfinite(edge):
-            ax.set_xlim(-1.05 * edge, 1.05 * edge)
-        ax.axvline(0, color=plots.GREY, linewidth=0.8)
-        ax.set_xlabel(f"difference in {field.part} recall to {plots.plain(field.base.label)}")
-        plots.name_rows(ax, [label for label, _ in pairs])
-        return ax
-
-    height = plots.rows_height(len(pairs))
-    words = "; ".join(f"{_with(label, lost)}: {difference(one.difference, one.low, one.high)}" for label, one in pairs)
-    far = "; ".join(f"{_with(label, lost)} {comparison.difference:+.4f}" for label, comparison in beyond)
-    caption = (
-        "Differences with their corrected intervals."
-        + (f" Arrows: beyond the edge ({far})." if far else "")
-        + (f" Without any pair of runs: {without}." if without else "")
-    )
-    plot = Plot(f"differences-{number}", draw, height, caption, words)
-    return [plot] if pairs else []
-
-
-def _with(label: str, lost: Mapping[str, str]) -> str:
-    return f"{label}, {lost[label]}" if label in lost else label
-
-
-def _edge(found: Sequence[Comparison]) -> float:
-    """Return the largest difference that a plot shows; infinity where a few large ones do not make all others small."""
-    ends = sorted(max(abs(one.difference), abs(one.low or 0.0), abs(one.high or 0.0)) for one in found)
-    usual = _BEYOND * statistics.median(ends) if ends else 0.0
-    return usual if ends and ends[-1] > 2 * usual else math.inf
-
-
-def _costs(field: Field, number: int) -> list[Plot]:
-    groups = {arm.label: done for arm in field.every if (done := finished(arm.runs))}
-    recalls = {label: mean_interval([measured(run, field.part) for run in runs]) for label, runs in groups.items()}
-    recalls = {label: recall for label, recall in recalls.items() if not math.isnan(recall[0])}
-    ratios = {
-        arm.label: found.time_ratio
-        for arm, found in zip(field.arms, field.verdicts, strict=True)
-        if found.time_ratio is not None
-    }
-    times: dict[Cost, dict[str, float]] = {"time_ratio": {field.base.label: 1.0, **ratios}}
-    return cost_plots(recalls, times | sizes(groups), field.part, f"-{number}", "")
-
-
 def _variant(gallery: Gallery, variant: Variant) -> str:
     own = [field for field in gallery.of_kind(variant.kind) if field.of(variant.name)]
     drawn: dict[str, list[Plot]] = {}
     if variant.kind == "activation" and (function := functions.plot(variant)):
         drawn["function"] = [function]
     for number, field in enumerate(own):
-        drawn[f"curves {number}"] = [_curves(field, variant.name)]
+        drawn[f"curves {number}"] = [drawings.curves(field, variant.name)]
     shown = pictures(drawn)
     paper = [f"Paper: {markdown(variant.paper)}"] if variant.paper else []
     lines = [
@@ -530,7 +260,7 @@ def _effects(gallery: Gallery, variant: Variant, own: Sequence[Field], shown: Ma
         rows = [
             {
                 "change": markdown(arm.label),
-                **{name: markdown(text) for name, text in _measured(field, arm, judged).items()},
+                **{name: markdown(text) for name, text in tables.cells(field, arm, judged).items()},
                 "time": markdown(judged.time),
                 "where": code(place_text(arm)),
             }
@@ -539,7 +269,7 @@ def _effects(gallery: Gallery, variant: Variant, own: Sequence[Field], shown: Ma
         lines += [
             f"### {_title(field, gallery.of_kind(variant.kind))}",
             table(rows, f"Against {field.base.label}", FIGURES),
-            _about(field),
+            tables.about_verdicts(field),
             *figures(shown.get(f"curves {number}", [])),
             *_command(gallery, field, [arm for arm, _ in found]),
             *_provenance(field.runs),
@@ -552,20 +282,6 @@ def _command(gallery: Gallery, field: Field, arms: Sequence[Arm]) -> list[str]:
     if not texts:
         return ["No short command trains it as it was: its spec, or what it was trained with, is another by now."]
     return ["To train it and its base as they were:", fence("text", "\n".join(dict.fromkeys(texts)))]
-
-
-def _curves(field: Field, variant: str) -> Plot:
-    arms = [arm for arm, _ in field.of(variant)]
-    best = sorted(arms, key=lambda arm: -_mean_recall(field, arm))[:_MOST_CURVES]
-    groups = {arm.label: finished(arm.runs) for arm in (field.base, *best)}
-    groups = {label: runs for label, runs in groups.items() if runs}
-    some = f" Shown: the best {len(best)} of {len(arms)} settings." if len(best) < len(arms) else ""
-    return curve_plot(groups, list(groups), field.part, f"-{file_name(field.base.name)}", some)
-
-
-def _mean_recall(field: Field, arm: Arm) -> float:
-    done = finished(arm.runs)
-    return sum(measured(run, field.part) for run in done) / len(done) if done else -math.inf
 
 
 def _checks(gallery: Gallery, variant: Variant) -> list[str]:
