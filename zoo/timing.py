@@ -23,7 +23,7 @@ from zoo.spec import Spec
 from zoo.statistics.intervals import mean_interval
 from zoo.train import streams
 from zoo.train.engines.gate import one_line
-from zoo.train.evaluating import EVALUATION_BATCH
+from zoo.train.evaluating import evaluated_at_once
 from zoo.train.execute import dataset
 from zoo.train.machine import make_deterministic, provenance
 from zoo.train.precision import Precision, set_policy
@@ -223,7 +223,7 @@ class _Contestant:
         self._augmenting = streams.generator(device, 0, "timing", "augmentation")
         self.batch = min(spec.training.images_per_step, self._training.length.images)
         self._batches = _whole_batches(self._training, self.batch)
-        self._images = data.test.images[: EVALUATION_BATCH[torch.device(device).type]]
+        self._images = data.test.images[: evaluated_at_once(torch.device(device), data.test.images)]
         self.evaluated = len(self._images)
         self.steps: list[float] = []
         self.evaluations: list[float] = []

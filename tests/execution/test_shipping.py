@@ -177,6 +177,15 @@ def test_a_worker_trains_what_is_trained_here(registry, worker):
     assert ended.provenance["host"]
 
 
+def test_a_worker_has_its_images_where_they_are_wanted(registry, monkeypatch):
+    """A machine of a cluster has not the environment of the command."""
+    wanted = []
+    monkeypatch.setattr(trainer, "placed", lambda data, device, where: wanted.append((device, where)) or data)
+    worker = Trainer(Setup(pack(registry), "cpu", "sequential", None, None, data_in="memory"))
+    list(worker.train(planned_run(small(registry), registry), []))
+    assert wanted == [("cpu", "memory")]
+
+
 def test_another_source_than_planned_is_refused(registry, worker):
     run = planned_run(small(registry, "mine", {"network.features.0.activation": "draws"}), registry)
     run = attrs.evolve(run, key=attrs.evolve(run.key, source="0" * 64))

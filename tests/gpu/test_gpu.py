@@ -39,7 +39,11 @@ SETS = DRAWING | {
     "training.schedule": "cosine",
     "network.features.*.normalization": "batch",
 }
-NOT_RECORDABLE = ("counts_in_group", "counts_in_attribute", "keeps_a_list")
+NOT_RECORDABLE = (
+    *("counts_in_group", "counts_in_attribute", "keeps_a_list"),
+    *("adafactor", "sam", "schedule_free_adamw", "schedule_free_sgd"),  # ask for a value, or make a number of the rate
+    *("adahessian", "adan", "lamb", "muon"),  # correct for a count of steps that is Python's
+)
 """Optimizers that keep numbers or references in Python."""
 SHORT_CHAIN = partial(CapturedTraining, chain=2)
 

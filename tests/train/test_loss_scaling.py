@@ -118,3 +118,19 @@ def test_steps_that_look_at_their_gradients_are_not_recorded():
         "small is trained one step at a time: in fp16 each step looks at its gradients before it is made, which cannot "
         "be recorded",
     )
+
+
+def test_a_fused_optimizer_makes_nothing_of_a_step_that_is_left_out():
+    """It would be called to leave the step out on the device, and SGD's momentum be whatever was in that memory."""
+    training = made()
+    rate = training.optimizer.param_groups[0]["lr"]
+    training.optimizer = torch.optim.SGD(training.network.parameters(), lr=rate, momentum=0.9, fused=True)
+    overflow_at(training, 1)
+    training.set_mode(training=True)
+    before, kept = state(training), []
+    for _, (images, labels, _) in zip(range(2), training.batches(1), strict=False):
+        training.step(images, labels, torch.Generator())
+        kept.append(state(training))
+    assert all(torch.equal(*pair) for pair in zip(before, kept[0], strict=True)), "and no state was made"
+    assert len(kept[1]) > len(before)
+    assert all(tensor.isfinite().all() for tensor in kept[1])

@@ -23,7 +23,7 @@ from zoo.registry import Registry
 from zoo.study.measure import measured
 from zoo.train import metrics, streams
 from zoo.train import training as training_module
-from zoo.train.evaluating import EVALUATION_BATCH, DivergedError, pixel_statistics
+from zoo.train.evaluating import EVALUATION_BATCH, DivergedError, evaluated_at_once, pixel_statistics
 from zoo.train.execute import dataset as load_dataset
 from zoo.train.run import Run, RunKey
 from zoo.train.training import Training
@@ -324,6 +324,15 @@ def test_predictions_do_not_depend_on_how_many_are_made_at_once(train, data, mon
     whole = training.predict(data.train.images)
     monkeypatch.setitem(EVALUATION_BATCH, "cpu", 4)
     assert torch.equal(training.predict(data.train.images), whole)
+
+
+@pytest.mark.parametrize(
+    ("kind", "side", "count"), [("cuda", 32, 2000), ("cuda", 224, 167), ("cpu", 224, 128), ("cpu", 4000, 1)]
+)
+def test_of_large_images_fewer_are_evaluated_at_once(kind, side, count):
+    """2,000 of 224x224 would take 26 GB in the first layer of a VGG."""
+    images = torch.empty(3000, 3, side, side, dtype=torch.uint8, device="meta")
+    assert evaluated_at_once(torch.device(kind), images) == count
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")

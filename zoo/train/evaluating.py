@@ -22,13 +22,20 @@ from zoo.train.run import EpochRecord, Evaluation
 from zoo.train.state import overlaps_itself
 
 EVALUATION_BATCH = {"cpu": 128, "cuda": 2000, "mps": 500}
-"""Images evaluated at once, by device; no figure depends on it, but the draws of dropout that is always on.
+"""Images evaluated at once, at most, by device; no figure depends on it, but the draws of dropout that is always on.
 
 On a CPU few stay in its cache: 128 take 0.086 ms each in the study's default network, 1,000 take 0.10 ms each.
 """
+_EVALUATED_AT_ONCE = 2**23
+"""Pixels evaluated at once, at most: of 224x224, 167 images, whose first maps in a VGG are 2 GB."""
 _COUNTED_AT_ONCE = 2**26
 """Pixels, of each of which the count takes some bytes."""
 _PARTS = {"train": "training images", "test": "test images", "validation": "validation images"}
+
+
+def evaluated_at_once(device: torch.device, images: Tensor) -> int:
+    """Return how many of the images, (images, channels, height, width), are evaluated at once on a device."""
+    return min(EVALUATION_BATCH[device.type], max(1, _EVALUATED_AT_ONCE // (images.shape[-2] * images.shape[-1])))
 
 
 class DivergedError(Exception):
@@ -218,7 +225,7 @@ class Evaluating:
     def _predict(self, images: Tensor, *, mapped: bool = False) -> tuple[Tensor, Tensor]:
         """Return the predicted class of each of the uint8 images, and how many have logits that are finite."""
         self.network.eval()
-        size = EVALUATION_BATCH[self.device.type]
+        size = evaluated_at_once(self.device, images)
         ranges = (slice(start, start + size) for start in range(0, len(images), size))
         batches = self._taken(images, ranges, mapped=mapped)
         classes = []

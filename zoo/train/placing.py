@@ -41,5 +41,7 @@ def placed(dataset: Dataset, device: str, wanted: DataIn) -> Dataset:
 
 def _free(device: str) -> float:
     if device.startswith("cuda"):
-        return float(torch.cuda.mem_get_info(device)[0])
+        # What torch keeps of what was given back is free, too.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + kept)
     return machine_memory()

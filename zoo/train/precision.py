@@ -55,7 +55,7 @@ def choose_precision(name: str, device: str, *, fast: bool = False) -> Precision
         raise ZooError(f"{option('precision', name)}: there is no such precision; it is {', '.join(CHOICES)}")
     if name == "tf32" and not device.startswith("cuda"):
         raise ZooError(f"{option('precision', name)}: only NVIDIA GPUs have it, not {device}; use fp32 or bf16")
-    if name in ("fp16", "half") and (why_not := _why_no_half(torch.device(device).type)):
+    if name in ("fp16", "half") and (why_not := _why_no_half(device)):
         raise ZooError(
             f"{option('precision', name)}: torch {torch.__version__} cannot train in float16 on {device} ({why_not}); "
             "use fp32 or bf16"
@@ -68,13 +68,13 @@ def choose_precision(name: str, device: str, *, fast: bool = False) -> Precision
 
 
 @lru_cache
-def _why_no_half(kind: str) -> str:
-    """Try a step of a small network in float16 on a kind of device; return what was raised, or ""."""
+def _why_no_half(device: str) -> str:
+    """Try a step of a small network in float16 on a device; return what was raised, or ""."""
     try:
         network = nn.Sequential(nn.Conv2d(2, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 2))
-        network.to(kind, torch.float16)
-        network(torch.zeros(2, 2, 6, 6, device=kind, dtype=torch.float16)).float().sum().backward()
-        torch.amp.GradScaler(kind).scale(torch.zeros((), device=kind))
+        network.to(device, torch.float16)
+        network(torch.zeros(2, 2, 6, 6, device=device, dtype=torch.float16)).float().sum().backward()
+        torch.amp.GradScaler(torch.device(device).type).scale(torch.zeros((), device=device))
     except Exception as error:
         return described(error)
     return ""

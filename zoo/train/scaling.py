@@ -50,5 +50,8 @@ class LossScaling:
 
     def step(self, optimizer: Optimizer) -> None:
         """Make the step that unscaled gradients are for, or leave it out where one of them was not finite."""
+        # A fused optimizer would be called all the same, to leave its step out on the device: by then its state is
+        # made, and SGD's momentum of whatever was in that memory.
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
         self._scaler.step(optimizer)
         self._scaler.update()

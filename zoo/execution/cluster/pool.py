@@ -31,6 +31,7 @@ from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.execution.shipping import pack, zoo_digest
 from zoo.train.execute import CHECKPOINT_VARIABLE
 from zoo.train.machine import provenance
+from zoo.train.placing import data_wanted
 from zoo.train.run import EpochRecord, Run, RunKey
 
 NODES_EVERY = 2.0
@@ -70,6 +71,7 @@ def _train(ray: Any, work: Work, address: str) -> Generator[Event]:
             engine=work.engine,
             checkpoints=mark,
             checkpoint_every=os.environ.get(CHECKPOINT_VARIABLE),
+            data_in=data_wanted(),
         )
         pool = _Pool(ray, work, kind, setup)
         try:

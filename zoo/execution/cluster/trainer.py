@@ -28,7 +28,7 @@ from zoo.spec import Spec, structure
 from zoo.train.engines.choice import Wanted
 from zoo.train.execute import CHECKPOINT_VARIABLE, execute
 from zoo.train.machine import make_deterministic, provenance
-from zoo.train.placing import placed
+from zoo.train.placing import DataIn, placed
 from zoo.train.run import EpochRecord, Run
 
 _DATASETS = 4
@@ -45,6 +45,7 @@ class Setup:
         engine: how steps are made.
         checkpoints: a file in the folder of checkpoints, which a worker uses if it sees the file.
         checkpoint_every: what the environment says here of how often one is saved.
+        data_in: where images are while networks are trained.
     """
 
     shipment: Shipment
@@ -52,6 +53,7 @@ class Setup:
     engine: Wanted
     checkpoints: Path | None
     checkpoint_every: str | None
+    data_in: DataIn = "auto"
 
 
 @attrs.frozen
@@ -149,7 +151,7 @@ class Trainer:
             if len(self._datasets) == _DATASETS:
                 del self._datasets[next(iter(self._datasets))]
             loaded = on_device(prepared, run.dataset, run.dataset, "cpu")
-            self._datasets[digest] = placed(loaded, self._setup.kind, "auto")
+            self._datasets[digest] = placed(loaded, self._setup.kind, self._setup.data_in)
         return self._datasets[digest]
 
 

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.torch_version import TorchVersion
 
 from zoo.data import Dataset
 from zoo.registry import Registry
@@ -216,11 +217,14 @@ def _recordable_stream(device: torch.device) -> torch.cuda.Stream:
 def _ending_allocation(pool: Any, device: torch.device) -> Iterator[None]:
     """Where a recording fails, let the device's memory no longer be taken for one that is under way.
 
-    torch does so only from 2.12 on; before, no memory is given back any more by a process in which one has failed.
+    torch does so itself from 2.12 on, and takes a second release for an error that ends the process; before, no memory
+    is given back any more by a process in which one has failed.
     """
     try:
         yield
     except BaseException:
+        if TorchVersion(torch.__version__) >= "2.12":
+            raise
         index = torch.cuda.current_device() if device.index is None else device.index
         for forget in (torch._C._cuda_endAllocateToPool, torch._C._cuda_releasePool):
             with suppress(RuntimeError):  # it was done

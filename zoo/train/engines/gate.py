@@ -97,6 +97,8 @@ def _few(dataset: Dataset, training: TrainingSpec) -> Dataset:
     chosen = min(count, ((CHAIN + 1) * size + count * training.repeats % size) // training.repeats)
     train = dataset.train
     weights = None if train.weights is None else train.weights[:chosen]
+    if weights is not None and not weights.any():  # the few must be drawn by something
+        weights = torch.ones_like(weights)
     return attrs.evolve(
         dataset,
         train=attrs.evolve(train, images=train.images[:chosen], labels=train.labels[:chosen], weights=weights),
