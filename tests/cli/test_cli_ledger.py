@@ -211,6 +211,12 @@ def test_merge(zoo: Zoo, old: Path) -> None:
     )
     assert zoo("results", "--ledger", "all.sqlite").stdout == zoo("results").stdout
     with closing(sqlite3.connect("all.sqlite")) as connection, connection:
+        connection.execute("UPDATE run SET device_name = 'another' WHERE id = 3")
+    assert zoo("ledger", "merge", "all.sqlite", "zoo.sqlite").stdout == (
+        "zoo.sqlite: 0 runs added, 6 known already (1 trained on another device with the same figures: to compare on "
+        "each device, give the ledgers apart, by --ledger for each); 1 not ended, left there\n"
+    )
+    with closing(sqlite3.connect("all.sqlite")) as connection, connection:
         connection.execute("UPDATE epoch SET loss = 7 WHERE run = 2 AND epoch = 1")
     conflict = zoo("ledger", "merge", "all.sqlite", "zoo.sqlite")
     assert conflict.exit_code == 1

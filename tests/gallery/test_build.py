@@ -84,9 +84,15 @@ def test_the_front_page_counts_claims_and_false_ones(folder: Path) -> None:
     text = (folder / "index.md").read_text()
     assert text.startswith("# Our &lt;lab>\n")
     assert "**4 comparisons in 2 tables: " in text
-    assert "So of 2 tables at most 0.1 must be expected to hold a false claim" in text
+    assert "So of 2 tables at most 0.1 must be expected to hold a false claim of a difference" in text
     assert "half of those would say that one helps: 0.05." in text
     assert "seeds: 0 to 3;" in text
+
+
+def test_a_base_that_is_in_several_tables_is_trained_once(folder: Path, runs_of_three: Path) -> None:
+    with Ledger(runs_of_three, create=False) as ledger:
+        count = len(ledger.runs())
+    assert f" in {count} runs; " in (folder / "index.md").read_text()
 
 
 def test_what_was_not_measured_is_said_not_to_be(folder: Path) -> None:
@@ -143,7 +149,7 @@ def test_lost_runs_are_told_wherever_their_variant_is(runs_of_three: Path, small
     assert verdict.losses
     assert verdict.losses.verdict == "loses more runs", "the test is about a claim"
     made = pages(Gallery(title="T", registry=small_registry, runs=runs, fields=found, checked={}, published=[]))
-    lost = f"7 of 8 (p {verdict.losses.p_adjusted:.4f})"
+    lost = f"7 of 8 (p {verdict.losses.p_of_all:.4f})"
     (row,) = [line for line in made["activation/index.md"].splitlines() if line.startswith("| [mish](mish.md) | und")]
     assert "| undecided, loses more runs |" in row
     assert f"| 1 | {lost} |" in row, "of seeds, and of lost runs"
@@ -281,6 +287,8 @@ def test_ratios_of_zoo_time_stand_in_place_of_those_of_runs(
     assert f"that `zoo time` made side by side, on {timings.device_name}, fp32, with 95% intervals" in front
     assert not re.findall(r"\d\.\d\dx", (tmp_path / "gallery/activation/leaky-relu.md").read_text()), "not measured"
     kind = (tmp_path / "gallery/activation/index.md").read_text()
+    for text in (page, kind):
+        assert f"side by side, on {timings.device_name}, fp32" in text, "a table's runs may be of another device"
     assert "against training time relative to the usual one; the line joins those not beaten in both." in kind
     assert "It was not measured of leaky_relu." in kind
 
@@ -338,7 +346,7 @@ def test_a_few_large_differences_do_not_hide_the_others(runs_of_three: Path, sma
     (near,) = differences(with_differences(0.01, -0.01, 0.02), 1)
     assert near.caption == "Differences with their corrected intervals."
     (far,) = differences(with_differences(0.01, -0.01, 0.0, 0.02, -0.8), 1)
-    assert far.caption == "Differences with their corrected intervals. Arrows: beyond the edge (arm 4 -0.8000)."
+    assert far.caption.endswith(" intervals. What reaches the edge goes on beyond it. Arrows: arm 4: -0.8000.")
     axes = far.draw(None)
     low, high = axes.get_xlim()
     assert -0.2 < low < high < 0.2

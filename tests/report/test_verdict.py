@@ -135,6 +135,29 @@ def test_lost_runs_are_counted_apart_and_hide_no_difference() -> None:
     assert math.isnan(row["lost_p"]), "nothing was lost, so nothing is judged"
 
 
+def test_what_is_lost_is_judged_at_the_level_of_the_look() -> None:
+    """Otherwise each look at more seeds would be one more chance of a false claim."""
+
+    def lost(*asked: str) -> list[Run]:
+        return [
+            attrs.evolve(
+                run,
+                status="diverged" if run.name == SECOND and run.key.seed > 1 else run.status,
+                provenance={**run.provenance, "seeds": asked[run.key.seed % len(asked)]},
+            )
+            for run in runs(0.0)
+        ]
+
+    (first,) = judged(lost("8"), [[FIRST, SECOND]])
+    (second,) = judged(lost("4", "8"), [[FIRST, SECOND]])
+    assert first.losses
+    assert second.losses
+    assert first.losses.p == second.losses.p == pytest.approx(stats.fisher_exact([[6, 2], [0, 8]]).pvalue)
+    assert (first.losses.verdict, second.losses.verdict) == ("loses more runs", "undecided")
+    assert first.losses.p_of_all == pytest.approx(first.losses.p * 0.05 / 0.04)
+    assert second.losses.p_of_all == pytest.approx(second.losses.p * 0.05 / 0.005)
+
+
 def test_without_pairs_nothing_is_claimed() -> None:
     made = [run for run in runs(0.05) if run.name == FIRST or run.key.seed == 0]
     _, line = verdicts(judged(made, [[FIRST, SECOND]]))

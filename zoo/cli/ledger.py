@@ -246,7 +246,14 @@ def merge_command(into: Path, sources: tuple[Path, ...]) -> None:
             continue
         left = f"; {merged.under_way} not ended, left there" if merged.under_way else ""
         states = f"; {counted(merged.states, 'kept state')} copied" if merged.states else ""
-        click.echo(f"{merged.path}: {counted(merged.added, 'run')} added, {merged.known} known already{left}{states}")
+        elsewhere = (
+            f" ({merged.elsewhere} trained on another device with the same figures: to compare on each device, give "
+            "the ledgers apart, by --ledger for each)"
+            if merged.elsewhere
+            else ""
+        )
+        known = f"{merged.known} known already{elsewhere}"
+        click.echo(f"{merged.path}: {counted(merged.added, 'run')} added, {known}{left}{states}")
 
 
 @ledger_command.command("export")

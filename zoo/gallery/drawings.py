@@ -55,14 +55,16 @@ def differences(field: Field, number: int) -> list[Plot]:
         ax.axvline(0, color=plots.GREY, linewidth=0.8)
         ax.set_xlabel(f"difference in {field.part} recall to {plots.plain(field.base.label)}")
         plots.name_rows(ax, [label for label, _ in pairs])
+        ax.locator_params(axis="x", nbins=5)
         return ax
 
     height = plots.rows_height(len(pairs))
     words = "; ".join(f"{_with(label, lost)}: {difference(one.difference, one.low, one.high)}" for label, one in pairs)
-    far = "; ".join(f"{_with(label, lost)} {comparison.difference:+.4f}" for label, comparison in beyond)
+    far = "; ".join(f"{label}: {comparison.difference:+.4f}" for label, comparison in beyond)
     caption = (
         "Differences with their corrected intervals."
-        + (f" Arrows: beyond the edge ({far})." if far else "")
+        + (" What reaches the edge goes on beyond it." if math.isfinite(edge) else "")
+        + (f" Arrows: {far}." if far else "")
         + (f" Without any pair of runs: {without}." if without else "")
     )
     plot = Plot(f"differences-{number}", draw, height, caption, words)

@@ -70,6 +70,7 @@ def _front(gallery: Gallery, kinds: Sequence[VariantKind]) -> str:
                 **{verdict: str(counts[verdict]) for verdict in shown},
             }
         )
+    every = [run for field in gallery.fields for run in field.runs]  # a base may be in several
     number = sum(len(gallery.registry.variants(kind.name)) for kind in kinds)
     lines = [
         f"# {markdown(gallery.title)}",
@@ -81,7 +82,7 @@ def _front(gallery: Gallery, kinds: Sequence[VariantKind]) -> str:
         "A variant may be in several tables: one for each network and data set. What was not measured is said not to "
         "be; what could not be decided with these seeds is undecided.",
         "[Published beside measured](published.md) holds figures of publications against these.",
-        *_provenance([run for field in gallery.fields for run in field.runs]),
+        *_provenance(list({(run.key, run.provenance.get("device_name")): run for run in every}.values())),
         _times(gallery),
         contents(["published", *(f"{kind.name}/index" for kind in kinds)]),
     ]
@@ -117,9 +118,11 @@ def _claims(verdicts: Mapping[str, int], fields: Sequence[Field]) -> str:
     )
     return (
         f"**{counted(total, 'comparison')} in {counted(tables, 'table')}: {', '.join(told)}{lost}.** In each table the "
-        f"chance that any claim is false is at most {LEVEL:.0%}, for p and intervals are corrected for the number of "
-        f"its claims. So of {counted(tables, 'table')} at most {LEVEL * tables:.2g} must be expected to hold a false "
-        f"claim; where variants do nothing, half of those would say that one helps: {LEVEL * tables / 2:.2g}."
+        f"chance that any claim of a difference is false is at most {LEVEL:.0%}, for p and intervals are corrected for "
+        f"the number of its claims. So of {counted(tables, 'table')} at most {LEVEL * tables:.2g} must be expected to "
+        "hold a false claim of a difference; where variants do nothing, half of those would say that one helps: "
+        f"{LEVEL * tables / 2:.2g}. The chance that any claim of no practical difference is false is at most as large "
+        "again, in each table."
         f"{too if losing else ''}"
     )
 
@@ -161,6 +164,7 @@ def _kind(gallery: Gallery, kind: VariantKind) -> dict[str, str]:
             *tables.win_lines(field, number),
             *_provenance(field.runs),
         ]
+    lines.append(_times(gallery) if own else "")
     if not own:
         lines.append("None of these was measured.")
     rows = [
@@ -255,6 +259,7 @@ def _effects(gallery: Gallery, variant: Variant, own: Sequence[Field], shown: Ma
         lines.append(f"It is what others are held against in {names}: [{variant.kind}](index.md).")
     if not own:
         return lines or ["It was not measured: no run of it in the ledgers can be held against another variant."]
+    lines.append(_times(gallery))
     for number, field in enumerate(own):
         found = field.of(variant.name)
         rows = [

@@ -82,7 +82,7 @@ def _losses(field: Field, arm: Arm, found: Judged | None) -> str:
     """Say how many runs were lost, with the corrected p of Fisher's test against the base; nothing where none was."""
     number = field.lost(arm)
     told = f"{number} of {len(arm.runs)}" if number or (found and found.losses) else ""
-    return f"{told} (p {probability(found.losses.p_adjusted)})" if found and found.losses else told
+    return f"{told} (p {probability(found.losses.p_of_all)})" if found and found.losses else told
 
 
 def about_verdicts(field: Field) -> str:
@@ -93,8 +93,9 @@ def about_verdicts(field: Field) -> str:
     if counting:
         widest = max(one.level for one in counting)
         said += (
-            f" Each interval is of {100 * (1 - widest):.4g}% or more, so that the chance of "
-            f"any false claim of a difference in this table is at most {counting[0].held:.2g}."
+            f" Each interval is of {_percent(1 - widest)} or more, so that the chance of "
+            f"any false claim of a difference in this table is at most {counting[0].held:.2g}. Each p is to be held "
+            "against 0.05, whichever look this is."
         )
         said += "".join(f" {line}" for line in looked(compared[0].looks, "comparisons"))
     said += "".join(
@@ -110,6 +111,11 @@ def about_verdicts(field: Field) -> str:
         "many pairs are left. Recall is of all runs that finished. Whether more runs are lost than with "
         f"{markdown(field.base.label)} is judged for itself (Fisher's exact test, p corrected for the whole table)."
     )
+
+
+def _percent(share: float) -> str:
+    """Write a share in percent, rounded down: at least so much."""
+    return f"{math.floor(1e5 * share) / 1e3:g}%"
 
 
 def _listed(labels: Sequence[str]) -> str:
@@ -154,7 +160,7 @@ def records(field: Field) -> list[dict[str, Any]]:
                 "finished": len(done),
                 "lost": field.lost(arm),
                 "lost verdict": judged.losses.verdict if judged and judged.losses else "",
-                "lost p": judged.losses.p_adjusted if judged and judged.losses else "",
+                "lost p": judged.losses.p_of_all if judged and judged.losses else "",
                 "data set": field.heading.dataset,
                 "device": field.heading.device_name,
                 "precision": field.heading.precision,

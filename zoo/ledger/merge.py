@@ -30,6 +30,7 @@ class Merged:
         path: the ledger.
         added: how many runs were not there yet, or only as failed ones.
         known: how many were there already.
+        elsewhere: how many of these were trained on another device there, with the same figures.
         under_way: how many attempts have not ended, and were left where they are.
         states: how many final states came along that runs were kept with.
         left_out: why it was not looked at; empty where it was.
@@ -41,6 +42,7 @@ class Merged:
     under_way: int = 0
     states: int = 0
     left_out: str = ""
+    elsewhere: int = 0
 
 
 Origins = dict[int, tuple[Path, int]]
@@ -131,7 +133,8 @@ def _merge_one(target: Ledger, source: Ledger, origins: Origins) -> Merged:
     with source.file.transaction("DEFERRED") as connection:
         for row in connection.execute("SELECT * FROM run ORDER BY id"):
             counts[_merge_run(target, source, row, origins)] += 1
-    return Merged(source.path, counts["added"], counts["known"], counts["under_way"])
+    known = counts["known"] + counts["elsewhere"]
+    return Merged(source.path, counts["added"], known, counts["under_way"], elsewhere=counts["elsewhere"])
 
 
 def _copy_states(into: Path, source: Ledger) -> int:
@@ -177,7 +180,7 @@ def _merge_run(target: Ledger, source: Ledger, row: sqlite3.Row, origins: Origin
     if present is not None and present["status"] != "failed":
         if row["status"] != "failed":
             _compare(target, present, source, row, origins)
-        return "known"
+        return "known" if present["device_name"] == row["device_name"] else "elsewhere"
     if present is not None and row["status"] == "failed":
         return "known"
     target.file.connection.execute(f"DELETE FROM run WHERE {KEY} AND status = 'failed'", key)

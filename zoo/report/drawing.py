@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,8 @@ _COLORS = {
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 _WIDTH = 4.8
+_LONGEST_NAME, _DIGEST = 100, 8
+"""Characters of the name of a file, and of the digest at its end where it would be longer."""
 """Inches of a plot: as wide as a phone at a readable size of text."""
 _DOTS_PER_INCH = 200
 
@@ -99,9 +103,12 @@ def write(sections: Sections, folder: Path, formats: Sequence[str] = FORMATS) ->
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        names: Counter[str] = Counter()
         for plot in (plot for drawn in sections.values() for plot in drawn):
+            names[plot.name] += 1
+            name = plot.name if names[plot.name] == 1 else f"{plot.name}-{names[plot.name]}"
             for format_ in formats:
-                written.append(folder / f"{plot.name}.{format_}")
+                written.append(folder / f"{name}.{format_}")
                 written[-1].write_bytes(_drawn(plot, format_, {"font.size": 9}))
     except OSError as error:
         raise ZooError(f"plots cannot be written to {folder}: {error.strerror}; name another folder") from error
@@ -109,8 +116,12 @@ def write(sections: Sections, folder: Path, formats: Sequence[str] = FORMATS) ->
 
 
 def file_name(text: str) -> str:
-    """Return text as the name of a file that every system takes."""
-    return re.sub(r"[^A-Za-z0-9.=+-]+", "-", text).strip("-.")[:100] or "plot"
+    """Return text as the name of a file that every system takes; of a long one the end is a digest of the whole."""
+    name = re.sub(r"[^A-Za-z0-9.=+-]+", "-", text).strip("-.") or "plot"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:_DIGEST]
+    return f"{name[: _LONGEST_NAME - _DIGEST - 1]}-{digest}"
 
 
 def _page_svg(plot: Plot) -> str:

@@ -144,7 +144,7 @@ def verdicts_frame(found: Sequence[Judged]) -> pd.DataFrame:
             "unlike_times": one.unlike_times,
             "lost": one.losses.with_change[0] if one.losses else 0,
             "lost_against": one.losses.without_change[0] if one.losses else 0,
-            "lost_p": one.losses.p_adjusted if one.losses else None,
+            "lost_p": one.losses.p_of_all if one.losses else None,
             "lost_verdict": one.losses.verdict if one.losses else "",
         }
         for one in found

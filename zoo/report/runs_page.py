@@ -126,6 +126,8 @@ def _tables(report: Report) -> list[Table]:
         differ = unlike(finished(own), TIMES)
         if differ and len(shown) > 1:
             below.append(f"Training times are of runs that differ, and not to be compared: {differ}.")
+        if len(shown) > 1 and any(at_once(run) != 1 for run in finished(own)):
+            below.append("Training times are of runs that shared the machine: recall is not drawn against them.")
         found.append(Table(title=above, rows=cells, below=tuple(below)))
     return found
 
@@ -164,9 +166,12 @@ def verdict_table(found: Sequence[Judged]) -> Table:
         }
         for one in found
     )
-    return Table(
-        title=f"Each against {found[0].against}{found[0].where}", rows=rows_, below=(f"{about(found)}.", *advice(found))
+    lost = (
+        "Lost: runs that diverged or ended no better than chance, of the change and of what it is against, which "
+        "verdicts on recall leave out; p: of Fisher's exact test that as many are lost, corrected."
     )
+    below = (f"{about(found)}.", *advice(found), *([lost] if any(one.losses for one in found) else []))
+    return Table(title=f"Each against {found[0].against}{found[0].where}", rows=rows_, below=below)
 
 
 def _lost(losses: Losses | None) -> str:
@@ -174,7 +179,7 @@ def _lost(losses: Losses | None) -> str:
     if losses is None:
         return ""
     (ours, runs), (theirs, others) = losses.with_change, losses.without_change
-    return f"{ours} of {runs}, {theirs} of {others} (p {probability(losses.p_adjusted)})"
+    return f"{ours} of {runs}, {theirs} of {others} (p {probability(losses.p_of_all)})"
 
 
 def sections(report: Report) -> dict[str, list[Plot]]:

@@ -90,7 +90,7 @@ class Judged:
             (lost_with, with_), (lost_without, without) = self.losses.with_change, self.losses.without_change
             lost = (
                 f"; {lost_with} of {with_} runs lost against {lost_without} of {without} "
-                f"(p = {probability(self.losses.p_adjusted)}: {self.losses.verdict})"
+                f"(p = {probability(self.losses.p_of_all)}: {self.losses.verdict})"
             )
         versions = f"; of several versions: {self.versions}" if self.versions else ""
         return f"{pair}: {_said(self.comparison)}{lost}{times}{versions}"
@@ -135,12 +135,13 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
         name: (sum(is_lost(run, part) for run in own.values() if run.status != "failed"), len(own))
         for name, own in by_name.items()
     }
-    losses = compare_losses(
-        {text: (lost[other], lost[first]) for text, (first, other) in pairs.items() if text in claims}
-    )
     # That of the spec looked at most often: they are corrected together. What another spec was asked for is no look.
     looks = max((_looks(by_name[other]) for _, other in pairs.values()), key=len)
     taken = len(looks)
+    losses = compare_losses(
+        {text: (lost[other], lost[first]) for text, (first, other) in pairs.items() if text in claims},
+        level=share(taken),
+    )
     overlaps = {
         text: training_overlap(by_name[first][min(by_name[first])].spec["data"], part)
         for text, (first, _) in pairs.items()

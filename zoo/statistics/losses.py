@@ -43,5 +43,6 @@ def compare_losses(counts: Mapping[str, tuple[Counted, Counted]], *, level: floa
             p=tested[name],
             p_adjusted=p,
             verdict="undecided" if p > level else "loses more runs" if more else "loses fewer runs",
+            held=level,
         )
     return found

@@ -72,6 +72,7 @@ class Losses:
         with_change, without_change: seeds of which a run was lost, and how many seeds there are.
         p, p_adjusted: of no difference (Fisher's exact test); corrected over all claims of the table (Holm).
         verdict: in words.
+        held: the rate of error that is held over all claims of the table; 0.05, or the share of the look.
     """
 
     with_change: tuple[int, int]
@@ -79,6 +80,12 @@ class Losses:
     p: float
     p_adjusted: float
     verdict: Literal["loses more runs", "loses fewer runs", "undecided"]
+    held: float = 0.05
+
+    @property
+    def p_of_all(self) -> float:
+        """The p value, corrected over all claims and all looks: a difference is shown where it is at most 0.05."""
+        return min(self.p_adjusted * 0.05 / self.held, 1.0)
 
 
 @attrs.frozen(kw_only=True)

@@ -351,7 +351,7 @@ def _lost(result: StudyResult) -> list[Table]:
             "verdict": Cell(each.verdict),
             "with it": Cell("{} of {}".format(*each.with_change), each.with_change[0]),
             "without": Cell("{} of {}".format(*each.without_change), each.without_change[0]),
-            "p": Cell(probability(each.p_adjusted), each.p_adjusted),
+            "p": Cell(probability(each.p_of_all), each.p_of_all),
         }
         for name, each in result.losses.items()
     )

@@ -161,7 +161,7 @@ def _lost_at_the_shared_setting(result: StudyResult) -> Iterator[str]:
         (lost_with, with_), (lost_without, without) = losses.with_change, losses.without_change
         yield (
             f"At the shared setting {lost_with} of {with_} runs were lost with {change} and {lost_without} of "
-            f"{without} without it (p {probability(losses.p_adjusted)}: {losses.verdict}). The difference is of the "
+            f"{without} without it (p {probability(losses.p_of_all)}: {losses.verdict}). The difference is of the "
             f"{counted(seeds[change], 'seed')} that lost none."
         )
 
