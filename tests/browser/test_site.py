@@ -69,7 +69,7 @@ def test_a_link_that_leads_nowhere_fails(build: Build, tmp_path: Path, capfd: py
 @pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize(
-    "page", ["index.html", "search.html", "docs/reference/cli.html", "benchmarks/results/README.html"]
+    "page", ["index.html", "search.html", "docs/reference/cli.html", "docs/explanation/speed.html"]
 )
 def test_there_is_no_fault_of_accessibility(page, scheme, viewport, site, opened):
     shown = opened(site / page, scheme, viewport)

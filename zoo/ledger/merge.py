@@ -180,7 +180,8 @@ def _merge_run(target: Ledger, source: Ledger, row: sqlite3.Row, origins: Origin
     if present is not None and present["status"] != "failed":
         if row["status"] != "failed":
             _compare(target, present, source, row, origins)
-        return "known" if present["device_name"] == row["device_name"] else "elsewhere"
+        devices = {present["device_name"], row["device_name"]} - {None}  # early versions stored none
+        return "elsewhere" if len(devices) > 1 else "known"
     if present is not None and row["status"] == "failed":
         return "known"
     target.file.connection.execute(f"DELETE FROM run WHERE {KEY} AND status = 'failed'", key)
