@@ -30,7 +30,17 @@ def zoo_register_activations(register):
     """Register the layers."""
     for factory in (raises, raises_in_backward, exits, gives_up, interrupts, shrinks, kills, hangs, explodes, draws):
         register(factory.__name__, factory)
-    for factory in (twice, counts_steps, counts_in_buffer, averages, keeps_a_generator, grows, expands):
+    for factory in (
+        loses_the_device,
+        reads_out_of_range,
+        twice,
+        counts_steps,
+        counts_in_buffer,
+        averages,
+        keeps_a_generator,
+        grows,
+        expands,
+    ):
         register(factory.__name__, factory)
 
 
@@ -184,6 +194,27 @@ def hangs(*, folder: str = ""):
         return x
 
     return _layer(training=hang)
+
+
+def loses_the_device():
+    """Raise as torch does after a fault in a kernel on a GPU, and so from then on in this process."""
+    from zoo.train import execute
+
+    def lose(x):
+        execute.why_lost = lambda device: LOST
+        raise RuntimeError(LOST)
+
+    return _layer(training=lose)
+
+
+def reads_out_of_range():
+    """Look a value up that is not there, which on a GPU is a fault in a kernel."""
+    import torch
+
+    return _layer(training=lambda x: x + x.flatten()[torch.full((1,), x.numel(), device=x.device)])
+
+
+LOST = "CUDA error: device-side assert triggered"
 
 
 def draws():

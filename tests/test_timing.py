@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import PLUGIN, small
 
+from zoo import torch_settings
 from zoo.errors import BuildError, DataError, PluginError, ZooError
 from zoo.registry import Registry
 from zoo.spec import Spec
@@ -249,6 +250,15 @@ def test_a_measurement_draws_from_a_stream_of_its_own(napping: Registry) -> None
     torch.manual_seed(0)
     measured(napping, small(napping, sets={"network.classifier.0.dropout": "dropout"}))
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_torch_is_left_as_it_was(napping: Registry) -> None:
+    with torch_settings.kept():
+        torch.set_num_threads(2)
+        torch.backends.cudnn.allow_tf32 = True
+        before = torch_settings.values()
+        measured(napping, small(napping))
+        assert torch_settings.changed(before) == []
 
 
 @pytest.mark.parametrize(("average", "busy"), [(0.1, False), (3.9, True), (None, False)])

@@ -24,9 +24,9 @@ from zoo.statistics.intervals import mean_interval
 from zoo.train import streams
 from zoo.train.engines.gate import one_line
 from zoo.train.evaluating import evaluated_at_once
-from zoo.train.execute import dataset
-from zoo.train.machine import make_deterministic, provenance
-from zoo.train.precision import Precision, set_policy
+from zoo.train.execute import dataset, in_order
+from zoo.train.machine import on_device, provenance
+from zoo.train.precision import Precision
 from zoo.train.training import Training
 
 BLOCKS = 10
@@ -164,18 +164,17 @@ def measure(
     """
     _check(specs, rounds)
     before = load()
-    make_deterministic(device)
-    set_policy(precision)
     shuffler = random.Random(0)
     least = -(-(FEWEST if seconds is not None else rounds) // (BLOCKS * len(specs)))
     steps: list[list[list[float]]] = [[] for _ in specs]
     evaluations: list[list[list[float]]] = [[] for _ in specs]
-    for _ in range(BLOCKS):
-        contestants = _built(specs, registry, device, precision, shuffler)
-        _block(contestants, shuffler, cycles=least, seconds=(seconds or 0.0) / BLOCKS)
-        for index, contestant in enumerate(contestants):
-            steps[index].append(contestant.steps)
-            evaluations[index].append(contestant.evaluations)
+    with on_device(device), in_order(device, precision):
+        for _ in range(BLOCKS):
+            contestants = _built(specs, registry, device, precision, shuffler)
+            _block(contestants, shuffler, cycles=least, seconds=(seconds or 0.0) / BLOCKS)
+            for index, contestant in enumerate(contestants):
+                steps[index].append(contestant.steps)
+                evaluations[index].append(contestant.evaluations)
     timings = [
         Timing(
             spec=own.spec.name,

@@ -6,9 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from operator import attrgetter, is_
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import attrs
@@ -60,12 +61,13 @@ class _Hooks:
 
 def _hook_tables(torch: Any) -> dict[str, dict[int, Any]]:
     modules, optimizers = torch.nn.modules.module, sys.modules.get("torch.optim.optimizer")
-    tables = {name: table for module in (modules, optimizers) if module for name, table in vars(module).items()}
-    return {name: table for name, table in tables.items() if _is_hooks(name) and isinstance(table, dict)}
+    return {name: vars(module)[name] for module in (modules, optimizers) if module for name in _names_of_tables(module)}
 
 
-def _is_hooks(name: str) -> bool:
-    return name.startswith("_global_") and name.endswith("_hooks")
+@cache
+def _names_of_tables(module: ModuleType) -> list[str]:
+    found = ((name, value) for name, value in vars(module).items() if name.startswith("_global_"))
+    return [name for name, value in found if name.endswith("_hooks") and isinstance(value, dict)]
 
 
 def _remove_hooks(torch: Any, wanted: _Hooks) -> None:

@@ -45,16 +45,22 @@ def sgd(
     Raises:
         ValueError: `nesterov` without momentum.
     """
-    from torch import optim
+    from torch import optim, zeros_like
 
     if nesterov and momentum == 0:
         raise ValueError("nesterov = true needs a momentum above 0, such as 0.9; set momentum or leave nesterov out")
     parameters = list(parameters)
     # Only the fused implementation reads a learning rate that is a tensor on the device without asking the host.
     fused = True if _on_cuda(parameters) else None
-    return optim.SGD(
+    made = optim.SGD(
         parameters, lr=learning_rate, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=fused
     )
+    if fused and momentum > 0:
+        # A fused step makes velocities only where none of its parameters has one: not for one whose first gradient
+        # comes later than the others', as behind a branch that some steps leave out.
+        for parameter in (each for group in made.param_groups for each in group["params"]):
+            made.state[parameter]["momentum_buffer"] = zeros_like(parameter)
+    return made
 
 
 def adam(

@@ -108,6 +108,18 @@ def test_a_run_whose_worker_dies_is_tried_once_more(registry, tmp_path, ending, 
     assert [len(counter.read_text()) for counter in counters] == [1, 2]
 
 
+def test_a_worker_that_lost_its_device_is_replaced(registry):
+    sets = [{"network.features.0.activation": name} for name in ("loses_the_device", "raises", "none")]
+    losing, failing, plain = (
+        planned_run(small(registry, str(index), each), registry) for index, each in enumerate(sets)
+    )
+    results, lost = told(processes(work([losing, failing, plain], registry, jobs=1)))
+    assert not lost, "the next run did not need a second attempt"
+    assert [results[run.key][1] for run in (losing, failing, plain)] == ["failed", "failed", "finished"]
+    assert results[losing.key][2].startswith("a kernel failed on cpu, as by an index out of range (plugin misbehaving")
+    assert results[failing.key][2].startswith("plugin misbehaving_plugin"), "in a worker that cannot train"
+
+
 def hanging_runs(registry, folder):
     spec = small(registry, "hanging", {"network.features.0.activation": {"name": "hangs", "folder": str(folder)}})
     return [planned_run(spec, registry, seed) for seed in range(3)]

@@ -95,6 +95,20 @@ def test_a_run_that_fails_costs_itself_only():
     ]
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_costs_the_device_ends_the_work(monkeypatch, jobs):
+    monkeypatch.setattr(execute_module, "why_lost", lambda device: "CUDA error: assert")
+    failing = runs_of(0, sets={"network.features.0.activation": "raises"})
+    events = []
+    with pytest.raises(execute_module.DeviceLostError, match=r"^cpu does nothing more for this process") as raised:
+        events.extend(streams(work([*failing, *runs_of(*range(9))], REGISTRY, jobs=jobs)))
+    failed = [event.run.key for event in events if isinstance(event, Ended) and event.run.status == "failed"]
+    # Of several at once, nobody knows whose fault it was.
+    assert (failed, raised.value.is_at_fault) == (([failing[0].key], True) if jobs == 1 else ([], False))
+    assert ("or a run beside it failed there" in str(raised.value)) == (jobs > 1)
+    assert str(raised.value).endswith("; jobs=1 tells which it was") == (jobs > 1)
+
+
 class Memory:
     """A device on which so many trainings fit at once: one more, and an epoch finds no memory, from the second on."""
 

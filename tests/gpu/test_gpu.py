@@ -15,7 +15,8 @@ import torch
 from made_images import on_made_images, registered_specs
 from small_runs import DRAWING, PLUGIN, figures, planned_run, small, work
 
-from zoo.execution.events import Ended, EpochFinished, Started
+from zoo.data import Options, load
+from zoo.execution.events import Ended, EpochFinished, Lost, Started
 from zoo.execution.here import here
 from zoo.execution.processes import processes
 from zoo.execution.streams import own_stream
@@ -28,6 +29,7 @@ from zoo.train.engines.captured import CapturedTraining
 from zoo.train.engines.gate import gate
 from zoo.train.execute import dataset, execute
 from zoo.train.machine import devices, make_deterministic
+from zoo.train.placing import placed
 from zoo.train.training import Training
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -45,6 +47,7 @@ NOT_RECORDABLE = (
     *("adahessian", "adan", "lamb", "muon"),  # correct for a count of steps that is Python's
 )
 """Optimizers that keep numbers or references in Python."""
+OF_THE_LIBRARY = ("adahessian", "adan", "lamb", "lion", "muon", "schedule_free_adamw", "schedule_free_sgd")
 SHORT_CHAIN = partial(CapturedTraining, chain=2)
 
 
@@ -65,8 +68,15 @@ def test_every_registered_spec_passes_the_gate(registry, name):
     assert gate(spec, data, device="cuda", registry=registry) == ""
 
 
+def require_library(optimizer):
+    """Skip where the optimizer is of a library that is not installed."""
+    if optimizer in OF_THE_LIBRARY:
+        pytest.importorskip("pytorch_optimizer")
+
+
 @pytest.mark.parametrize("optimizer", REGISTRY.variants("optimizer"))
 def test_every_optimizer_passes_the_gate_that_keeps_all_on_the_device(optimizer):
+    require_library(optimizer)
     spec = small(REGISTRY, sets=SETS | {"training.optimizer": optimizer})
     why_not = gate(spec, dataset(spec, REGISTRY, "cuda"), device="cuda", registry=REGISTRY)
     assert (why_not != "") == (optimizer in NOT_RECORDABLE), why_not
@@ -144,6 +154,63 @@ def test_recorded_steps_in_half_are_those_made_one_by_one():
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_first_step_in_fp16_that_overflows_is_left_out(optimizer):
+    training = make(Training, SETS | {"training.optimizer": optimizer}, precision="fp16")
+    before = [parameter.detach().clone() for parameter in training.network.parameters()]
+    handle = next(training.network.parameters()).register_hook(lambda gradient: gradient * torch.inf)
+    training.set_mode(training=True)
+    images, labels, indices = next(training.batches(1))
+    training.set_learning_rate(0)
+    training.step(images, labels, torch.Generator("cuda"), indices)
+    assert all(map(torch.equal, before, training.network.parameters()))
+    assert training.beside["scaling.scale"].item() == 2**15
+    handle.remove()
+    assert all(record.loss == record.loss and record.loss < 10 for record in training.epochs())
+
+
+@pytest.mark.parametrize("engine", ["sequential", "captured"])
+@pytest.mark.parametrize(
+    "sets",
+    [
+        {"training.sampling": "balanced"},
+        {"training.groups": [{"at": "features.*", "frozen_until": 0.5}]},
+        {"training.groups": [{"at": "features.*", "frozen_after": 0.5}]},
+    ],
+    ids=["drawn by class", "frozen at first", "frozen later"],
+)
+def test_a_run_on_the_device_is_near_that_on_the_cpu(engine, sets):
+    spec = small(REGISTRY, sets={"training.epochs": 6, "training.shuffle": True, **sets})
+    run = planned_run(spec, REGISTRY)
+    *expected, _ = execute(run, REGISTRY, "cpu")
+    *found, ended = execute(run, REGISTRY, "cuda", engine=engine)
+    assert (ended.status, ended.provenance["engine"]) == ("finished", engine), ended
+    assert [record.loss for record in found] == pytest.approx([record.loss for record in expected], rel=1e-3)
+
+
+def test_images_that_stay_in_memory_give_the_figures_of_those_on_the_device(monkeypatch):
+    (run,) = planned(1)
+    *expected, _ = execute(run, REGISTRY, "cuda", engine="sequential")
+    spec = small(REGISTRY, sets=SETS)
+    data = placed(load(spec.data.dataset, REGISTRY, Options.of(spec.data)), "cuda", "memory")
+    *found, ended = execute(run, REGISTRY, "cuda", engine="captured", data=data)
+    assert ended.status == "finished", ended.reason
+    assert ended.provenance["engine"] == "sequential"
+    assert "its images stay in memory" in ended.provenance["engine_why_not"]
+    assert figures(found) == figures(expected)
+
+
+def test_a_fault_in_a_kernel_fails_its_run_and_no_other():
+    """In worker processes, for this one would do nothing more on the device."""
+    sets = {"network.features.0.activation": "reads_out_of_range"}
+    spoilt, *plain = planned_run(small(REGISTRY, "spoilt", sets), REGISTRY), *planned(2)
+    events = list(processes(work([spoilt, *plain], REGISTRY, devices=("cuda:0",), jobs=1)))
+    ended = {event.run.key: event.run for event in events if isinstance(event, Ended)}
+    assert not any(isinstance(event, Lost) for event in events)
+    assert ended[spoilt.key].reason.startswith("a kernel failed on cuda:0, as by an index out of range (")
+    assert [ended[run.key].status for run in plain] == ["finished"] * 2
+
+
 def test_a_compiled_run_trains_as_the_plain_one():
     (run,) = planned(1)
     *plain, _ = execute(run, REGISTRY, "cuda")
@@ -176,6 +243,7 @@ def test_steps_are_recorded_on_the_stream_of_the_thread():
 
 @pytest.mark.parametrize("optimizer", [name for name in REGISTRY.variants("optimizer") if name not in NOT_RECORDABLE])
 def test_a_run_goes_on_from_its_checkpoint(tmp_path, optimizer):
+    require_library(optimizer)
     sets = SETS | {"training.optimizer": {"name": optimizer, "learning_rate": 0.01}}
     whole, file, records = make(SHORT_CHAIN, sets), tmp_path / "run.safetensors", []
     for record in whole.epochs():

@@ -417,8 +417,10 @@ def test_looking_at_a_network_between_epochs_changes_no_figure(lab):
         assert not epoch.network.training
         epoch.network(torch.rand(5, 1, 6, 6))
         torch.set_num_threads(2)
+        torch.backends.cudnn.allow_tf32 = True
         looked_at.append((epoch.loss, epoch.evaluations))
     assert looked_at == undisturbed
+    assert (torch.get_num_threads(), torch.backends.cudnn.allow_tf32) == (2, True), "an epoch leaves them as they were"
 
 
 def test_precisions_that_there_are_not(tmp_path):

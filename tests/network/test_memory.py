@@ -74,6 +74,23 @@ def test_what_was_built_before_counts() -> None:
 
 
 @pytest.mark.usefixtures("small")
+def test_what_was_found_for_one_operation_is_not_taken_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    original = memory._asked_bytes
+    monkeypatch.setattr(memory, "_known", {})
+    monkeypatch.setattr(memory, "_asked_bytes", lambda *arguments: asked.append(arguments) or original(*arguments))
+    with MemoryLimit("it"):
+        for _ in range(2):
+            torch.full((600, 600), True)
+        assert len(asked) == 1
+        with pytest.raises(BuildError):
+            torch.full((600, 600), 1.0)
+        torch.full((600, 600), 1, dtype=torch.int8)
+
+    assert len(asked) == 3
+
+
+@pytest.mark.usefixtures("small")
 def test_what_depends_on_values_is_done() -> None:
     with MemoryLimit("it"):
         assert torch.tensor([0, 3]).nonzero().tolist() == [[1]]

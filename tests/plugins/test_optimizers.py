@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses import FakeTensorMode
 
+from zoo_plugins import optimizers
 from zoo_plugins.optimizers import adam, adamw, rmsprop, sgd
 
 OPTIMIZERS = [sgd, adam, adamw, rmsprop]
@@ -105,6 +106,24 @@ def test_defaults_are_those_of_torch(factory, torchs):
 def test_sgd_by_default_is_without_momentum_and_decay():
     defaults = sgd([torch.nn.Parameter(torch.zeros(1))]).defaults
     assert (defaults["lr"], defaults["momentum"], defaults["weight_decay"], defaults["nesterov"]) == (0.01, 0, 0, False)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_a_fused_step_takes_a_parameter_whose_first_gradient_comes_later(monkeypatch, nesterov):
+    """As of a layer that some steps leave out. Here the fused step is the CPU's, which is made by the same code."""
+    found = []
+    for fused in (False, True):
+        monkeypatch.setattr(optimizers, "_on_cuda", lambda parameters, fused=fused: fused)
+        weights = [torch.nn.Parameter(torch.tensor(START)) for _ in range(2)]
+        optimizer = sgd(weights, learning_rate=0.1, momentum=0.9, nesterov=nesterov, weight_decay=0.01)
+        assert bool(optimizer.defaults["fused"]) == fused
+        for step in range(5):
+            for weight in weights[: 1 + step % 2]:
+                weight.grad = torch.from_numpy(gradient(weight.detach().numpy(), step))
+            optimizer.step()
+            optimizer.zero_grad()
+        found.append([weight.detach().numpy() for weight in weights])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-12)
 
 
 def test_nesterov_without_momentum_is_refused():

@@ -83,6 +83,7 @@ UNSAVED = {
 }
 NO_TRAINING = {
     *("raises", "raises_in_backward", "exits", "gives_up", "interrupts", "shrinks", "kills", "hangs", "explodes"),
+    *("loses_the_device", "reads_out_of_range"),
     *UNSAVED,
 }
 

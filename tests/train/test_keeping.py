@@ -11,6 +11,7 @@ import torch
 from small_runs import PLUGIN, figures, planned_run, small
 
 import zoo
+from zoo import torch_settings
 from zoo.errors import BuildError
 from zoo.export.choice import final_recall
 from zoo.export.reproduce import train_again
@@ -87,6 +88,16 @@ def test_what_is_exported_is_the_best_epoch():
     right = (predicted == training.dataset.test.labels).sum().item()
     confusion = kept_epoch(run).evaluations["test"].confusion
     assert right == sum(confusion[index][index] for index in range(4))
+
+
+def test_training_again_leaves_torch_as_it_was():
+    run, spec = finished(BEST), small(REGISTRY, sets=BEST)
+    with torch_settings.kept():
+        torch.set_num_threads(2)
+        torch.backends.cudnn.allow_tf32 = True
+        before = torch_settings.values()
+        train_again(run, spec, dataset(spec, REGISTRY, "cpu"), device="cpu", registry=REGISTRY)
+        assert torch_settings.changed(before) == []
 
 
 def test_a_run_ends_when_patience_does():

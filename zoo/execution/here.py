@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Started
-from zoo.train.execute import execute
+from zoo.train.execute import DeviceLostError, execute
 from zoo.train.run import Run
 
 
@@ -14,5 +14,9 @@ def here(work: Work) -> Iterator[Event]:
     """Train the runs one after another, and tell what happens."""
     for run in work.runs:
         yield Started(run)
-        for outcome in execute(run, work.registry, work.devices[0], work.checkpoints, engine=work.engine):
-            yield Ended(outcome) if isinstance(outcome, Run) else EpochFinished(run, outcome)
+        try:
+            for outcome in execute(run, work.registry, work.devices[0], work.checkpoints, engine=work.engine):
+                yield Ended(outcome) if isinstance(outcome, Run) else EpochFinished(run, outcome)
+        except DeviceLostError as error:
+            yield Ended(error.ended)
+            raise

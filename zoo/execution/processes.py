@@ -31,7 +31,7 @@ from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.registry import Registry
 from zoo.train.engines.choice import Wanted
-from zoo.train.execute import execute
+from zoo.train.execute import DeviceLostError, execute
 from zoo.train.machine import provenance
 from zoo.train.run import EpochRecord, Run, RunKey
 
@@ -41,6 +41,13 @@ _TRIES = 3
 
 BEGUN = "begun"
 """What a worker sends first: it has imported the script that commands it."""
+
+
+@attrs.frozen
+class Spent:
+    """What a worker sends in place of the end of its last run: it can train nothing more, and another must."""
+
+    run: Run
 
 
 class NoWorkersError(ZooError):
@@ -111,6 +118,10 @@ def processes(work: Work) -> Iterator[Event]:
                     yield EpochFinished(run, outcome)
                 elif isinstance(outcome, Run):
                     yield Ended(outcome)
+                elif isinstance(outcome, Spent):
+                    pool.remove(worker)
+                    worker.stop()
+                    yield Ended(outcome.run)
                 else:
                     pool.remove(worker)
                     worker.stop()
@@ -166,14 +177,14 @@ class _Worker:
             self.connection.send(run)
         return Started(run)
 
-    def receive(self) -> EpochRecord | Run | str | None:
+    def receive(self) -> EpochRecord | Run | Spent | str | None:
         """Return what the worker sent, or why it is gone; None where it only says that it has begun.
 
         Raises:
             UnguardedScriptError: it ended by itself before it had begun.
         """
         try:
-            outcome: EpochRecord | Run | str = self.connection.recv()
+            outcome: EpochRecord | Run | Spent | str = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode or 0
@@ -212,6 +223,8 @@ def _work(
         try:
             for outcome in execute(connection.recv(), loaded, device, checkpoints, engine=engine):
                 connection.send(outcome)
+        except DeviceLostError as error:
+            connection.send(Spent(error.ended))
         except (EOFError, OSError):
             return
 

@@ -20,7 +20,7 @@ import torch
 from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.train.engines.choice import release_memory
-from zoo.train.execute import execute
+from zoo.train.execute import DeviceLostError, execute
 from zoo.train.run import EpochRecord, Run
 
 MOST_STREAMS = 32
@@ -90,6 +90,8 @@ def streams(work: Work) -> Iterator[Event]:
                 )
                 again.appendleft(run)
             else:
+                if isinstance(outcome, DeviceLostError) and outcome.is_at_fault:
+                    yield Ended(outcome.ended)
                 raise outcome
     finally:
         stop.set()

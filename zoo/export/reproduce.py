@@ -12,8 +12,9 @@ from zoo.spec import Spec
 from zoo.study.measure import kept_epoch
 from zoo.train.engines.gate import one_line
 from zoo.train.evaluating import DivergedError
-from zoo.train.machine import choose_device, make_deterministic, provenance
-from zoo.train.precision import is_fast, set_policy
+from zoo.train.execute import in_order
+from zoo.train.machine import choose_device, on_device, provenance
+from zoo.train.precision import is_fast
 from zoo.train.run import EpochRecord, Run
 from zoo.train.training import Training
 
@@ -60,14 +61,14 @@ def train_again(
         ExportError: the kept epoch's confusion matrices are not those in the ledger.
         PluginError: a layer raised.
     """
-    make_deterministic(device)
-    set_policy(run.key.precision)
+    precision = run.key.precision
     records: list[EpochRecord] = []
     try:
-        training = Training(spec, run.key.seed, data, device=device, registry=registry, precision=run.key.precision)
-        for record in training.epochs(taken=[epoch.seconds_training for epoch in run.epochs]):
-            records.append(record)
-            watch()
+        with on_device(device), in_order(device, precision):
+            training = Training(spec, run.key.seed, data, device=device, registry=registry, precision=precision)
+            for record in training.epochs(taken=[epoch.seconds_training for epoch in run.epochs]):
+                records.append(record)
+                watch()
     except DivergedError as error:
         raise ExportError(_otherwise(run, device, f"it {error}")) from None
     except (ZooError, KeyboardInterrupt):

@@ -14,9 +14,8 @@ from zoo.importing import interrupted_after
 from zoo.registry import Registry
 from zoo.spec import Spec
 from zoo.train.evaluating import DivergedError
-from zoo.train.execute import dataset
-from zoo.train.machine import make_deterministic, on_device
-from zoo.train.precision import set_policy
+from zoo.train.execute import dataset, in_order
+from zoo.train.machine import on_device
 from zoo.train.run import Evaluation, Precision
 from zoo.train.training import Training
 
@@ -93,7 +92,5 @@ def train(spec: Spec, seed: int, *, device: str, precision: Precision, registry:
 
 @contextmanager
 def _as_runs_are_trained(device: str, precision: Precision) -> Iterator[None]:
-    make_deterministic(device)
-    set_policy(precision)
-    with interrupted_after(), on_device(device):
+    with interrupted_after(), on_device(device), in_order(device, precision):
         yield

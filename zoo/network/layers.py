@@ -118,8 +118,8 @@ def blaming(what: str, plugin: Plugin, shape: Shape) -> Iterator[None]:
         try:
             yield
         finally:
-            found = torch_settings.changed(settings)
-            torch_settings.put(settings)
+            if found := torch_settings.changed(settings):
+                torch_settings.put(settings)
         if found:
             raise PluginError(f"{what}: plugin {plugin} {torch_settings.fault(found)}")
     except ZooError:

@@ -64,16 +64,41 @@ class MemoryLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.held += sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
 
 
+_MOST_KNOWN = 10_000
+_known: dict[Any, int] = {}
+"""What operations were found to take: to ask the meta device is slower than to do them."""
+
+
 def _result_bytes(func: Any, args: Any, kwargs: dict[str, Any]) -> int:
     """Return how much memory an operation takes for its result; 0 where shapes do not tell."""
     try:
-        if any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves((args, kwargs))):
-            args, kwargs = tree_map(_shape_only, (args, kwargs))
-        else:
-            kwargs = {**kwargs, "device": torch.device("meta")}
-        new = _storages(func(*args, **kwargs))
+        asked = (func, _told(args), _told(kwargs))
+        if asked not in _known:
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[asked] = _asked_bytes(func, args, kwargs)
+        return _known[asked]
     except Exception:  # of what depends on values, or has no shape yet: the operation itself says whether it is wrong
         return 0
+
+
+def _told(value: Any) -> Any:
+    """Return what the size of a result can depend on, to be looked up."""
+    if isinstance(value, torch.Tensor):
+        return torch.Tensor, value.shape, value.stride(), value.dtype
+    if isinstance(value, dict):
+        return tuple((name, _told(each)) for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_told, value))
+    return type(value), value  # for 1, 1.0 and True are equal
+
+
+def _asked_bytes(func: Any, args: Any, kwargs: dict[str, Any]) -> int:
+    if any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves((args, kwargs))):
+        args, kwargs = tree_map(_shape_only, (args, kwargs))
+    else:
+        kwargs = {**kwargs, "device": torch.device("meta")}
+    new = _storages(func(*args, **kwargs))
     given = _storages((args, kwargs))
     return sum(size for storage, size in new.items() if storage not in given)
 

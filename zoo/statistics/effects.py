@@ -115,12 +115,14 @@ class _Model:
     Attributes:
         factors: by name, the levels other than the base's.
         terms: one for each column; the last column is the constant.
-        by_seed: of each seed the columns (runs, columns), their pseudo-inverse and the recalls (runs).
+        designs: the distinct columns (runs, columns) that seeds have, each with their pseudo-inverse.
+        by_seed: of each seed which of the designs its runs are, and their recalls (runs).
     """
 
     factors: Mapping[str, Sequence[str]]
     terms: tuple[Term, ...]
-    by_seed: tuple[tuple[Matrix, Matrix, Matrix], ...]
+    designs: tuple[tuple[Matrix, Matrix], ...]
+    by_seed: tuple[tuple[int, Matrix], ...]
 
     @property
     def names(self) -> list[str]:
@@ -166,10 +168,12 @@ class _Model:
 
     def _weighted(self, contrast: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
         """Yield the weights of each seed's runs in a contrast, and their recalls, where they suffice for it."""
-        for columns, inverse, recalls in self.by_seed:
-            weights = contrast @ inverse
-            if np.allclose(weights @ columns, contrast, atol=1e-9):
-                yield weights, recalls
+        weights: list[Matrix] = [contrast @ inverse for _, inverse in self.designs]
+        suffices = [
+            np.allclose(own @ columns, contrast, atol=1e-9)
+            for own, (columns, _) in zip(weights, self.designs, strict=True)
+        ]
+        yield from ((weights[design], recalls) for design, recalls in self.by_seed if suffices[design])
 
 
 def _read(
@@ -190,14 +194,17 @@ def _read(
     shares = [_indicators(_indices(table[name], levels), len(levels)) for name, levels in factors.items()]
     columns = np.column_stack([_columns(terms, shares), np.ones(len(table))])
     seeds = table["seed"].to_numpy()
+    designs: dict[bytes, Matrix] = {}
+    by_seed = []
+    for seed in np.unique(seeds):
+        own = columns[seeds == seed]
+        designs.setdefault(own.tobytes(), own)
+        by_seed.append((list(designs).index(own.tobytes()), recalls[seeds == seed]))
     return _Model(
         factors=factors,
         terms=terms,
-        by_seed=tuple(
-            (own, np.linalg.pinv(own), recalls[seeds == seed])
-            for seed in np.unique(seeds)
-            for own in [columns[seeds == seed]]
-        ),
+        designs=tuple((each, np.linalg.pinv(each).astype(np.float64)) for each in designs.values()),
+        by_seed=tuple(by_seed),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -13,7 +13,7 @@ from zoo.errors import SpecError, option
 from zoo.ledger import Ledger
 from zoo.network.builder import construct
 from zoo.registry import Registry
-from zoo.spec import Spec
+from zoo.spec import Spec, canonical_json, unstructure
 from zoo.statistics.paired import power_of_equivalence
 from zoo.statistics.sequential import share
 from zoo.study import designs
@@ -194,7 +194,7 @@ def study_plan(
         confirming=most_confirming_runs(study, len(seeds)) if confirms else 0,
         is_most=designs.is_adaptive(study),
         seconds=seconds_with(study, plan, seeds, tuning, confirms=confirms),
-        memory=max((_memory(spec, dataset, registry) for spec in first_specs(study, registry)), default=0),
+        memory=_most_memory(first_specs(study, registry), dataset, registry),
         claims=claims,
         deviation=found,
         deviations=deviations,
@@ -251,6 +251,12 @@ def first_specs(study: Study, registry: Registry) -> list[Spec]:
 
 def _seconds(run: Run) -> float:
     return sum(epoch.seconds_training + epoch.seconds_evaluation for epoch in run.epochs)
+
+
+def _most_memory(specs: Iterable[Spec], dataset: Dataset, registry: Registry) -> int:
+    """Return the bytes that the largest network takes; of specs with one network and batch size, one is built."""
+    distinct = {canonical_json([unstructure(spec.network), spec.training.batch_size]): spec for spec in specs}
+    return max((_memory(spec, dataset, registry) for spec in distinct.values()), default=0)
 
 
 def _memory(spec: Spec, dataset: Dataset, registry: Registry) -> int:

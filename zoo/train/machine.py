@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from zoo import __version__
-from zoo.errors import ZooError, option
+from zoo.errors import ZooError, described, option
 
 
 def devices(name: str) -> tuple[str, ...]:
@@ -59,14 +59,32 @@ def on_device(device: str) -> AbstractContextManager[object]:
     return torch.cuda.device(device) if device.startswith("cuda") else nullcontext()
 
 
+def why_lost(device: str) -> str:
+    """Return what a GPU raises at the simplest piece of work, or "".
+
+    After some faults, such as an index out of range within a kernel, it does nothing more for the process.
+    """
+    if device.startswith("cuda"):
+        try:
+            torch.ones((), device=device).item()
+        except torch.OutOfMemoryError:
+            pass
+        except Exception as error:
+            return described(error)
+    return ""
+
+
 def make_deterministic(device: str) -> None:
     """Make the process give the same figures each time: one thread, one set of kernels. And keep its memory."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(_THREADS)
     if device == "cpu":
         _keep_memory()
     if device.startswith("cuda"):
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
+
+
+_THREADS = 1
 
 
 @lru_cache
@@ -100,7 +118,7 @@ def provenance(device: str) -> dict[str, str]:
         "device": torch.device(device).type,
         "device_name": torch.cuda.get_device_name(device) if on_gpu else _processor(),
         "engine": "sequential",
-        "threads": str(torch.get_num_threads()),
+        "threads": str(_THREADS),
     }
 
 

@@ -146,6 +146,15 @@ def test_it_is_found_out_anew_for_another_network_batch_or_source(gate_says):
     assert len(asked) == 4, "neither the number of epochs nor seed nor precision makes a difference"
 
 
+def test_it_is_found_out_anew_with_another_version_of_a_library(gate_says, monkeypatch):
+    asked = gate_says("no")
+    examined()
+    monkeypatch.setattr(engines_module, "library_versions", lambda spec, registry: {"numpy": "99"})
+    examined()
+    examined()
+    assert len(asked) == 2
+
+
 def test_without_a_cache_it_is_found_out_each_time(gate_says, monkeypatch, tmp_path):
     asked = gate_says("no")
     (tmp_path / "a file").write_text("")
@@ -195,6 +204,19 @@ def test_a_run_goes_on_without_the_engine(monkeypatch, tmp_path, error, why, sav
     assert found == expected, "each epoch is told once"
     assert (last.status, last.provenance["engine"]) == ("finished", "sequential")
     assert last.provenance["engine_why_not"] == f"small goes on one step at a time: {why}"
+
+
+def test_a_device_that_is_lost_is_not_tried_again(monkeypatch):
+    monkeypatch.setattr(execute_module, "decide", lambda *arguments, **keywords: Decision("captured"))
+    monkeypatch.setitem(ENGINES, "captured", failing(2, RuntimeError("CUDA error: device-side assert triggered")))
+    monkeypatch.setitem(ENGINES, "sequential", None)
+    monkeypatch.setattr(execute_module, "why_lost", lambda device: "CUDA error")
+    told = []
+    with pytest.raises(execute_module.DeviceLostError) as raised:
+        told.extend(execute(planned_run(small(REGISTRY, sets=SETS), REGISTRY), REGISTRY, "cpu"))
+    assert [type(each).__name__ for each in told] == ["EpochRecord"]
+    assert raised.value.ended.provenance["engine"] == "captured"
+    assert "(RuntimeError: CUDA error: device-side assert triggered)" in raised.value.ended.reason
 
 
 def test_in_company_too_little_memory_is_raised_and_the_checkpoint_kept(monkeypatch, tmp_path):

@@ -187,6 +187,12 @@ def test_too_little_memory_is_no_verdict():
         verdict(engine=raising(torch.OutOfMemoryError("CUDA")))
 
 
+def test_a_device_that_is_lost_is_no_verdict(monkeypatch):
+    monkeypatch.setattr(gate_module, "why_lost", lambda device: "CUDA error: assert")
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        verdict(engine=raising(RuntimeError("CUDA error: device-side assert triggered")))
+
+
 def test_what_the_reference_raises_is_raised():
     with pytest.raises(BuildError, match="does not fit its input"):
         verdict({"network.features.0.filter": {"name": "conv", "size": 9, "padding": "valid"}})

@@ -28,6 +28,7 @@ from zoo.execution.cluster.connection import Kind, connection, import_ray, runs
 from zoo.execution.cluster.trainer import Absent, Facts, Setup, Trainer
 from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
+from zoo.execution.processes import Spent
 from zoo.execution.shipping import pack, zoo_digest
 from zoo.train.execute import CHECKPOINT_VARIABLE
 from zoo.train.machine import provenance
@@ -266,6 +267,11 @@ class _Pool:
                 yield EpochFinished(run, answer)
             case Run():
                 yield Ended(answer)
+            case Spent(ended):
+                worker.kill()
+                self._workers.remove(worker)
+                self._look_again_at = 0.0
+                yield Ended(ended)
 
     def _gone(self, worker: _Worker, error: Exception) -> Iterator[Event]:
         """Put another worker in place of one that is gone, and tell of its run."""

@@ -21,12 +21,13 @@ from zoo.data.dataset import on_device
 from zoo.data.prepare import Prepared, content_digest
 from zoo.errors import DataError, PluginError, ZooError
 from zoo.execution.cluster.connection import Kind, import_ray
+from zoo.execution.processes import Spent
 from zoo.execution.shipping import Shipment, unpack, zoo_digest
 from zoo.network import starting
 from zoo.registry.source import plugins_used, source_digest
 from zoo.spec import Spec, structure
 from zoo.train.engines.choice import Wanted
-from zoo.train.execute import CHECKPOINT_VARIABLE, execute
+from zoo.train.execute import CHECKPOINT_VARIABLE, DeviceLostError, execute
 from zoo.train.machine import make_deterministic, provenance
 from zoo.train.placing import DataIn, placed
 from zoo.train.run import EpochRecord, Run
@@ -89,13 +90,16 @@ class Trainer:
         """Say what this is."""
         return _facts(self._setup.kind)
 
-    def train(self, run: Run, images: list[Any]) -> Iterator[EpochRecord | Run | Absent]:
+    def train(self, run: Run, images: list[Any]) -> Iterator[EpochRecord | Run | Absent | Spent]:
         """Train a run, as `execute` does; `images` holds a reference to them where they have been absent."""
+        host = {"host": socket.gethostname()}
         try:
             for outcome in self._outcomes(run, images):
                 if isinstance(outcome, Run):
-                    outcome = attrs.evolve(outcome, provenance={**outcome.provenance, "host": socket.gethostname()})
+                    outcome = attrs.evolve(outcome, provenance={**outcome.provenance, **host})
                 yield outcome
+        except DeviceLostError as error:
+            yield Spent(attrs.evolve(error.ended, provenance={**error.ended.provenance, **host}))
         except KeyboardInterrupt:  # of a plugin, for nobody types here; Ray would take it for a wish to cancel
             os._exit(1)
 

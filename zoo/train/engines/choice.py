@@ -24,6 +24,7 @@ from zoo import __version__
 from zoo.data import Dataset, cache_dir
 from zoo.errors import ZooError, option
 from zoo.registry import Registry
+from zoo.registry.source import library_versions
 from zoo.spec import Spec, canonical_json
 from zoo.train import streams
 from zoo.train.engines.captured import CapturedTraining
@@ -130,7 +131,7 @@ def examine(engine: Engine, spec: Spec, key: RunKey, dataset: Dataset, *, device
     """
     # The whole spec but its length, which the gate does not depend on.
     spec = attrs.evolve(spec, training=attrs.evolve(spec.training, epochs=EPOCHS, steps=None, minutes=None))
-    file = _file(engine, spec, key, dataset, device)
+    file = _file(engine, spec, key, dataset, device, registry)
     with suppress(OSError, ValueError, TypeError, KeyError):
         return str(json.loads(file.read_text(encoding="utf-8"))["why_not"])
     try:
@@ -154,13 +155,20 @@ def release_memory(device: str) -> None:
             torch.cuda.empty_cache()
 
 
-def _file(engine: Engine, spec: Spec, key: RunKey, dataset: Dataset, device: str) -> Path:
+def _file(engine: Engine, spec: Spec, key: RunKey, dataset: Dataset, device: str, registry: Registry) -> Path:
+    on_gpu = device.startswith("cuda")
     facts: dict[str, Any] = {
         "engine": engine,
         "spec": spec.identity,
         "source": key.source,
         "images": [*dataset.shape, len(dataset.classes), len(dataset.train.labels)],
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
-        "versions": [__version__, torch.__version__, torch.version.cuda or ""],
+        "device": torch.cuda.get_device_name(device) if on_gpu else device,
+        "versions": {
+            **library_versions(spec, registry),
+            "zoo": __version__,
+            "torch": torch.__version__,
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version() if on_gpu else None,  # type: ignore[no-untyped-call]
+        },
     }
     return cache_dir() / "engines" / f"{hashlib.sha256(canonical_json(facts).encode()).hexdigest()[:32]}.json"

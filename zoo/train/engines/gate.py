@@ -16,6 +16,7 @@ from zoo.registry import Registry
 from zoo.spec import Spec, TrainingSpec
 from zoo.train import streams
 from zoo.train.engines.captured import CapturedTraining
+from zoo.train.machine import why_lost
 from zoo.train.training import Training
 
 LIMIT = 1e-9
@@ -69,6 +70,8 @@ def gate(
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
+        if why_lost(device):  # which says nothing of the engine
+            raise
         return f"its steps cannot be {done} ({one_line(error)})"
     return ""
 
