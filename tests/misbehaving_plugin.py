@@ -198,10 +198,10 @@ def hangs(*, folder: str = ""):
 
 def loses_the_device():
     """Raise as torch does after a fault in a kernel on a GPU, and so from then on in this process."""
-    from zoo.train import execute
+    from zoo.train import lost
 
     def lose(x):
-        execute.why_lost = lambda device: LOST
+        lost.why_lost = lambda device: LOST
         raise RuntimeError(LOST)
 
     return _layer(training=lose)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from types import FunctionType
 
 import pytest
@@ -26,6 +27,22 @@ def identity(x: torch.Tensor) -> torch.Tensor:
 
 def twice(x: torch.Tensor) -> torch.Tensor:
     return 2 * x
+
+
+def test_hooks_are_taken_away_and_come_back_in_their_order() -> None:
+    called: list[str] = []
+    register = torch.nn.modules.module.register_module_forward_hook
+    handles = [register(lambda *_, name=name: called.append(name)) for name in ("first", "second")]
+    layer, order = torch.nn.Identity(), torch_settings.Order(nullcontext())
+    with order.kept(lambda: None) as settings:
+        layer(torch.zeros(1))
+        assert called == [], "a run is not disturbed"
+        added = register(lambda *_: called.append("added"))
+        assert torch_settings.changed(settings) == ["the hooks of all modules and optimizers from 0 to 1"]
+    layer(torch.zeros(1))
+    assert called == ["first", "second"]
+    for handle in (*handles, added):
+        handle.remove()
 
 
 def test_a_function_that_is_replaced_is_told_each_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,12 +51,14 @@ def _attention(name: str) -> _Setting:
 
 @attrs.frozen
 class _Hooks:
-    """The hooks that torch calls for every module and optimizer there is: by table, the keys of its entries."""
+    """The hooks that torch calls for every module and optimizer there is, by table; they are told by their keys."""
 
-    keys: Mapping[str, tuple[int, ...]]
+    tables: Mapping[str, Mapping[int, Any]] = attrs.field(
+        eq=lambda tables: {name: tuple(table) for name, table in tables.items()}
+    )
 
     def __str__(self) -> str:
-        return str(sum(map(len, self.keys.values())))
+        return str(sum(map(len, self.tables.values())))
 
 
 def _hook_tables(torch: Any) -> dict[str, dict[int, Any]]:
@@ -70,11 +72,10 @@ def _names_of_tables(module: ModuleType) -> list[str]:
     return [name for name, value in found if name.endswith("_hooks") and isinstance(value, dict)]
 
 
-def _remove_hooks(torch: Any, wanted: _Hooks) -> None:
-    """Remove hooks that were added. One that was removed cannot be brought back."""
+def _put_hooks(torch: Any, wanted: _Hooks) -> None:
     for name, table in _hook_tables(torch).items():
-        for key in [key for key in table if key not in wanted.keys.get(name, ())]:
-            del table[key]
+        table.clear()
+        table.update(wanted.tables.get(name, {}))
 
 
 _COMPUTING = ("", "nn.functional", "nn.init", "Tensor", "nn.Module", "optim.Optimizer")
@@ -227,8 +228,8 @@ _SETTINGS: dict[str, _Setting] = {
     ),
     "the hooks of all modules and optimizers": _Setting(
         _Hooks({}),
-        lambda torch: _Hooks({name: tuple(table) for name, table in _hook_tables(torch).items() if table}),
-        _remove_hooks,
+        lambda torch: _Hooks({name: dict(table) for name, table in _hook_tables(torch).items() if table}),
+        _put_hooks,
     ),
     "the functions that it computes by": _Setting(
         _Replaced({}), lambda torch: _Replaced(replaced_functions()), lambda torch, value: _put_functions(torch, value)

@@ -10,11 +10,13 @@ import attrs
 import numpy as np
 import pytest
 from click.testing import Result
+from small_runs import PLUGIN
 
 from zoo import benchmark
 from zoo.benchmark import Plan
 from zoo.ledger import Ledger
 from zoo.registry import Registry
+from zoo.train import lost
 
 Zoo = Callable[..., Result]
 
@@ -48,6 +50,21 @@ def test_a_benchmark_trains_and_prints_the_table(zoo: Zoo) -> None:
     ]
     assert progress[0].endswith(" left")
     assert not progress[1].endswith(" left"), "nothing is left after the last run"
+
+
+def test_a_spec_that_costs_the_device_is_named_and_nothing_is_begun(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lost, "why_lost", lost.why_lost)  # to be put back
+    result = zoo(
+        *("--plugin", str(PLUGIN), "benchmark", "starter/default", "--vary", "activation=none,loses_the_device"),
+        *(*TINY, "--ledger", "lost.sqlite"),
+    )
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "Error: cpu does nothing more for this process since starter/default[activation=loses_the_device] was tried "
+        "out there (RuntimeError: CUDA error: device-side assert triggered): leave it out, or mend it; with "
+        "CUDA_LAUNCH_BLOCKING=1 in the environment the message is of the kernel that failed\n"
+    )
+    assert not Path("lost.sqlite").exists()
 
 
 def test_epochs_may_have_a_fraction_in_every_command(zoo: Zoo) -> None:

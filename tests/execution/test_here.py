@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 from small_runs import DRAWING, PLUGIN, figures, planned_run, small, work
@@ -9,8 +11,8 @@ from small_runs import DRAWING, PLUGIN, figures, planned_run, small, work
 from zoo.execution.events import Ended, EpochFinished, Started
 from zoo.execution.here import here
 from zoo.registry import Registry
-from zoo.train import execute as execute_module
-from zoo.train.execute import DeviceLostError
+from zoo.train import lost
+from zoo.train.lost import DeviceLostError
 
 
 @pytest.fixture(scope="module")
@@ -56,26 +58,34 @@ def test_figures_do_not_depend_on_the_order_or_the_company(registry, runs):
 
 def test_after_a_run_that_costs_the_device_no_other_is_blamed(registry, runs, monkeypatch):
     """On a GPU a fault in a kernel lets all that the process asks of it fail; here as after the second run."""
-    *_, failing = runs
-    asked = []
-    monkeypatch.setattr(execute_module, "why_lost", lambda device: asked.append(device) or "CUDA error: assert")
+    monkeypatch.setattr(lost, "why_lost", lost.why_lost)  # to be put back
+    losing = planned_run(small(registry, "losing", {"network.features.0.activation": "loses_the_device"}), registry)
     events = []
     with pytest.raises(
         DeviceLostError,
-        match=r"^cpu does nothing more for this process since failing failed there\. What has ended is stored; train "
-        "the others with executor='processes', which goes on in a new process$",
+        match=r"^cpu does nothing more for this process since losing failed there \(plugin misbehaving_plugin .*\)\. "
+        "What has ended is stored; train the others with executor='processes', which goes on in a new process$",
     ) as raised:
-        events.extend(here(work([runs[0], failing, runs[1]], registry)))
+        events.extend(here(work([runs[0], losing, runs[1]], registry)))
     # `extend` keeps what came before the exception.
     ended = [event.run for event in events if isinstance(event, Ended)]
     assert [run.status for run in ended] == ["finished", "failed"]
     assert not any(event.run.key == runs[1].key for event in events)
     first, _, trace = ended[1].reason.partition("\n")
-    assert first.startswith("a kernel failed on cpu, as by an index out of range (plugin misbehaving_plugin (")
-    assert first.endswith("; with CUDA_LAUNCH_BLOCKING=1 in the environment the traceback says which")
+    assert first.startswith("cpu stopped in it, as at an index out of range in a kernel (plugin misbehaving_plugin (")
+    assert first.endswith("; with CUDA_LAUNCH_BLOCKING=1 in the environment the traceback says where")
     assert trace.startswith("Traceback")
-    assert raised.value.is_at_fault
-    assert asked == ["cpu"], "a run that does not fail asks nothing of the device"
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert (str(again), again.ended) == (str(raised.value), ended[1])
+
+    events = []
+    with pytest.raises(
+        DeviceLostError,
+        match=r"^cpu does nothing more for this process since a kernel failed there \(CUDA error: device-side assert "
+        r"triggered\): train in a new process$",
+    ):
+        events.extend(here(work([runs[1]], registry)))
+    assert [type(event) for event in events] == [Started], "a run of the same process is not blamed later either"
 
 
 def test_it_trains_on_one_thread(registry, runs):

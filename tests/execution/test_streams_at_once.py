@@ -8,11 +8,13 @@ import pytest
 import torch
 from small_runs import DRAWING, PLUGIN, figures, planned_run, small, work
 
+from zoo.errors import on_command_line
 from zoo.execution.events import Ended, EpochFinished, Lost, Started
 from zoo.execution.here import here
 from zoo.execution.streams import _free, _Place, streams
 from zoo.registry import Registry
 from zoo.train import execute as execute_module
+from zoo.train import lost
 from zoo.train.engines.choice import ENGINES
 from zoo.train.places import checkpoint_file
 from zoo.train.training import Training
@@ -97,16 +99,19 @@ def test_a_run_that_fails_costs_itself_only():
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_costs_the_device_ends_the_work(monkeypatch, jobs):
-    monkeypatch.setattr(execute_module, "why_lost", lambda device: "CUDA error: assert")
-    failing = runs_of(0, sets={"network.features.0.activation": "raises"})
+    monkeypatch.setattr(lost, "why_lost", lost.why_lost)  # to be put back
+    (losing,) = runs_of(0, sets={"network.features.0.activation": "loses_the_device"})
     events = []
-    with pytest.raises(execute_module.DeviceLostError, match=r"^cpu does nothing more for this process") as raised:
-        events.extend(streams(work([*failing, *runs_of(*range(9))], REGISTRY, jobs=jobs)))
+    with on_command_line(), pytest.raises(lost.DeviceLostError, match=r"^cpu does nothing more for this pro") as raised:
+        events.extend(streams(work([losing, *runs_of(*range(9))], REGISTRY, jobs=jobs)))
     failed = [event.run.key for event in events if isinstance(event, Ended) and event.run.status == "failed"]
+    text = str(raised.value)
     # Of several at once, nobody knows whose fault it was.
-    assert (failed, raised.value.is_at_fault) == (([failing[0].key], True) if jobs == 1 else ([], False))
-    assert ("or a run beside it failed there" in str(raised.value)) == (jobs > 1)
-    assert str(raised.value).endswith("; jobs=1 tells which it was") == (jobs > 1)
+    assert failed == ([losing.key] if jobs == 1 else [])
+    assert ("or a run beside it failed there (" in text) == (jobs > 1)
+    assert "CUDA error: device-side assert triggered" in text
+    assert "--executor processes, which" in text, "as the command line writes it, also in a thread"
+    assert text.endswith("; --jobs 1 tells which it was") == (jobs > 1)
 
 
 class Memory:

@@ -207,7 +207,7 @@ def test_a_fault_in_a_kernel_fails_its_run_and_no_other():
     events = list(processes(work([spoilt, *plain], REGISTRY, devices=("cuda:0",), jobs=1)))
     ended = {event.run.key: event.run for event in events if isinstance(event, Ended)}
     assert not any(isinstance(event, Lost) for event in events)
-    assert ended[spoilt.key].reason.startswith("a kernel failed on cuda:0, as by an index out of range (")
+    assert ended[spoilt.key].reason.startswith("cuda:0 stopped in it, as at an index out of range in a kernel (")
     assert [ended[run.key].status for run in plain] == ["finished"] * 2
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from zoo import torch_settings
 from zoo.errors import BuildError
 from zoo.network import memory
 from zoo.network.builder import construct
@@ -88,6 +89,16 @@ def test_what_was_found_for_one_operation_is_not_taken_for_another(monkeypatch: 
         torch.full((600, 600), 1, dtype=torch.int8)
 
     assert len(asked) == 3
+
+
+@pytest.mark.usefixtures("small")
+def test_the_default_dtype_counts() -> None:
+    with MemoryLimit("it"):
+        torch.zeros(200_000)
+        with torch_settings.kept():
+            torch.set_default_dtype(torch.float64)
+            with pytest.raises(BuildError):
+                torch.zeros(200_000)
 
 
 @pytest.mark.usefixtures("small")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from distributions import Install
 
 from zoo.errors import PluginError
@@ -187,7 +188,7 @@ def test_installed_distributions_are_not_followed_and_editable_ones_are(install:
     found = source.plugin_source(Registry().plugins["mine"])
     assert found.helpers == {developed / "lab/__init__.py": "lab/__init__.py"}
     assert found.unseen == ("gone (not found)", "other", "torch", "what line 10 of mine.py imports by __import__")
-    assert found.libraries == ("other", "torch")
+    assert found.libraries == {"other": "1.0", "torch": torch.__version__.partition("+")[0]}
 
 
 def test_the_plugins_own_distribution_is_followed_in_all_its_packages(install: Install) -> None:

@@ -18,9 +18,12 @@ from zoo.execution.processes import begin_worker, how_ended, start
 from zoo.registry import Registry
 from zoo.registry.source import plugins_used
 from zoo.spec import Spec, structure, unstructure
+from zoo.train import lost
 from zoo.train.engines.choice import ENGINES, Wanted, decide
+from zoo.train.engines.gate import one_line
 from zoo.train.execute import dataset, in_order
 from zoo.train.kept import kept_states, rates_depend, usable_state
+from zoo.train.lost import DeviceLostError
 from zoo.train.run import RunKey
 from zoo.train.training import Training
 
@@ -168,6 +171,7 @@ def seconds(
 
     Raises:
         BuildError: the spec cannot be trained on its data set.
+        DeviceLostError: what it does on the device has cost this process the device.
     """
     first = keys[0]
     try:
@@ -182,6 +186,12 @@ def seconds(
     except BaseException as error:  # a plugin may also call sys.exit
         if is_interruption(error):
             raise
+        if lost.why_lost(device):
+            raise DeviceLostError(
+                f"{device} does nothing more for this process since {spec.name} was tried out there "
+                f"({one_line(error)}): leave it out, or mend it; with CUDA_LAUNCH_BLOCKING=1 in the environment the "
+                "message is of the kernel that failed"
+            ) from error
         return dict.fromkeys(keys, 0.0), ""
     epochs = training.length.epochs
     costs = {key: estimate * (epochs - behind[key]) / epochs for key in keys}

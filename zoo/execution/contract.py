@@ -9,7 +9,9 @@ The contract:
   to claim it, so that no other command trains it meanwhile. Nothing is pulled before the first event is asked for.
 - Each run that was pulled is told from `Started` to `Ended`, with an `EpochFinished` for each epoch in between, in
   order, as it happens. Runs may be told interleaved.
-- A run that fails or diverges has `Ended` with that status, and the others go on; `execute` sees to that.
+- A run that fails or diverges has `Ended` with that status, and the others go on; `execute` sees to that. It raises a
+  `DeviceLostError` where a GPU does nothing more for the process: the run that it has as `ended`, if any, has `Ended`,
+  and no other is begun in that process.
 - What trained a run (a process, a machine, a device's memory) may be lost: then `Lost` is told and the run begins anew
   with `Started`, and its epochs are told again from the first. That ends: a run whose process is lost twice has `Ended`
   as failed, and so has one that has no room when it is alone on its device.

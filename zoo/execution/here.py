@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Started
-from zoo.train.execute import DeviceLostError, execute
+from zoo.train.execute import execute
+from zoo.train.lost import DeviceLostError
 from zoo.train.run import Run
 
 
@@ -18,5 +19,6 @@ def here(work: Work) -> Iterator[Event]:
             for outcome in execute(run, work.registry, work.devices[0], work.checkpoints, engine=work.engine):
                 yield Ended(outcome) if isinstance(outcome, Run) else EpochFinished(run, outcome)
         except DeviceLostError as error:
-            yield Ended(error.ended)
+            if error.ended:
+                yield Ended(error.ended)
             raise

@@ -31,7 +31,8 @@ from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.registry import Registry
 from zoo.train.engines.choice import Wanted
-from zoo.train.execute import DeviceLostError, execute
+from zoo.train.execute import execute
+from zoo.train.lost import DeviceLostError
 from zoo.train.machine import provenance
 from zoo.train.run import EpochRecord, Run, RunKey
 
@@ -221,10 +222,14 @@ def _work(
     loaded = Registry(**registry)
     while True:
         try:
-            for outcome in execute(connection.recv(), loaded, device, checkpoints, engine=engine):
-                connection.send(outcome)
-        except DeviceLostError as error:
-            connection.send(Spent(error.ended))
+            run = connection.recv()
+            try:
+                for outcome in execute(run, loaded, device, checkpoints, engine=engine):
+                    connection.send(outcome)
+            except DeviceLostError as error:
+                if error.ended is None:  # it did not even work for the first run
+                    sys.exit(str(error))
+                connection.send(Spent(error.ended))
         except (EOFError, OSError):
             return
 

@@ -146,7 +146,8 @@ def _installed_by(distribution: str, module: str) -> bool:
     if spec is None or spec.origin is None:
         return False
     root = Path(spec.origin).parents[spec.submodule_search_locations is not None]
-    return installed(root).get(module) == distribution
+    found = installed(root).get(module)
+    return found is not None and found.name == distribution
 
 
 def _files(modules: Sequence[str]) -> Files:

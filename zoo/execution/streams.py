@@ -12,6 +12,8 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
 
 import attrs
@@ -20,7 +22,8 @@ import torch
 from zoo.execution.contract import Work
 from zoo.execution.events import Ended, EpochFinished, Event, Lost, Started
 from zoo.train.engines.choice import release_memory
-from zoo.train.execute import DeviceLostError, execute
+from zoo.train.execute import execute
+from zoo.train.lost import DeviceLostError
 from zoo.train.run import EpochRecord, Run
 
 MOST_STREAMS = 32
@@ -69,7 +72,9 @@ def streams(work: Work) -> Iterator[Event]:
                 yield Started(run)
                 threads = [thread for thread in threads if thread.is_alive()]
                 arguments = (work, place, run, place.most == 1, told, stop)
-                threads.append(threading.Thread(target=_train, args=arguments, name=run.name, daemon=True))
+                # With the context of this one, which says how messages are written.
+                train = partial(copy_context().run, _train, *arguments)
+                threads.append(threading.Thread(target=train, name=run.name, daemon=True))
                 threads[-1].start()
                 place.training += 1
             if not any(place.training for place in places):
@@ -90,7 +95,7 @@ def streams(work: Work) -> Iterator[Event]:
                 )
                 again.appendleft(run)
             else:
-                if isinstance(outcome, DeviceLostError) and outcome.is_at_fault:
+                if isinstance(outcome, DeviceLostError) and outcome.ended:
                     yield Ended(outcome.ended)
                 raise outcome
     finally:

@@ -72,12 +72,12 @@ _known: dict[Any, int] = {}
 def _result_bytes(func: Any, args: Any, kwargs: dict[str, Any]) -> int:
     """Return how much memory an operation takes for its result; 0 where shapes do not tell."""
     try:
-        asked = (func, _told(args), _told(kwargs))
-        if asked not in _known:
+        asked = (func, _told(args), _told(kwargs), torch.get_default_dtype())
+        if (found := _known.get(asked)) is None:
             if len(_known) >= _MOST_KNOWN:
                 _known.clear()
-            _known[asked] = _asked_bytes(func, args, kwargs)
-        return _known[asked]
+            found = _known[asked] = _asked_bytes(func, args, kwargs)
+        return found
     except Exception:  # of what depends on values, or has no shape yet: the operation itself says whether it is wrong
         return 0
 

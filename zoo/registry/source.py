@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import distributions, version
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,8 +65,8 @@ def source_digest(spec: Spec, registry: Registry) -> str:
 
 def library_versions(spec: Spec, registry: Registry) -> dict[str, str]:
     """Return the versions of the installed distributions that the variants of a spec import, without zoo's own."""
-    libraries = {name for plugin in plugins_used(spec, registry) for name in plugin_source(plugin).libraries}
-    return {name: version(name) for name in sorted(libraries)}
+    sources = [plugin_source(plugin) for plugin in plugins_used(spec, registry)]
+    return {name: version for source in sources for name, version in source.libraries.items()}
 
 
 def _digests(plugin: Plugin) -> dict[Path, bytes]:
@@ -95,13 +95,13 @@ class Source:
         modules: the plugin's own file and those that it imports, directly or not, each with the name of its module.
         helpers: those of the files that are not in the plugin's own package, each with its path below the folder that
             it is imported from.
-        libraries: the installed distributions that are imported and not followed; zoo is left out.
+        libraries: the installed distributions that are imported and not followed, with their versions; zoo is left out.
         unseen: what is imported and not followed, in words; the standard library and zoo are left out.
     """
 
     modules: Mapping[Path, str]
     helpers: Mapping[Path, str]
-    libraries: tuple[str, ...]
+    libraries: Mapping[str, str]
     unseen: tuple[str, ...]
 
     @property
@@ -135,7 +135,7 @@ def plugin_source(plugin: Plugin) -> Source:
     package = name.partition(".")[0]
     files: dict[Path, str] = {}
     helpers: dict[Path, str] = {}
-    libraries: set[str] = set()
+    libraries: dict[str, str] = {}
     unseen: set[str] = set()
     waiting = [(Path(plugin.file), name)]
     while waiting:
@@ -154,17 +154,17 @@ def plugin_source(plugin: Plugin) -> Source:
                 found, library, why_not = _helpers(wanted, plugin)
                 helpers |= {place: path for _, place, path in found}
                 waiting += [(place, module) for module, place, _ in found]
-                libraries |= {library} - {""}
+                libraries |= library
                 unseen |= {why_not} - {""}
     helpers.pop(Path(plugin.file), None)
-    return Source(files, dict(sorted(helpers.items())), tuple(sorted(libraries)), tuple(sorted(unseen)))
+    return Source(files, dict(sorted(helpers.items())), libraries, tuple(sorted(unseen)))
 
 
-def _helpers(wanted: str, plugin: Plugin) -> tuple[list[tuple[str, Path, str]], str, str]:
+def _helpers(wanted: str, plugin: Plugin) -> tuple[list[tuple[str, Path, str]], dict[str, str], str]:
     """Return the modules that importing one outside the plugin's package runs, packages above it included.
 
-    Each with its file and its path below where it is imported from. The second is the installed distribution that is
-    not followed, the third in words what is not.
+    Each with its file and its path below where it is imported from. The second is the version of the installed
+    distribution that is not followed, by its name; the third in words what is not.
     """
     steps = wanted.split(".")
     beside = Path(plugin.file).parent if plugin.distribution == SINGLE_FILE else None
@@ -174,21 +174,22 @@ def _helpers(wanted: str, plugin: Plugin) -> tuple[list[tuple[str, Path, str]], 
         spec = _locate(module, beside)
         if spec is None:
             absent = depth == 1 and module not in sys.stdlib_module_names
-            return found, "", f"{module} (not found)" if absent else ""
+            return found, {}, f"{module} (not found)" if absent else ""
         if spec.origin is None:  # a folder that is a package without a file of its own
             continue
         file = Path(spec.origin)
         root = file.parents[min(depth - (file.stem != "__init__"), len(file.parents) - 1)]
         standard = _standard_library() in (root, root.parent) or not spec.has_location
         if steps[0] in sys.stdlib_module_names and standard:
-            return found, "", ""
+            return found, {}, ""
         distribution = installed(root).get(steps[0])
-        if distribution is not None and distribution != plugin.distribution:
-            return found, distribution, steps[0] if distribution == steps[0] else f"{steps[0]} ({distribution})"
+        if distribution is not None and distribution.name != plugin.distribution:
+            of = "" if distribution.name == steps[0] else f" ({distribution.name})"
+            return found, {distribution.name: distribution.version}, f"{steps[0]}{of}"
         if not _source_of(spec):
-            return found, "", f"{module} (no Python source)"
+            return found, {}, f"{module} (no Python source)"
         found.append((module, file, file.relative_to(root).as_posix()))
-    return found, "", ""
+    return found, {}, ""
 
 
 def _imports(file: Path, name: str, content: bytes) -> tuple[set[str], set[str]]:
@@ -268,9 +269,9 @@ def _standard_library() -> Path:
 
 
 @cache
-def installed(folder: Path) -> Mapping[str, str]:
+def installed(folder: Path) -> Mapping[str, Distribution]:
     """Return the distributions that are installed in a folder, by the modules and packages that they put there."""
-    found: dict[str, str] = {}
+    found: dict[str, Distribution] = {}
     for distribution in distributions(path=[str(folder)]):
         if distribution.read_text("SOURCES.txt") is not None:
             continue  # an editable installation leaves it beside the source
@@ -278,7 +279,7 @@ def installed(folder: Path) -> Mapping[str, str]:
         # Not `distribution.files`, which takes half a second for what torch brings.
         record = "" if tops else distribution.read_text("RECORD") or ""
         tops += {line.partition(",")[0].partition("/")[0].removesuffix(".py") for line in record.splitlines()}
-        found |= dict.fromkeys(tops, distribution.name)
+        found |= dict.fromkeys(tops, distribution)
     return found
 
 

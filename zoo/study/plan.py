@@ -255,7 +255,9 @@ def _seconds(run: Run) -> float:
 
 def _most_memory(specs: Iterable[Spec], dataset: Dataset, registry: Registry) -> int:
     """Return the bytes that the largest network takes; of specs with one network and batch size, one is built."""
-    distinct = {canonical_json([unstructure(spec.network), spec.training.batch_size]): spec for spec in specs}
+    distinct: dict[str, Spec] = {}
+    for spec in specs:
+        distinct.setdefault(canonical_json([unstructure(spec.network), spec.training.batch_size]), spec)
     return max((_memory(spec, dataset, registry) for spec in distinct.values()), default=0)
 
 

@@ -17,28 +17,19 @@ import torch
 
 from zoo import torch_settings
 from zoo.data import Dataset, Options, load, source, why_missing
-from zoo.errors import (
-    WORK_FAILED,
-    DataError,
-    PluginError,
-    ZooError,
-    described,
-    is_interruption,
-    lacks_memory,
-    option,
-    text_of,
-)
+from zoo.errors import DataError, PluginError, ZooError, described, is_interruption, lacks_memory, option, text_of
 from zoo.importing import require_whole
 from zoo.registry import Plugin, Registry
 from zoo.registry.source import plugins_used, source_digest, source_files
 from zoo.spec import Spec, structure
-from zoo.train import streams
+from zoo.train import lost, streams
 from zoo.train.checkpoint import HalfRestoredError, restore, save
 from zoo.train.engines.choice import ENGINES, Decision, Wanted, decide, no_memory, release_memory
 from zoo.train.engines.gate import one_line
 from zoo.train.evaluating import DivergedError
 from zoo.train.kept import go_on, why_useless
-from zoo.train.machine import make_deterministic, on_device, provenance, why_lost
+from zoo.train.lost import DeviceLostError
+from zoo.train.machine import make_deterministic, on_device, provenance
 from zoo.train.places import checkpoint_file, kept_file
 from zoo.train.placing import DataIn, data_wanted, placed
 from zoo.train.precision import set_policy
@@ -47,31 +38,6 @@ from zoo.train.state import UnsavableError
 from zoo.train.training import Training
 
 CHECKPOINT_VARIABLE = "ZOO_CHECKPOINT_EVERY"
-
-
-class DeviceLostError(ZooError):
-    """A GPU does nothing more for this process, after a fault in one of its kernels; it will for another process.
-
-    Attributes:
-        ended: the run that failed, as it ended.
-        is_at_fault: whether it was that run; of several at once it may have been another.
-    """
-
-    exit_code = WORK_FAILED
-
-    def __init__(self, device: str, run: Run, alone: bool) -> None:
-        beside, more = ("", "") if alone else (" or a run beside it", f"; {option('jobs', 1)} tells which it was")
-        super().__init__(
-            f"{device} does nothing more for this process since {run.name}{beside} failed there. What has ended is "
-            f"stored; train the others with {option('executor', 'processes')}, which goes on in a new process{more}"
-        )
-        self.is_at_fault = alone
-        first, _, trace = run.reason.partition("\n")
-        reason = (
-            f"a kernel failed on {device}, as by an index out of range ({first}); with CUDA_LAUNCH_BLOCKING=1 in the "
-            f"environment the traceback says which\n{trace}"
-        )
-        self.ended = attrs.evolve(run, reason=reason)
 
 
 def checkpoint_seconds() -> float:
@@ -117,9 +83,13 @@ def execute(
 
     Raises:
         ZooError: the run failed, and an import of torch was broken off in this process before.
-        DeviceLostError: the run failed, and so would all that are trained on the device by this process. It is raised
-            in place of the run's end.
+        DeviceLostError: the device does nothing more for this process, so that all runs would fail. It is raised in
+            place of the run's end.
     """
+    if why := lost.why_lost(device):
+        raise DeviceLostError(
+            f"{device} does nothing more for this process since a kernel failed there ({why}): train in a new process"
+        )
     with on_device(device), in_order(device, run.key.precision) as settings:
         yield from _execute(run, registry, device, checkpoints, engine, alone, data, settings)
 
@@ -205,7 +175,7 @@ def _execute(
                     saving.restorable = False
             except Exception as error:
                 out_of_memory = isinstance(error, torch.OutOfMemoryError)
-                if decision.engine == "sequential" or (out_of_memory and not alone) or _is_lost(device):
+                if decision.engine == "sequential" or (out_of_memory and not alone) or lost.why_lost(device):
                     raise
                 why = no_memory(decision.engine) if out_of_memory else one_line(error)
                 decision = Decision("sequential", f"{spec.name} goes on one step at a time: {why}")
@@ -240,14 +210,24 @@ def _execute(
         run = attrs.evolve(run, provenance={**run.provenance, "continued": f"after {saving.continued} epochs"})
     if saving and saving.why_not:
         run = attrs.evolve(run, provenance={**run.provenance, "checkpoint": f"none: {saving.why_not}"})
-    if run.status == "failed" and _is_lost(device):
-        raise DeviceLostError(device, run, alone)
+    if run.status == "failed" and lost.why_lost(device):
+        raise _lost(device, run, alone)
     yield run
 
 
-def _is_lost(device: str) -> bool:
-    with streams.exclusive:  # not while another run records
-        return why_lost(device) != ""
+def _lost(device: str, run: Run, alone: bool) -> DeviceLostError:
+    """Return the error of a device that worked when a run began and does not now that it has failed."""
+    first, _, trace = run.reason.partition("\n")
+    reason = (
+        f"{device} stopped in it, as at an index out of range in a kernel ({first}); with CUDA_LAUNCH_BLOCKING=1 in "
+        f"the environment the traceback says where\n{trace}"
+    )
+    beside, more = ("", "") if alone else (" or a run beside it", f"; {option('jobs', 1)} tells which it was")
+    text = (
+        f"{device} does nothing more for this process since {run.name}{beside} failed there ({first}). What has ended "
+        f"is stored; train the others with {option('executor', 'processes')}, which goes on in a new process{more}"
+    )
+    return DeviceLostError(text, attrs.evolve(run, reason=reason) if alone else None)
 
 
 def _what_was_changed(settings: torch_settings.Values, spec: Spec, registry: Registry, alone: bool) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from zoo import __version__
-from zoo.errors import ZooError, described, option
+from zoo.errors import ZooError, option
 
 
 def devices(name: str) -> tuple[str, ...]:
@@ -57,21 +57,6 @@ def choose_device(name: str) -> str:
 def on_device(device: str) -> AbstractContextManager[object]:
     """Return the context in which what is created on "cuda", without a number, is created on this GPU."""
     return torch.cuda.device(device) if device.startswith("cuda") else nullcontext()
-
-
-def why_lost(device: str) -> str:
-    """Return what a GPU raises at the simplest piece of work, or "".
-
-    After some faults, such as an index out of range within a kernel, it does nothing more for the process.
-    """
-    if device.startswith("cuda"):
-        try:
-            torch.ones((), device=device).item()
-        except torch.OutOfMemoryError:
-            pass
-        except Exception as error:
-            return described(error)
-    return ""
 
 
 def make_deterministic(device: str) -> None:

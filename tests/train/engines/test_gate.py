@@ -16,6 +16,7 @@ from torch import nn
 from zoo.errors import BuildError
 from zoo.registry import Registry
 from zoo.spec.paths import apply
+from zoo.train import lost
 from zoo.train.engines import gate as gate_module
 from zoo.train.engines.captured import CapturedTraining
 from zoo.train.engines.gate import gate
@@ -188,7 +189,7 @@ def test_too_little_memory_is_no_verdict():
 
 
 def test_a_device_that_is_lost_is_no_verdict(monkeypatch):
-    monkeypatch.setattr(gate_module, "why_lost", lambda device: "CUDA error: assert")
+    monkeypatch.setattr(lost, "why_lost", lambda device: "CUDA error: assert")
     with pytest.raises(RuntimeError, match="CUDA error"):
         verdict(engine=raising(RuntimeError("CUDA error: device-side assert triggered")))
 

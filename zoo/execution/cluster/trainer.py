@@ -27,7 +27,8 @@ from zoo.network import starting
 from zoo.registry.source import plugins_used, source_digest
 from zoo.spec import Spec, structure
 from zoo.train.engines.choice import Wanted
-from zoo.train.execute import CHECKPOINT_VARIABLE, DeviceLostError, execute
+from zoo.train.execute import CHECKPOINT_VARIABLE, execute
+from zoo.train.lost import DeviceLostError
 from zoo.train.machine import make_deterministic, provenance
 from zoo.train.placing import DataIn, placed
 from zoo.train.run import EpochRecord, Run
@@ -99,6 +100,8 @@ class Trainer:
                     outcome = attrs.evolve(outcome, provenance={**outcome.provenance, **host})
                 yield outcome
         except DeviceLostError as error:
+            if error.ended is None:  # it did not even work for the first run
+                os._exit(1)
             yield Spent(attrs.evolve(error.ended, provenance={**error.ended.provenance, **host}))
         except KeyboardInterrupt:  # of a plugin, for nobody types here; Ray would take it for a wish to cancel
             os._exit(1)

@@ -14,9 +14,8 @@ from zoo.data import Dataset, as_trained_on
 from zoo.errors import described
 from zoo.registry import Registry
 from zoo.spec import Spec, TrainingSpec
-from zoo.train import streams
+from zoo.train import lost, streams
 from zoo.train.engines.captured import CapturedTraining
-from zoo.train.machine import why_lost
 from zoo.train.training import Training
 
 LIMIT = 1e-9
@@ -70,7 +69,7 @@ def gate(
     except torch.OutOfMemoryError:
         raise
     except Exception as error:
-        if why_lost(device):  # which says nothing of the engine
+        if lost.why_lost(device):  # which says nothing of the engine
             raise
         return f"its steps cannot be {done} ({one_line(error)})"
     return ""
