@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
-from zoo.errors import ZooError, near_misses
+from zoo.errors import ZooError, near_misses, option
 from zoo.spec.length import read_epochs
 from zoo.spec.reading import parse_toml
 
@@ -199,7 +199,7 @@ class Settings:
 
     @contextmanager
     def blamed(self, **given: object) -> Iterator[None]:
-        """Let an error say where the values stand of which it may be, unless all of them were given otherwise.
+        """Let an error say where the values stand that it names, unless all of them were given otherwise.
 
         Args:
             given: by key, what was said instead; None for nothing.
@@ -207,7 +207,14 @@ class Settings:
         try:
             yield
         except ZooError as error:
-            stated = [self.where(name) for name, one in given.items() if one is None and not self.is_default(name)]
+            text = str(error)
+            stated = [
+                self.where(name)
+                for name, one in given.items()
+                if one is None
+                and not self.is_default(name)
+                and (option(name) in text or str(self[name]) in text.split())
+            ]
             if not stated:
                 raise
             raise type(error)(f"{', '.join(stated)}: {error}") from error

@@ -100,7 +100,8 @@ class Csv(OwnFiles):
     def _check(self, columns: Sequence[str], rows: _Rows) -> None:
         for name in _REQUIRED:
             if name not in columns:
-                raise DataError(f"{self.path}: it has no column {name!r}; it has {', '.join(columns) or 'none'}")
+                has = f"it has {', '.join(columns)}" if columns else "it is empty"
+                raise DataError(f"{self.path}: it has no column {name!r}; {has}")
         if not rows:
             raise DataError(f"{self.path}: it has no row")
         for line, row in enumerate(rows, 2):

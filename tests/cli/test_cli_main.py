@@ -343,3 +343,17 @@ def test_a_report_s_name_is_tried_before_hours_of_training(zoo: Callable[..., Re
     result = zoo("study", "run", "starter-factorial", "-y", "-o", f"{'a' * 300}.html")
     assert result.exit_code == 2
     assert result.stderr.endswith("; name another file\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("benchmrk", "No such command 'benchmrk'; did you mean benchmark?"),
+        ("xyzzy", "No such command 'xyzzy'."),
+        ("--xyzzy", "No such option '--xyzzy'."),
+    ],
+)
+def test_a_command_that_there_is_not(zoo: Callable[..., Result], typed: str, said: str) -> None:
+    result = zoo(typed)
+    assert result.exit_code == 2
+    assert said in result.stderr.replace("No such option: --xyzzy", "No such option '--xyzzy'.")

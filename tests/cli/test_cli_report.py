@@ -100,6 +100,31 @@ def test_what_cannot_be_written(zoo: Zoo, ledger: Path, arguments: list[str], co
     assert not (ledger.parent / "runs.html").exists()
 
 
+def test_ctrl_c_before_the_first_page_is_one_line(ledger: Path) -> None:
+    page = ledger.parent / "early.html"
+    command = [str(Path(sys.executable).with_name("zoo")), "report", "-o", str(page), "--watch", "1"]
+    process = subprocess.Popen(
+        [*command, "--ledger", str(ledger)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("Writing ")
+    time.sleep(0.3)  # amid the import of torch
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.strip()) == (130, "Stopped.")
+    assert not page.exists()
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0"])
+def test_a_page_is_watched_every_so_many_seconds(zoo: Zoo, ledger: Path, seconds: str) -> None:
+    result = zoo("report", "-o", "r.html", f"--watch={seconds}")
+    assert result.exit_code == 2
+    assert f"Invalid value for '--watch': {seconds}" in result.stderr
+
+
 def test_a_watched_page_follows_until_ctrl_c(zoo: Zoo, ledger: Path) -> None:
     page = ledger.parent / "runs.html"
     command = [str(Path(sys.executable).with_name("zoo")), "report", "-o", str(page), "--watch", "1"]

@@ -127,7 +127,7 @@ def test_a_group_in_two_parts_of_a_table_is_said(tmp_path: Path, registry: Regis
     [
         (ROWS, "path,label,part,patient", "{csv}: it has no column 'file'; it has path, label, part, patient"),
         ([], "file,label", "{csv}: it has no row"),
-        ([], "", "{csv}: it has no column 'file'; it has none"),
+        ([], "", "{csv}: it has no column 'file'; it is empty"),
         (["pictures/0.png"], "file,label", "{csv} line 2: it does not have 2 values as the first line has"),
         (["pictures/0.png,a,b"], "file,label", "{csv} line 2: it does not have 2 values as the first line has"),
         (["pictures/0.png,"], "file,label", "{csv} line 2: its label is empty"),
@@ -144,7 +144,7 @@ def test_a_group_in_two_parts_of_a_table_is_said(tmp_path: Path, registry: Regis
             "file,label,part",
             "{csv} line 2: 'best' is no part; it must be train, test or val",
         ),
-        (["no.png,a"], "file,label", "{folder}/no.png cannot be read as an image: [Errno 2] No such file"),
+        (["no.png,a"], "file,label", "{folder}/no.png: there is no such file"),
         (['pictures/0.png,"a'], "file,label", "{csv} cannot be read as a table in UTF-8: unexpected end of data"),
     ],
 )

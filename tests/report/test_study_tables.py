@@ -426,3 +426,4 @@ def test_differences_probabilities_and_seeds_are_written_for_people() -> None:
     assert probability(None) == ""
     assert seed_span([0, 1, 2]) == "0 to 2"
     assert seed_span([0, 2, 7]) == "0, 2, 7"
+    assert seed_span([0, 1, 4, 5, 6, 1000]) == "0, 1, 4 to 6, 1000"

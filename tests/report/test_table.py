@@ -102,7 +102,7 @@ def test_a_row_has_all_figures_of_a_spec_over_its_seeds() -> None:
     }
     assert above.splitlines() == [
         "digits, A Processor, fp32; 3 seeds (0 to 2), 2 epochs",
-        "mean ± 95% interval over seeds; recall: macro, after the last epoch",
+        "mean ± 95% interval over seeds; training: median; recall: macro, after the last epoch",
     ]
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from zoo.registry import default_registry
 from zoo.report.frames import verdicts_frame
-from zoo.report.verdict import judged, verdicts
+from zoo.report.verdict import judged, judged_stored, verdicts
 from zoo.spec.resolve import resolve, vary
 from zoo.statistics.paired import compare
 from zoo.study.measure import image_step, measured
@@ -213,6 +213,31 @@ def test_recall_is_not_compared_between_data_sets() -> None:
     expected = f"{SECOND} against {FIRST}: not compared, the runs differ in more: data digits and folder:d"
     assert str(one) == expected
     assert (one.comparison.n, one.comparison.p, one.time_ratio) == (0, None, None)
+
+
+def longer(made: list[Run], name: str) -> list[Run]:
+    """Return the runs with three times the epochs for those of a name."""
+    return [
+        attrs.evolve(r, spec={**r.spec, "training": {**r.spec["training"], "epochs": 30}}) if r.name == name else r
+        for r in made
+    ]
+
+
+def test_stored_runs_of_other_lengths_are_compared_only_if_they_differ_in_nothing_else() -> None:
+    (one,) = judged_stored(longer(runs(0.05), SECOND), FIRST)
+    assert one.unlike == "length 10 epochs and 30 epochs"
+    assert judged(longer(runs(0.05), SECOND), [[FIRST, SECOND]])[0].unlike == "", "a study may ask for just that"
+    first = [run for run in runs(0.05) if run.name == FIRST]
+    again = [attrs.evolve(run, name="longer", key=attrs.evolve(run.key, spec="longer")) for run in longer(first, FIRST)]
+    (one,) = judged_stored([*first, *again], FIRST)
+    assert (one.unlike, one.comparison.n) == ("", 8)
+
+
+def test_the_frame_has_the_figures_of_the_line() -> None:
+    (one,) = judged(runs(0.004), [[FIRST, SECOND]])
+    (row,) = verdicts_frame([one]).to_dict("records")
+    assert row["p"] == one.comparison.p_of_all
+    assert row["p"] == pytest.approx(min(one.comparison.p * 1.25, 1)), "the first look has 4% of the 5%"
 
 
 def test_recall_is_not_compared_between_measures() -> None:

@@ -237,6 +237,17 @@ def say(line: str) -> None:
     click.echo(line, err=True)
 
 
+class Number(click.FloatRange):
+    """A number within bounds, which "nan" is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number: float = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
 class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
     """A duration such as 90s, 30m, 1h30m or 2h; a plain number is seconds."""
 

@@ -22,7 +22,7 @@ import click
 from zoo import __version__
 from zoo.characters import encoding_with_all, without_controls
 from zoo.cli import completion  # noqa: F401 - it tells click how Bash splits words
-from zoo.errors import INTERRUPTED, WORK_FAILED, ZooError, described, on_command_line, text_of
+from zoo.errors import INTERRUPTED, WORK_FAILED, ZooError, described, near_misses, on_command_line, text_of
 
 if TYPE_CHECKING:
     from zoo.settings import Project, Settings
@@ -192,6 +192,13 @@ class _Group(click.Group):
             return None
         command: click.Command = getattr(import_module(COMMANDS[name][0]), f"{name.replace('-', '_')}_command")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"No such command {args[0]!r}{near_misses(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

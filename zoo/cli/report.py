@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from zoo.cli.common import ledger_option, say
+from zoo.cli.common import Number, ledger_option, say
 from zoo.cli.completion import complete_dataset, complete_spec
 from zoo.cli.files import require_place, write_output
 from zoo.cli.main import Plugins
@@ -44,7 +44,7 @@ _EVERY = 10.0
 )
 @click.option(
     "--watch",
-    type=click.FloatRange(min=1.0),
+    type=Number(min=1.0, max=86_400.0),
     is_flag=False,
     flag_value=_EVERY,
     metavar="[SECONDS]",
@@ -136,15 +136,18 @@ class _Work:
         """Write the page again and again, until runs that were under way have ended, or Ctrl-C; then once more."""
         say(f"Writing {self.output} every {every:g} s, until training has ended; Ctrl-C ends it before.")
         seen = quiet = 0
+        is_written = False
         try:
             while quiet < 2 or not seen:  # between two runs, for a moment, none may be under way
                 under_way = self.write(refresh=every)
+                is_written = True
                 seen, quiet = seen + under_way, 0 if under_way else quiet + 1
                 if not seen and quiet == 1:
                     say("No run is under way: this waits until one begins, or Ctrl-C.")
                 time.sleep(every)
         except KeyboardInterrupt:
-            pass
+            if not is_written:  # it may have come amid an import, of which half would be left
+                raise
         self.write()
 
 

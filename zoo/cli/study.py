@@ -18,6 +18,7 @@ from zoo.cli.common import (
     Duration,
     Epochs,
     Group,
+    Number,
     Shard,
     device_options,
     fail_if_refused,
@@ -120,7 +121,7 @@ def _described_by(command: Command) -> Command:
         click.option("--resplit", is_flag=True,
                      help="Draw the validation part anew with each seed, for claims about images like these and not "
                      "about one split."),
-        click.option("--margin", type=click.FloatRange(min=0, min_open=True),
+        click.option("--margin", type=Number(min=0, min_open=True),
                      help="A difference in recall that makes no practical difference.  [default: the study's]"),
         click.option("--select", type=click.Choice(["validation", "test"]),
                      help="The part of the data that claims are about.  [default: the study's]"),
@@ -239,7 +240,7 @@ def show_command(plugins: Plugins, /, **options: Any) -> None:
 @_described_by
 @training_options
 @ledger_option
-@click.option("--find", type=click.FloatRange(min=0, min_open=True), metavar="DIFFERENCE",
+@click.option("--find", type=Number(min=0, min_open=True), metavar="DIFFERENCE",
               help="Say what it takes by each design to find this difference in recall, once the ledger holds some "
               "runs of the study.  [default: twice the margin]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -87,4 +87,4 @@ def time_command(
     )
     click.echo(render(timings, format_=format_, width=layout.terminal_width()))
     for line in remarks(timings):
-        say(line)
+        say(layout.paragraph(line))

@@ -233,6 +233,8 @@ def decode_file(
         why = str(error) if isinstance(file.content, str) else str(error).partition(" <_io.BytesIO")[0]
         if isinstance(file.content, str) and is_dead_link(file.content):
             raise _DamagedError(dead_link(file.content)) from None
+        if isinstance(error, FileNotFoundError):
+            raise _DamagedError(f"{file.name}: there is no such file") from None
         raise _DamagedError(f"{file.name} cannot be read as an image: {why}") from error
     size = (pixels.shape[1], pixels.shape[2])
     return (pixels if resize is None else resized(pixels[np.newaxis], resize, fit)[0]), found, size

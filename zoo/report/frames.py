@@ -133,7 +133,7 @@ def verdicts_frame(found: Sequence[Judged]) -> pd.DataFrame:
             "difference": one.comparison.difference,
             "low": one.comparison.low,
             "high": one.comparison.high,
-            "p": one.comparison.p_adjusted,
+            "p": one.comparison.p_of_all,
             "seeds": one.comparison.n,
             "more_seeds": one.comparison.more_seeds,
             "time_ratio": one.time_ratio,

@@ -401,7 +401,7 @@ def title(heading: Heading, table: Sequence[Row], *, told_apart: bool = True) ->
         measures = {measure: f"{text} ({measure})" for measure, text in measures.items()}
     return [
         f"{heading}{digest}; {counted(len(seeds), 'seed')} ({seed_span(seeds)}), {span}",
-        f"mean ± 95% interval over seeds; recall: {'; '.join(sorted(measures.values()))}",
+        f"mean ± 95% interval over seeds; training: median; recall: {'; '.join(sorted(measures.values()))}",
     ]
 
 

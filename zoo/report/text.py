@@ -108,10 +108,15 @@ def counted(number: float, what: str) -> str:
 
 
 def seed_span(seeds: Sequence[int]) -> str:
-    """Write which seeds: "0 to 4", "0, 2, 7"."""
-    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
-        return f"{seeds[0]} to {seeds[-1]}"
-    return ", ".join(map(str, seeds))
+    """Write which seeds: "0 to 4", "0, 2, 7", "0 to 4, 1000 to 1002"."""
+    stretches: list[list[int]] = []
+    for seed in seeds:
+        if stretches and seed == stretches[-1][-1] + 1:
+            stretches[-1].append(seed)
+        else:
+            stretches.append([seed])
+    texts = [f"{own[0]} to {own[-1]}" if len(own) > 2 else ", ".join(map(str, own)) for own in stretches]
+    return ", ".join(texts)
 
 
 def column_width(title: str, cells: Iterable[str]) -> int:

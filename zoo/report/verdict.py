@@ -96,7 +96,7 @@ class Judged:
         return f"{pair}: {_said(self.comparison)}{lost}{times}{versions}"
 
 
-def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judged]:
+def judged(runs: Sequence[Run], families: Sequence[Sequence[str]], conditions: Sequence[str] = RECALLS) -> list[Judged]:
     """Compare each variation with the first of its family, seed by seed.
 
     Recall is compared on the validation part where all runs have one, on the test part otherwise; and only where the
@@ -107,6 +107,7 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
         runs: ended runs.
         families: names of the specs that differ in what was varied; the first is what the others are compared with.
             One without any run is compared with none: it was left out, or waits for its data.
+        conditions: what must be equal for recalls to be compared; "length" where the specs differ in more than that.
     """
     by_name: dict[str, dict[int, Run]] = {}
     for run in runs:
@@ -125,7 +126,9 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
     for text, (first, other) in pairs.items():
         ours, theirs = recalls[other], recalls[first]
         both = [*by_name[first].values(), *by_name[other].values()]
-        reasons[text] = unlike(both, [name for name in RECALLS if part == "validation" or name != "held out"])
+        ignored = {"held out"} if part == "test" else set()
+        ignored |= {"length"} if _differ_in_length_only(both) else set()
+        reasons[text] = unlike(both, [name for name in conditions if name not in ignored])
         differences[text] = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
     if not differences:
         return []
@@ -170,7 +173,8 @@ def judged(runs: Sequence[Run], families: Sequence[Sequence[str]]) -> list[Judge
 def judged_stored(runs: Sequence[Run], against: str) -> list[Judged]:
     """Compare each spec with one, among runs that need not have been trained for it.
 
-    On each data set, device and precision for itself; specs of one name that differ are compared each.
+    On each data set, device and precision for itself; specs of one name that differ are compared each. Of runs of
+    another length only those are compared that differ in nothing else.
 
     Args:
         runs: ended runs.
@@ -196,7 +200,8 @@ def judged_stored(runs: Sequence[Run], against: str) -> list[Judged]:
         named = [attrs.evolve(run, name=label) for label, group in groups_of for run in group]
         others = [label for label in labels if label != bases[0]]
         where = f" on {heading}" if len(groups) > 1 else ""
-        found += [attrs.evolve(one, where=where) for one in judged(named, [(bases[0], *others)] if others else [])]
+        families = [(bases[0], *others)] if others else []
+        found += [attrs.evolve(one, where=where) for one in judged(named, families, (*RECALLS, "length"))]
     if not found:
         names = list(dict.fromkeys(run.name for run in runs))
         if against in names:
@@ -236,6 +241,14 @@ def _judged(
         resplit=part == "validation" and all(bool(run.spec["data"].get("resplit")) for run in runs),
         looks=looks,
     )
+
+
+def _differ_in_length_only(runs: Sequence[Run]) -> bool:
+    others = [
+        {**run.spec, "training": {**run.spec["training"], "epochs": None, "steps": None, "minutes": None}}
+        for run in runs
+    ]
+    return all(other == others[0] for other in others)
 
 
 def _looks(runs: Mapping[int, Run]) -> tuple[str, ...]:
