@@ -280,3 +280,12 @@ def test_a_wrong_executor_is_told_with_the_file(project: Path, monkeypatch: pyte
         zoo.Lab(executor="here")
     monkeypatch.delenv("ZOO_DEVICE")
     assert zoo.Lab(executor="here")._executor.name == "here"
+
+
+def test_a_setting_is_blamed_only_for_what_an_error_is_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_JOBS", "1")
+    with pytest.raises(ZooError, match=r"^device='tpu': there is no such device"):
+        zoo.Lab(device="tpu")
+    monkeypatch.setenv("ZOO_DEVICE", "cpu")
+    with pytest.raises(ZooError, match=r"^\$ZOO_DEVICE: precision='tf32': only NVIDIA GPUs have it, not cpu"):
+        zoo.Lab(precision="tf32")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -213,7 +214,7 @@ class Settings:
                 for name, one in given.items()
                 if one is None
                 and not self.is_default(name)
-                and (option(name) in text or str(self[name]) in text.split())
+                and (option(name) in text or str(self[name]) in re.split(r"[\s;,.]+", text))
             ]
             if not stated:
                 raise
