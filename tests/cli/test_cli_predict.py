@@ -103,7 +103,7 @@ def test_the_recall_of_predictions_from_files_is_that_of_the_ledger(zoo: Zoo, ne
     for arguments, code, message in (
         (["net", "colour.png"], 2, "colour.png is in colour, and starter/default"),
         (["net", "text.png"], 2, "text.png cannot be read as an image: cannot identify image file"),
-        (["net", "no.png"], 2, "no.png cannot be read as an image: [Errno 2] No such file or directory"),
+        (["net", "no.png"], 2, "no.png: there is no such file"),
         (["net", "empty"], 2, "there is no image in empty"),
         (["net", "--evaluate", "npz:x.npz"], 2, "npz:x.npz: it has the class '0', and starter/default"),
         (
