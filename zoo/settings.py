@@ -214,7 +214,7 @@ class Settings:
                 for name, one in given.items()
                 if one is None
                 and not self.is_default(name)
-                and (option(name) in text or str(self[name]) in re.split(r"[\s;,.]+", text))
+                and (option(name) in text or self[name] in re.split(r"[\s;,.]+", text))
             ]
             if not stated:
                 raise

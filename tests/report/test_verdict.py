@@ -227,6 +227,9 @@ def test_stored_runs_of_other_lengths_are_compared_only_if_they_differ_in_nothin
     (one,) = judged_stored(longer(runs(0.05), SECOND), FIRST)
     assert one.unlike == "length 10 epochs and 30 epochs"
     assert judged(longer(runs(0.05), SECOND), [[FIRST, SECOND]])[0].unlike == "", "a study may ask for just that"
+    limited = [attrs.evolve(r, spec={**r.spec, "training": {**r.spec["training"], "minutes": 2}}) for r in runs(0.05)]
+    (one,) = judged_stored(longer(limited, SECOND), FIRST)
+    assert one.unlike == "length 10 epochs, 2 minutes and 30 epochs, 2 minutes"
     first = [run for run in runs(0.05) if run.name == FIRST]
     again = [attrs.evolve(run, name="longer", key=attrs.evolve(run.key, spec="longer")) for run in longer(first, FIRST)]
     (one,) = judged_stored([*first, *again], FIRST)

@@ -23,7 +23,6 @@ from zoo.train.engines.choice import ENGINES, Wanted, decide
 from zoo.train.engines.gate import one_line
 from zoo.train.execute import dataset, in_order
 from zoo.train.kept import kept_states, rates_depend, usable_state
-from zoo.train.lost import DeviceLostError
 from zoo.train.run import RunKey
 from zoo.train.training import Training
 
@@ -187,7 +186,7 @@ def seconds(
         if is_interruption(error):
             raise
         if lost.why_lost(device):
-            raise DeviceLostError(
+            raise lost.DeviceLostError(
                 f"{device} does nothing more for this process since {spec.name} was tried out there "
                 f"({one_line(error)}): leave it out, or mend it; with CUDA_LAUNCH_BLOCKING=1 in the environment the "
                 "message is of the kernel that failed"

@@ -244,7 +244,7 @@ class Number(click.FloatRange):
         """Return the number."""
         number: float = super().convert(value, param, ctx)
         if number != number:
-            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+            self.fail(f"{value} is not a number.", param, ctx)
         return number
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from zoo.spec.length import in_words
 from zoo.train.metrics import measure_of
 from zoo.train.run import Run
 
@@ -32,14 +33,6 @@ def held_out(data: Mapping[str, Any]) -> str:
     return f"{data['validation']:.0%}" + how.get(data.get("resplit", False), "")
 
 
-def length(training: Mapping[str, Any]) -> str:
-    """Say of a spec's `training` how long it is: "10 epochs", "500 steps", "2 minutes"."""
-    for unit in ("minutes", "steps"):  # which earlier versions do not have
-        if training.get(unit) is not None:
-            return f"{training[unit]:g} {unit}"
-    return f"{training['epochs']:g} epoch{'' if training['epochs'] == 1 else 's'}"
-
-
 def _of(key: str) -> Callable[[Run], tuple[object, str]]:
     def value(run: Run) -> tuple[object, str]:
         text = str(run.provenance.get(key, ""))
@@ -59,7 +52,7 @@ _CONDITIONS: Mapping[str, Callable[[Run], tuple[object, str]]] = {
         held_out(run.spec["data"]),
     ),
     "measure": lambda run: _twice(measure_of(run.spec)),
-    "length": lambda run: _twice(length(run.spec["training"])),
+    "length": lambda run: _twice(in_words(run.spec["training"])),
     "precision": lambda run: _twice(run.key.precision),
     # Only where it decides how long a run is.
     "machine": lambda run: _of("device_name")(run) if run.spec["training"].get("minutes") is not None else ("", ""),

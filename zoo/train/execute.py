@@ -28,7 +28,6 @@ from zoo.train.engines.choice import ENGINES, Decision, Wanted, decide, no_memor
 from zoo.train.engines.gate import one_line
 from zoo.train.evaluating import DivergedError
 from zoo.train.kept import go_on, why_useless
-from zoo.train.lost import DeviceLostError
 from zoo.train.machine import make_deterministic, on_device, provenance
 from zoo.train.places import checkpoint_file, kept_file
 from zoo.train.placing import DataIn, data_wanted, placed
@@ -87,7 +86,7 @@ def execute(
             place of the run's end.
     """
     if why := lost.why_lost(device):
-        raise DeviceLostError(
+        raise lost.DeviceLostError(
             f"{device} does nothing more for this process since a kernel failed there ({why}): train in a new process"
         )
     with on_device(device), in_order(device, run.key.precision) as settings:
@@ -215,7 +214,7 @@ def _execute(
     yield run
 
 
-def _lost(device: str, run: Run, alone: bool) -> DeviceLostError:
+def _lost(device: str, run: Run, alone: bool) -> lost.DeviceLostError:
     """Return the error of a device that worked when a run began and does not now that it has failed."""
     first, _, trace = run.reason.partition("\n")
     reason = (
@@ -227,7 +226,7 @@ def _lost(device: str, run: Run, alone: bool) -> DeviceLostError:
         f"{device} does nothing more for this process since {run.name}{beside} failed there ({first}). What has ended "
         f"is stored; train the others with {option('executor', 'processes')}, which goes on in a new process{more}"
     )
-    return DeviceLostError(text, attrs.evolve(run, reason=reason) if alone else None)
+    return lost.DeviceLostError(text, attrs.evolve(run, reason=reason) if alone else None)
 
 
 def _what_was_changed(settings: torch_settings.Values, spec: Spec, registry: Registry, alone: bool) -> str:
